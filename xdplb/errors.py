@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: MIT
+"""What can go wrong that a person can mend.
+
+    XdplbError                exit 1: it could not be done
+    ├── UsageError            exit 2: what was asked for is not well-formed or contradicts the state
+    │   ├── NotFound          names something that is not there
+    │   ├── AlreadyExists     names something that is there already
+    │   └── TableFull         asks for more than the tables hold
+    ├── MissingPart           this machine lacks something: headers, bpffs, a package, a kernel feature
+    ├── NotAttached           no director is loaded under this instance's name
+    ├── NoPermission          not root, or a capability is missing
+    ├── InterfaceBusy         another XDP program holds the interface, or its driver refuses ours
+    └── KernelRefused         a system call failed for a reason we did not foresee: carries errno
+
+Every message is one line: the input, the reason, then the mend. Anything else that is raised is a
+defect of xdplb and keeps its traceback.
+"""
+
+
+class XdplbError(Exception):
+    """The root: `what` names the input and the reason, `mend` says what to do about it."""
+
+    exit_code = 1
+
+    def __init__(self, what: str, mend: str = "") -> None:
+        super().__init__(f"{what}; {mend}" if mend else what)
+        self.what = what
+        self.mend = mend
+
+
+class UsageError(XdplbError):
+    """What was asked for is not well-formed, or contradicts the state."""
+
+    exit_code = 2
+
+
+class NotFound(UsageError):
+    """Names something that is not there."""
+
+
+class AlreadyExists(UsageError):
+    """Names something that is there already."""
+
+
+class TableFull(UsageError):
+    """Asks for more than the tables hold."""
+
+
+class MissingPart(XdplbError):
+    """This machine lacks something: headers, bpffs, a package, a kernel feature."""
+
+
+class NotAttached(XdplbError):
+    """No director is loaded under this instance's name."""
+
+
+class NoPermission(XdplbError):
+    """Not root, or a capability is missing."""
+
+
+class InterfaceBusy(XdplbError):
+    """Another XDP program holds the interface, or its driver refuses ours."""
+
+
+class KernelRefused(XdplbError):
+    """A system call failed for a reason we did not foresee."""

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: MIT
+"""Addresses and byte order: the only place where either is converted."""
+
+import socket
+import sys
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+from xdplb.errors import UsageError
+
+Address = IPv4Address | IPv6Address
+
+V4_MAPPED_PREFIX = bytes(10) + b"\xff\xff"  # RFC 4291 §2.5.5.2
+
+
+def parse_address(text: str, what: str = "address") -> Address:
+    """Parse an IPv4 or IPv6 address. Raises: UsageError naming `what`."""
+    try:
+        return ip_address(text)
+    except ValueError:
+        raise UsageError(
+            f"{what} '{text}' is not an IP address", "write it as 192.0.2.1 or 2001:db8::1"
+        ) from None
+
+
+def parse_port(text: str, what: str = "port") -> int:
+    """Parse a port, 0 … 65535; 0 is any port. Raises: UsageError naming `what`."""
+    if text.isascii() and text.isdigit() and int(text) <= 0xFFFF:
+        return int(text)
+    raise UsageError(f"{what} '{text}' is not a port", "give a number from 0 (any port) to 65535")
+
+
+def parse_endpoint(text: str) -> tuple[Address, int]:
+    """Parse `192.0.2.1:80` or `[2001:db8::1]:80`. Raises: UsageError."""
+    host, colon, port = text.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    if not colon or (":" in host and not bracketed):
+        raise UsageError(
+            f"service '{text}' is not ADDRESS:PORT",
+            "write it as 192.0.2.1:80 or [2001:db8::1]:80",
+        )
+    return parse_address(host[1:-1] if bracketed else host, "VIP"), parse_port(port)
+
+
+def format_endpoint(address: Address, port: int) -> str:
+    """The inverse of `parse_endpoint`."""
+    return f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"
+
+
+def mapped(address: Address) -> bytes:
+    """The address in 16 bytes, network order; IPv4 as v4-mapped (RFC 4291 §2.5.5.2)."""
+    return address.packed if address.version == 6 else V4_MAPPED_PREFIX + address.packed
+
+
+def address_words(address: Address) -> tuple[int, int]:
+    """The 16 bytes as the two 64-bit words that C's `struct address` holds: (high, low), `__be64`."""
+    packed = mapped(address)
+    return int.from_bytes(packed[:8], sys.byteorder), int.from_bytes(packed[8:], sys.byteorder)
+
+
+def address_of_words(high: int, low: int) -> Address:
+    """The inverse of `address_words`."""
+    packed = high.to_bytes(8, sys.byteorder) + low.to_bytes(8, sys.byteorder)
+    if packed.startswith(V4_MAPPED_PREFIX):
+        return IPv4Address(packed[12:])
+    return IPv6Address(packed)
+
+
+def htons(value: int) -> int:
+    """A 16-bit number as the `__be16` that C holds."""
+    return socket.htons(value)
+
+
+def fold_address(address: Address) -> int:
+    """The 32 bits that IPVS hashes of an address: IPv4 as it is, IPv6 by exclusive or of its words.
+
+    Units: host order. Source: ip_vs_mh_hashkey() in net/netfilter/ipvs/ip_vs_mh.c.
+    """
+    folded = 0
+    for start in range(0, len(address.packed), 4):
+        folded ^= int.from_bytes(address.packed[start : start + 4], "big")
+    return folded
