@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: MIT
+"""The reference case's five hosts as network namespaces on this machine, to try and to test with.
+
+    client ── net1 ── route ── net2 ─┬─ lvs
+                                     ├─ rs1
+                                     └─ rs2
+
+Nothing lands in the machine's own namespace: the networks' bridges have namespaces of their own.
+"""
+
+from xdplb.lab.hosts import HostStatus, command, down, exec_, run, status, up
+from xdplb.lab.place import DEFAULT_NAME
+from xdplb.lab.topology import HOSTS, NETWORKS, VIP, Host, Interface
+from xdplb.lab.web import start_web
+
+__all__ = [
+    "DEFAULT_NAME",
+    "HOSTS",
+    "NETWORKS",
+    "VIP",
+    "Host",
+    "HostStatus",
+    "Interface",
+    "command",
+    "down",
+    "exec_",
+    "run",
+    "start_web",
+    "status",
+    "up",
+]

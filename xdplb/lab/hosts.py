@@ -1,0 +1,266 @@
+# SPDX-License-Identifier: MIT
+"""The five hosts as network namespaces: build them, remove them, run something on one."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from xdplb import netlink
+from xdplb.errors import AlreadyExists, MissingPart, XdplbError
+from xdplb.lab import place
+from xdplb.lab.topology import HOSTS, NETWORKS, Host, on_network
+
+_BRIDGE = "br0"
+_DIRECTOR = "lvs"
+
+# Stated, because a new namespace inherits what the initial one has: what `xdplb realserver setup`
+# changes begins with the kernel's own defaults.
+_IPV4_SETTINGS = {"rp_filter": 0, "arp_ignore": 0, "arp_announce": 0}
+
+
+@dataclass(frozen=True)
+class HostStatus:
+    """One host of a lab as it is now; `web_pid` is its web server's process."""
+
+    name: str
+    namespace: str
+    addresses: tuple[str, ...]
+    exists: bool
+    web_pid: int | None
+
+
+# Building and removing
+
+
+def up(lab: str = place.DEFAULT_NAME) -> None:
+    """Build a lab, after removing what a crash may have left of it; all of it or nothing.
+
+    Raises: AlreadyExists if it is up, UsageError, NoPermission, KernelRefused, MissingPart.
+    """
+    place.check_name(lab)
+    place.check_root()
+    with place.locked():
+        if _complete(lab):
+            raise AlreadyExists(
+                f"lab '{lab}' is up already", place.mend(lab, "take it down", "down")
+            )
+        _remove(lab)
+        try:
+            _build(lab)
+        except BaseException:  # Ctrl-C too must leave nothing behind
+            _remove(lab)
+            raise
+
+
+def down(lab: str = place.DEFAULT_NAME) -> None:
+    """Remove a lab, whole or half-built: its recorded processes, its namespaces, its files.
+
+    Raises: UsageError, NoPermission.
+    """
+    place.check_name(lab)
+    place.check_root()
+    with place.locked():
+        _remove(lab)
+
+
+def status(lab: str = place.DEFAULT_NAME) -> tuple[HostStatus, ...]:
+    """Tell how each host is, in the order of the reference case. Raises: UsageError."""
+    place.check_name(lab)
+    return tuple(
+        HostStatus(
+            name=host.name,
+            namespace=place.namespace_of(lab, host.name),
+            addresses=tuple(f"{i.name} {i.address}" for i in host.interfaces),
+            exists=(netlink.NAMESPACES / place.namespace_of(lab, host.name)).exists(),
+            web_pid=place.running(lab, host.name, "nginx"),
+        )
+        for host in HOSTS.values()
+    )
+
+
+def _complete(lab: str) -> bool:
+    """Tell a lab that is up from what a crash left: the mark is written last."""
+    whole = all((netlink.NAMESPACES / name).exists() for name in place.namespaces_of(lab))
+    return whole and (place.directory(lab) / "up").exists()
+
+
+def _build(lab: str) -> None:
+    place.directory(lab).mkdir()
+    for name in place.namespaces_of(lab):
+        netlink.create_namespace(name)
+    for host in HOSTS.values():
+        with netlink.namespace(place.namespace_of(lab, host.name)):
+            _set_defaults(host)
+    for network in NETWORKS:
+        with netlink.namespace(place.namespace_of(lab, network)):
+            _lay_network(lab, network)
+    for host in HOSTS.values():
+        with netlink.namespace(place.namespace_of(lab, host.name)):
+            _configure(host)
+    (place.directory(lab) / "up").touch()
+
+
+def _remove(lab: str) -> None:
+    place.end_processes(lab)
+    for name in place.namespaces_of(lab):
+        netlink.remove_namespace(name)
+    place.remove_directory(lab)
+
+
+def _set_defaults(host: Host) -> None:
+    """Make the settings that interfaces inherit: before there are any."""
+    _disable_ipv6()
+    netlink.write_sysctl("net/ipv4/ip_forward", int(host.forwards))
+    for scope in ("all", "default", "lo"):
+        _set_ipv4(scope)
+
+
+def _disable_ipv6() -> None:
+    """No duplicate address detection, no router solicitation: nothing that moves a counter."""
+    if Path("/proc/sys/net/ipv6").exists():
+        for scope in ("all", "default"):
+            netlink.write_sysctl(f"net/ipv6/conf/{scope}/disable_ipv6", 1)
+
+
+def _set_ipv4(scope: str) -> None:
+    for setting, value in _IPV4_SETTINGS.items():
+        netlink.write_sysctl(f"net/ipv4/conf/{scope}/{setting}", value)
+
+
+def _lay_network(lab: str, network: str) -> None:
+    """Make a network: a bridge, and a veth pair to each interface; ports are named by their hosts."""
+    _disable_ipv6()
+    # Where br_netfilter is built in, a bridge is a router's firewall too unless told not to be.
+    if Path("/proc/sys/net/bridge/bridge-nf-call-iptables").exists():
+        netlink.write_sysctl("net/bridge/bridge-nf-call-iptables", 0)
+    netlink.add_bridge(_BRIDGE)
+    for host, interface in on_network(network):
+        there = place.namespace_of(lab, host.name)
+        netlink.add_bridge_port(_BRIDGE, host.name, interface.name, there)
+        _switch_offloads_off(host.name)
+        if host.name == _DIRECTOR:
+            _receive_xdp_frames(host.name)
+
+
+def _configure(host: Host) -> None:
+    """Bring a host's interfaces up, with its addresses and its gateway."""
+    netlink.set_up("lo")
+    for interface in host.interfaces:
+        _set_ipv4(interface.name)
+        _switch_offloads_off(interface.name)
+        netlink.set_up(interface.name)
+        netlink.add_address(interface.name, interface.address)
+    if host.gateway:
+        netlink.add_default_route(host.gateway)
+
+
+def _switch_offloads_off(ifname: str) -> None:
+    """Send finished packets, as a wire would carry them.
+
+    A veth passes checksums and segmentation on as promises to hardware (CHECKSUM_PARTIAL, GSO),
+    which nobody keeps once an XDP program has sent the packet on.
+    """
+    features = ("tx", "tso", "gso", "gro")
+    _checked([tool("ethtool"), "-K", ifname, *(word for f in features for word in (f, "off"))])
+
+
+def _receive_xdp_frames(port: str) -> None:
+    """Let the director's veth peer take frames that XDP sends: it must run a program itself.
+
+    Without one the frames of XDP_TX and redirects are lost: veth_xdp_xmit() in drivers/net/veth.c
+    takes them only if the receiving peer has NAPI going, which a native program switches on.
+    """
+    program = _load_pass_program()
+    try:
+        netlink.attach_xdp(port, program)
+    finally:
+        os.close(program)  # the interface holds it now
+
+
+# Running
+
+
+def command(lab: str, host: str, argv: Sequence[str]) -> list[str]:
+    """Say what starts `argv` on a host: in its network namespace and in none else.
+
+    `ip netns exec` would not do: it enters a mount namespace of its own, with a fresh /sys, where
+    what is pinned in bpffs dies with the command. Raises: UsageError, NotFound.
+    """
+    path = netlink.NAMESPACES / place.host_namespace(lab, host)
+    return [tool("nsenter"), f"--net={path}", "--", *argv]
+
+
+def environment(lab: str, host: str) -> dict[str, str]:
+    """Say which instance `xdplb` means on a host: /run and bpffs are the machine's, and shared."""
+    return {**os.environ, "XDPLB_INSTANCE": f"{lab}-{host}"}
+
+
+def run(
+    lab: str,
+    host: str,
+    argv: Sequence[str],
+    *,
+    check: bool = True,
+    timeout_s: float | None = None,
+    stdin: str | None = None,
+    env: Mapping[str, str] | None = None,
+) -> "subprocess.CompletedProcess[str]":
+    """Run a command on a host and collect what it says.
+
+    Raises: UsageError, NotFound; with `check`, XdplbError if the command fails;
+    subprocess.TimeoutExpired.
+    """
+    done = subprocess.run(
+        command(lab, host, argv),
+        env={**environment(lab, host), **(env or {})},
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+    )
+    if check:
+        _succeeded(done, f"{host}# {' '.join(argv)}")
+    return done
+
+
+def exec_(lab: str, host: str, argv: Sequence[str]) -> NoReturn:
+    """Become a command on a host. Raises: UsageError, NotFound."""
+    replaced = command(lab, host, argv)
+    os.execve(replaced[0], replaced, environment(lab, host))
+
+
+def _checked(argv: Sequence[str]) -> None:
+    done = subprocess.run(argv, capture_output=True, text=True)
+    _succeeded(done, " ".join(argv))
+
+
+def _succeeded(done: "subprocess.CompletedProcess[str]", what: str) -> None:
+    if done.returncode != 0:
+        lines = (done.stderr.strip() or done.stdout.strip()).splitlines() or ["it said nothing"]
+        raise XdplbError(f"`{what}` failed with {done.returncode}: {lines[-1]}")
+
+
+def tool(name: str) -> str:
+    """Find a tool, in the places of root's tools too. Raises: MissingPart."""
+    found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin:/usr/bin:/bin")
+    if not found:
+        raise MissingPart(f"'{name}' is not installed", "install what is missing: tools/setup")
+    return found
+
+
+def _load_pass_program() -> int:
+    import ctypes
+    import struct
+
+    insns = struct.pack("<BBhiBBhi", 0xB7, 0, 0, 2, 0x95, 0, 0, 0)
+    buffer, licence = ctypes.create_string_buffer(insns), ctypes.create_string_buffer(b"GPL")
+    attr = struct.pack("<IIQQ", 6, 2, ctypes.addressof(buffer), ctypes.addressof(licence))
+    argument = ctypes.create_string_buffer(attr, 128)
+    fd = ctypes.CDLL(None, use_errno=True).syscall(321, 5, argument, 128)
+    if fd < 0:
+        raise XdplbError(os.strerror(ctypes.get_errno()))
+    return int(fd)
