@@ -87,8 +87,7 @@ def namespace(name: str) -> Iterator[None]:
 
 def _setns(fd: int, name: str) -> None:
     if _libc.setns(fd, _CLONE_NEWNET) != 0:
-        reason = os.strerror(ctypes.get_errno())
-        raise KernelRefused(f"network namespace '{name}' cannot be entered: {reason}")
+        raise _refused(f"network namespace '{name}' cannot be entered", ctypes.get_errno())
 
 
 # Settings
@@ -99,7 +98,7 @@ def read_sysctl(path: str) -> str:
     try:
         return Path("/proc/sys", path).read_text().strip()
     except OSError as error:
-        raise KernelRefused(f"sysctl {path} cannot be read: {error.strerror}") from error
+        raise _refused(f"sysctl {path} cannot be read", error.errno or 0) from error
 
 
 def write_sysctl(path: str, value: int | str) -> None:
@@ -107,7 +106,7 @@ def write_sysctl(path: str, value: int | str) -> None:
     try:
         Path("/proc/sys", path).write_text(str(value))
     except OSError as error:
-        raise KernelRefused(f"sysctl {path} cannot be set: {error.strerror}") from error
+        raise _refused(f"sysctl {path} cannot be set", error.errno or 0) from error
 
 
 # Links, addresses, routes
@@ -123,7 +122,13 @@ def _route(what: str) -> Iterator[Any]:
         with IPRoute() as route:
             yield route
     except NetlinkError as error:
-        raise KernelRefused(f"{what}: {os.strerror(error.code)}") from error
+        raise _refused(what, error.code) from error
+
+
+def _refused(what: str, number: int) -> KernelRefused:
+    refusal = KernelRefused(f"{what}: {os.strerror(number)}")
+    refusal.errno = number
+    return refusal
 
 
 def _index(route: Any, ifname: str) -> int:

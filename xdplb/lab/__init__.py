@@ -8,7 +8,7 @@
 Nothing lands in the machine's own namespace: the networks' bridges have namespaces of their own.
 """
 
-from xdplb.lab.hosts import HostStatus, command, down, exec_, run, status, up
+from xdplb.lab.hosts import HostStatus, command, down, environment, exec_, run, status, up
 from xdplb.lab.place import DEFAULT_NAME
 from xdplb.lab.topology import HOSTS, NETWORKS, VIP, Host, Interface
 from xdplb.lab.web import start_web
@@ -23,6 +23,7 @@ __all__ = [
     "Interface",
     "command",
     "down",
+    "environment",
     "exec_",
     "run",
     "start_web",

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import NoReturn
 
 from xdplb import netlink
+from xdplb.dataplane import libbpf
 from xdplb.errors import AlreadyExists, MissingPart, XdplbError
 from xdplb.lab import place
 from xdplb.lab.topology import HOSTS, NETWORKS, Host, on_network
 
 _BRIDGE = "br0"
 _DIRECTOR = "lvs"
+_XDP_PASS = bytes.fromhex("b7000000020000009500000000000000")  # r0 = 2; exit
 
 # Stated, because a new namespace inherits what the initial one has: what `xdplb realserver setup`
 # changes begins with the kernel's own defaults.
@@ -132,7 +134,7 @@ def _set_ipv4(scope: str) -> None:
 
 
 def _lay_network(lab: str, network: str) -> None:
-    """Make a network: a bridge, and a veth pair to each interface; ports are named by their hosts."""
+    """Make a network: a bridge, and a veth pair to each interface, its port named by the host."""
     _disable_ipv6()
     # Where br_netfilter is built in, a bridge is a router's firewall too unless told not to be.
     if Path("/proc/sys/net/bridge/bridge-nf-call-iptables").exists():
@@ -174,7 +176,7 @@ def _receive_xdp_frames(port: str) -> None:
     Without one the frames of XDP_TX and redirects are lost: veth_xdp_xmit() in drivers/net/veth.c
     takes them only if the receiving peer has NAPI going, which a native program switches on.
     """
-    program = _load_pass_program()
+    program = libbpf.prog_load(_XDP_PASS)
     try:
         netlink.attach_xdp(port, program)
     finally:
@@ -250,17 +252,3 @@ def tool(name: str) -> str:
     if not found:
         raise MissingPart(f"'{name}' is not installed", "install what is missing: tools/setup")
     return found
-
-
-def _load_pass_program() -> int:
-    import ctypes
-    import struct
-
-    insns = struct.pack("<BBhiBBhi", 0xB7, 0, 0, 2, 0x95, 0, 0, 0)
-    buffer, licence = ctypes.create_string_buffer(insns), ctypes.create_string_buffer(b"GPL")
-    attr = struct.pack("<IIQQ", 6, 2, ctypes.addressof(buffer), ctypes.addressof(licence))
-    argument = ctypes.create_string_buffer(attr, 128)
-    fd = ctypes.CDLL(None, use_errno=True).syscall(321, 5, argument, 128)
-    if fd < 0:
-        raise XdplbError(os.strerror(ctypes.get_errno()))
-    return int(fd)
