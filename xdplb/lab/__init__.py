@@ -5,10 +5,11 @@
                                      ├─ rs1
                                      └─ rs2
 
+A namespace's name is the lab's, a dash, and the host's or network's: `xdplb-lvs`, `xdplb-net2`.
 Nothing lands in the machine's own namespace: the networks' bridges have namespaces of their own.
 """
 
-from xdplb.lab.hosts import HostStatus, command, down, environment, exec_, run, status, up
+from xdplb.lab.hosts import HostStatus, command, counters, down, environment, exec_, run, status, up
 from xdplb.lab.place import DEFAULT_NAME
 from xdplb.lab.topology import HOSTS, NETWORKS, VIP, Host, Interface
 from xdplb.lab.web import start_web
@@ -22,6 +23,7 @@ __all__ = [
     "HostStatus",
     "Interface",
     "command",
+    "counters",
     "down",
     "environment",
     "exec_",

@@ -183,12 +183,19 @@ def _receive_xdp_frames(port: str) -> None:
         os.close(program)  # the interface holds it now
 
 
+def counters(lab: str, host: str, ifname: str) -> netlink.Counters:
+    """Read the counters of a host's interface. Raises: UsageError, NotFound."""
+    with netlink.namespace(place.host_namespace(lab, host)):
+        return netlink.counters(ifname)
+
+
 # Running
 
 
 def command(lab: str, host: str, argv: Sequence[str]) -> list[str]:
     """Say what starts `argv` on a host: in its network namespace and in none else.
 
+    The networks `net1`, `net2` are hosts too, here: `tcpdump -ni lvs` on net2 hears the director.
     `ip netns exec` would not do: it enters a mount namespace of its own, with a fresh /sys, where
     what is pinned in bpffs dies with the command. Raises: UsageError, NotFound.
     """

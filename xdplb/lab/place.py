@@ -49,10 +49,14 @@ def namespace_of(lab: str, place: str) -> str:
 
 
 def host_namespace(lab: str, host: str) -> str:
-    """Name the namespace of a host of a lab that is up. Raises: UsageError, NotFound."""
+    """Name the namespace of a host, or of a network's bridge, in a lab that is up.
+
+    Raises: UsageError, NotFound.
+    """
     check_name(lab)
-    if host not in HOSTS:
-        raise NotFound(f"host '{host}' is not in the lab", f"it has: {', '.join(HOSTS)}")
+    places = (*HOSTS, *NETWORKS)
+    if host not in places:
+        raise NotFound(f"host '{host}' is not in the lab", f"it has: {', '.join(places)}")
     name = namespace_of(lab, host)
     if not (NAMESPACES / name).exists():
         raise NotFound(f"lab '{lab}' is not up", mend(lab, "bring it up", "up"))
