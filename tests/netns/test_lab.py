@@ -3,6 +3,8 @@
 
 import os
 import signal
+import socket
+import struct
 import time
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 
 from xdplb import lab as labs
 from xdplb import netlink
+from xdplb.dataplane import libbpf
 from xdplb.errors import AlreadyExists, NotFound, UsageError, XdplbError
 
 pytestmark = pytest.mark.root
@@ -21,6 +24,30 @@ ADDRESSES = {
     "rs1": {"ens33": "192.168.2.220/24"},
     "rs2": {"ens33": "192.168.2.210/24"},
 }
+# An XDP program that swaps a frame's MAC addresses and sends it back: opcode, registers (source and
+# destination), offset, immediate value.
+BOUNCE = b"".join(
+    struct.pack("<BBhi", *instruction)
+    for instruction in [
+        (0x61, 0x12, 0, 0),  # r2 = data
+        (0x61, 0x13, 4, 0),  # r3 = data_end
+        (0xBF, 0x24, 0, 0),  # r4 = r2
+        (0x07, 0x04, 0, 14),  # r4 += 14
+        (0x2D, 0x34, 10, 0),  # if r4 > r3 goto pass
+        (0x61, 0x25, 0, 0),  # r5, r6 = destination
+        (0x69, 0x26, 4, 0),
+        (0x61, 0x27, 6, 0),  # r7, r8 = source
+        (0x69, 0x28, 10, 0),
+        (0x63, 0x72, 0, 0),  # destination = r7, r8
+        (0x6B, 0x82, 4, 0),
+        (0x63, 0x52, 6, 0),  # source = r5, r6
+        (0x6B, 0x62, 10, 0),
+        (0xB7, 0x00, 0, 3),  # return XDP_TX
+        (0x95, 0x00, 0, 0),
+        (0xB7, 0x00, 0, 2),  # pass: return XDP_PASS
+        (0x95, 0x00, 0, 0),
+    ]
+)
 PLACES = [*ADDRESSES, "net1", "net2"]
 
 
@@ -79,6 +106,24 @@ def test_the_way_between_the_networks_is_the_route_host(lab):
     answer = lab.output("client", "ping", "-c1", "-W2", "192.168.2.220")
 
     assert "ttl=63" in answer
+
+
+def test_frames_that_xdp_sends_arrive(lab):
+    """All that an XDP program on the director sends back (XDP_TX) reaches the other hosts."""
+    lab.run("rs1", "ping", "-c1", "-W2", "192.168.2.200")  # so that no ARP is in the way
+    with netlink.namespace(f"{lab.name}-lvs"):
+        program = libbpf.prog_load(BOUNCE, "bounce")
+        link = libbpf.link_create(program, socket.if_nametoindex("ens33"), 0)
+    before = labs.counters(lab.name, "rs1", "ens33")
+    try:
+        lab.run("rs1", "ping", "-c500", "-i0.001", "-W1", "192.168.2.200", check=False)
+    finally:
+        os.close(link)
+        os.close(program)
+
+    received = (labs.counters(lab.name, "rs1", "ens33") - before).rx_packets
+
+    assert 500 <= received <= 510  # ARP may ask again meanwhile
 
 
 @pytest.mark.parametrize(
