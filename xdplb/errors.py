@@ -63,4 +63,6 @@ class InterfaceBusy(XdplbError):
 
 
 class KernelRefused(XdplbError):
-    """A system call failed for a reason we did not foresee."""
+    """A system call failed for a reason we did not foresee. `errno` says which."""
+
+    errno = 0

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* IP in IP (RFC 2003), as net/netfilter/ipvs/ip_vs_xmit.c writes it:
+ *
+ *	| Ethernet | IPv4 DIP → RIP, protocol 4 | IPv4 CIP → VIP | TCP or UDP | …
+ *	            \_________ added __________/ \__ the client's packet, TTL - 1
+ */
+#ifndef XDPLB_ENCAP_IPIP_H
+#define XDPLB_ENCAP_IPIP_H
+
+#include "csum.h"
+#include "parse.h"
+
+#define IPIP_LENGTH ((int)sizeof(struct iphdr))
+
+/* The header as the five words it is: one store each, and the checksum sums what is stored. */
+struct ipip_header {
+	__u8 version_ihl;
+	__u8 tos;
+	__be16 tot_len;
+	__be16 id;
+	__be16 frag_off;
+	__u8 ttl;
+	__u8 protocol;
+	__u16 check;
+	__be32 saddr;
+	__be32 daddr;
+};
+
+/* With DF an atomic datagram needs no ID (RFC 6864 §4.1), and the kernel sends 0; without, it must differ
+ * between packets of one DIP and RIP that are on the way together.
+ */
+static __always_inline __be16 outer_id(const struct packet *p)
+{
+	return p->fragment & bpf_htons(IP_DONT_FRAGMENT) ? 0 : bpf_get_prandom_u32();
+}
+
+/* ECN is copied: RFC 6040 §4.1, normal mode. */
+static __always_inline int write_ipip(struct packet *p, const struct real *real)
+{
+	struct ipip_header *outer = frame_start(p) + IP_AT;
+	struct ipip_header header = {
+		.version_ihl = 0x45,
+		.tos = p->tos,
+		.tot_len = bpf_htons(p->length + IPIP_LENGTH),
+		.id = outer_id(p),
+		.frag_off = p->fragment & bpf_htons(IP_DONT_FRAGMENT),
+		.ttl = p->ttl,
+		.protocol = IPPROTO_IPIP,
+		.saddr = real->source.low >> 32,
+		.daddr = real->address.low >> 32,
+	};
+
+	if ((void *)(outer + 1) > frame_end(p))
+		return DROP(p, headroom);
+	header.check = csum_fold(real->header_sum + bpf_htons(header.tos) + header.tot_len +
+				 header.id + header.frag_off + header.ttl);
+	*outer = header;
+	return NEXT;
+}
+
+#endif

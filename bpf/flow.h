@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The flow table: an array of cache lines, each eight records of one word (see enum flow_state). It is
+ * shared by all CPUs and has no lock. A record is only ever replaced by compare-and-swap of the word
+ * that was read: a lost race leaves a flow with the record that another CPU gave it, or for this one
+ * packet with none; never with half a record, never over another flow's.
+ */
+#ifndef XDPLB_FLOW_H
+#define XDPLB_FLOW_H
+
+#include "parse.h"
+#include "siphash.h"
+
+#define FLOW_TAG_SHIFT 35
+#define FLOW_STATE_SHIFT 32
+#define FLOW_REAL_SHIFT 16
+
+struct flow {
+	struct flow_bucket *bucket;
+	struct config *config;
+	__u64 hash;    /* low bits: bucket; top 29: tag. A foreign flow matches once in 2^26 lookups. */
+	__u64 *entry;  /* where its record is, or was before it expired; NULL: nowhere */
+	__u64 record;  /* as it was read */
+	bool alive;    /* it has a record that is not expired */
+};
+
+static __always_inline __u8 flow_state(__u64 record)
+{
+	return record >> FLOW_STATE_SHIFT & (FLOW_STATES - 1);
+}
+
+static __always_inline __u32 flow_real(__u64 record)
+{
+	return record >> FLOW_REAL_SHIFT & 0xffff;
+}
+
+static __always_inline __u64 make_record(__u64 hash, __u8 state, __u32 real, __u32 tick)
+{
+	return hash >> FLOW_TAG_SHIFT << FLOW_TAG_SHIFT | (__u64)state << FLOW_STATE_SHIFT |
+	       real << FLOW_REAL_SHIFT | (tick & 0xffff);
+}
+
+static __always_inline __u16 record_age(__u64 record, __u32 tick)
+{
+	return tick - record;
+}
+
+static __always_inline bool is_expired(const struct config *config, __u64 record, __u32 tick)
+{
+	return record_age(record, tick) >= config->timeout[flow_state(record)];
+}
+
+/* The service's id stands for the VIP and the protocol; with any-port services the port tells flows
+ * apart too.
+ */
+static __always_inline __u64 hash_flow(const struct packet *p, const struct config *config,
+				       __u16 service)
+{
+	__u64 ports = (__u64)p->client_port << 16 | p->service_port;
+	struct siphash s;
+
+	siphash_start(&s, config->flow_key[0], config->flow_key[1]);
+	if (p->client.high) {
+		siphash_word(&s, p->client.high);
+		siphash_word(&s, p->client.low);
+		return siphash_finish(&s, 22ULL << 56 | ports << 16 | service);
+	}
+	siphash_word(&s, (p->client.low >> 32 << 32) | ports);
+	return siphash_finish(&s, 10ULL << 56 | service);
+}
+
+static __always_inline int find_flow(struct packet *p, __u16 service, struct flow *flow)
+{
+	__u32 zero = 0, index;
+
+	flow->config = config.lookup(&zero);
+	if (!flow->config)
+		return DROP(p, no_config);
+	flow->hash = hash_flow(p, flow->config, service);
+	index = flow->hash & ((1 << FLOW_BUCKET_BITS) - 1);
+	flow->bucket = flows.lookup(&index);
+	if (!flow->bucket)
+		return DROP(p, no_config);
+	flow->entry = NULL;
+	flow->record = 0;
+	flow->alive = false;
+#pragma unroll
+	for (int way = 0; way < FLOW_WAYS; way++) {
+		__u64 record = flow->bucket->entry[way];
+
+		if ((record ^ flow->hash) >> FLOW_TAG_SHIFT == 0 && flow_state(record)) {
+			flow->entry = &flow->bucket->entry[way];
+			flow->record = record;
+			flow->alive = !is_expired(flow->config, record, p->tick);
+			break;
+		}
+	}
+	return NEXT;
+}
+
+static __always_inline __u8 next_state(const struct packet *p, __u8 state)
+{
+	if (p->protocol == IPPROTO_UDP)
+		return FLOW_UDP;
+	if (p->tcp_flags & (TCP_FIN | TCP_RST))
+		return FLOW_CLOSING;
+	if (state == FLOW_NEW && !opens_connection(p))
+		return FLOW_ESTABLISHED;
+	return state;
+}
+
+/* Notes that the recorded flow was seen: a write once a tick, or when its state changes. */
+static __always_inline void touch_flow(const struct packet *p, const struct flow *flow)
+{
+	__u64 record = make_record(flow->hash, next_state(p, flow_state(flow->record)),
+				   flow_real(flow->record), p->tick);
+
+	if (record != flow->record)
+		__sync_val_compare_and_swap(flow->entry, flow->record, record);
+}
+
+/* Its state's upper bits, with one above them set if it is expired. Without a branch: eight of them are
+ * 256 paths to the verifier.
+ */
+static __always_inline __u32 victim_kind(const struct config *config, __u64 record, __u32 tick)
+{
+	__u8 state = flow_state(record);
+	__s64 left = (__s64)config->timeout[state] - 1 - record_age(record, tick);
+
+	return state >> 1 | (left >> 63 & FLOW_STATES / 2);
+}
+
+/* Which record is given up: an expired or empty one, else a closing, else a new, else any; of its kind the
+ * longest idle. So no flood of SYNs evicts a flow that got further than its SYN. The rank carries its way
+ * along, so that one number is compared and kept.
+ */
+static __always_inline __u64 *pick_victim(const struct flow *flow, __u32 tick)
+{
+	__u32 highest = 0;
+
+#pragma unroll
+	for (int way = 0; way < FLOW_WAYS; way++) {
+		__u64 record = flow->bucket->entry[way];
+		__u32 age = record_age(record, tick);
+		__u32 kind = victim_kind(flow->config, record, tick);
+		__u32 rank = kind << 24 | age << 8 | way;
+
+		if (rank > highest)
+			highest = rank;
+	}
+	return &flow->bucket->entry[highest % FLOW_WAYS];
+}
+
+/* Records that the flow, seen for the first time, goes to `real`; in place of its old record if it has
+ * one. Another CPU may take the place between the choice and the swap; then the choice is made again.
+ */
+static __always_inline void record_flow(const struct packet *p, struct flow *flow, __u32 real)
+{
+	__u8 state = p->protocol == IPPROTO_UDP ? FLOW_UDP_NEW : FLOW_NEW;
+	__u64 record = make_record(flow->hash, state, real, p->tick);
+
+	for (int attempt = 0; attempt < 4; attempt++) {
+		__u64 *place = flow->entry ? flow->entry : pick_victim(flow, p->tick);
+		__u64 old = *place;
+
+		if (__sync_val_compare_and_swap(place, old, record) == old)
+			return;
+		flow->entry = NULL;
+	}
+}
+
+#endif

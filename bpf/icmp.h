@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The answer to a packet that is too big for the path to its real (RFC 1191): from the VIP, back the way it
+ * came, with the MTU that is left inside the tunnel, quoting the IP header and the 8 bytes behind it.
+ */
+#ifndef XDPLB_ICMP_H
+#define XDPLB_ICMP_H
+
+#include "csum.h"
+#include "parse.h"
+
+#define REPLIES_PER_TICK 1000 /* and CPU */
+#define QUOTED_PAYLOAD 8      /* RFC 792: the ports, and TCP's sequence number */
+
+struct too_big {
+	struct iphdr ip;
+	struct icmphdr icmp;
+	struct iphdr quoted;
+	__u8 quoted_payload[QUOTED_PAYLOAD];
+};
+
+#define TOO_BIG_ADDED ((int)(sizeof(struct iphdr) + sizeof(struct icmphdr)))
+
+static __always_inline bool may_reply(const struct packet *p)
+{
+	__u32 zero = 0;
+	struct reply_limit *limit = reply_limits.lookup(&zero);
+
+	if (!limit)
+		return false;
+	if (limit->tick != p->tick) {
+		limit->tick = p->tick;
+		limit->sent = 0;
+	}
+	return limit->sent++ < REPLIES_PER_TICK;
+}
+
+/* At most 28 words of 16 bits: no carry out of 32 bits. */
+static __always_inline __u16 csum_of(const void *start, int bytes)
+{
+	const __u16 *words = start;
+	__u32 sum = 0;
+
+#pragma unroll
+	for (int i = 0; i < bytes / 2; i++)
+		sum += words[i];
+	return csum_fold(sum);
+}
+
+static __always_inline int turn_link(struct packet *p)
+{
+	struct ethhdr *old = frame_start(p) + TOO_BIG_ADDED, *eth = frame_start(p);
+	struct ethhdr swapped;
+
+	if ((void *)(old + 1) > frame_end(p))
+		return DROP(p, headroom);
+	__builtin_memcpy(swapped.h_dest, old->h_source, sizeof(swapped.h_dest));
+	__builtin_memcpy(swapped.h_source, old->h_dest, sizeof(swapped.h_source));
+	swapped.h_proto = old->h_proto;
+	*eth = swapped;
+	return NEXT;
+}
+
+static __always_inline int write_too_big(struct packet *p, __u32 mtu)
+{
+	struct too_big *reply = frame_start(p) + IP_AT;
+
+	if ((void *)(reply + 1) > frame_end(p))
+		return DROP(p, headroom);
+	reply->ip = (struct iphdr){
+		.version = 4,
+		.ihl = sizeof(reply->ip) / 4,
+		.tos = p->tos & ~0x3,
+		.tot_len = bpf_htons(sizeof(*reply)),
+		.ttl = 64,
+		.protocol = IPPROTO_ICMP,
+		.saddr = p->vip.low >> 32,
+		.daddr = p->client.low >> 32,
+	};
+	reply->ip.check = csum_of(&reply->ip, sizeof(reply->ip));
+	reply->icmp = (struct icmphdr){
+		.type = ICMP_DEST_UNREACH,
+		.code = ICMP_FRAG_NEEDED,
+	};
+	reply->icmp.un.frag.mtu = bpf_htons(mtu);
+	reply->icmp.checksum = csum_of(&reply->icmp, sizeof(*reply) - sizeof(reply->ip));
+	return NEXT;
+}
+
+static __always_inline int reply_too_big(struct packet *p, __u32 mtu)
+{
+	int verdict, kept = IP_AT + sizeof(struct iphdr) + QUOTED_PAYLOAD;
+
+	if (p->transport != IP_AT + sizeof(struct iphdr))
+		return PASS(p, too_big);
+	if (!may_reply(p))
+		return DROP(p, reply_limit);
+	if (bpf_xdp_adjust_tail(p->ctx, kept - (int)bpf_xdp_get_buff_len(p->ctx)) ||
+	    bpf_xdp_adjust_head(p->ctx, -TOO_BIG_ADDED))
+		return DROP(p, headroom);
+	if ((verdict = turn_link(p)) != NEXT)
+		return verdict;
+	if ((verdict = write_too_big(p, mtu)) != NEXT)
+		return verdict;
+	return FATE(p, XDP_TX, replied_too_big);
+}
+
+/* Does the packet fit the path once it is wrapped? As ensure_mtu_is_adequate() in ip_vs_xmit.c; without DF
+ * the kernel could only fragment it.
+ */
+static __always_inline int check_size(struct packet *p, __u32 mtu, int added)
+{
+	if (p->length + added <= mtu)
+		return NEXT;
+	if (!(p->fragment & bpf_htons(IP_DONT_FRAGMENT)))
+		return PASS(p, too_big);
+	return reply_too_big(p, mtu - added);
+}
+
+#endif

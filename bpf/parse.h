@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* From the frame's first byte to the ports. In two stages, since a packet that is for no VIP passes
+ * whatever it looks like: parse_network() reads no more than the addresses, and complains of nothing;
+ * parse_transport() runs only for VIPs.
+ */
+#ifndef XDPLB_PARSE_H
+#define XDPLB_PARSE_H
+
+#include "verdict.h"
+
+#define IP_MORE_FRAGMENTS 0x2000
+#define IP_OFFSET 0x1fff
+#define IP_DONT_FRAGMENT 0x4000
+
+#define IP_AT ((int)sizeof(struct ethhdr)) /* tags are off: see vlan.h */
+
+#define TCP_FLAGS_OFFSET 13 /* RFC 9293 §3.1 */
+#define TCP_FIN 0x01
+#define TCP_SYN 0x02
+#define TCP_RST 0x04
+#define TCP_ACK 0x10
+
+/* The low word of ::ffff:a.b.c.d; the high one is 0. Little-endian hosts only, as is all of BCC's x86
+ * and arm64.
+ */
+static __always_inline __be64 v4_mapped(__be32 address)
+{
+	return (__u64)address << 32 | bpf_htonl(0xffff);
+}
+
+/* UDP's packets have no flags: they open none. */
+static __always_inline bool opens_connection(const struct packet *p)
+{
+	return (p->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN;
+}
+
+static __always_inline int parse_network(struct packet *p)
+{
+	struct ethhdr *eth = frame_start(p);
+	struct iphdr *ip = (void *)(eth + 1);
+	void *end = frame_end(p);
+
+	if ((void *)(eth + 1) > end || eth->h_proto != bpf_htons(ETH_P_IP))
+		return PASS(p, not_ipv4);
+	if ((void *)(ip + 1) > end)
+		return PASS(p, truncated);
+	p->client.low = v4_mapped(ip->saddr);
+	p->vip.low = v4_mapped(ip->daddr);
+	return NEXT;
+}
+
+static __always_inline int parse_ports(struct packet *p)
+{
+	struct tcphdr *tcp = frame_start(p) + p->transport;
+	void *end = frame_end(p);
+	__u32 payload = p->length - (p->transport - IP_AT);
+
+	if (p->protocol == IPPROTO_TCP) {
+		if ((void *)(tcp + 1) > end || payload < sizeof(*tcp))
+			return DROP(p, malformed);
+		p->tcp_flags = ((__u8 *)tcp)[TCP_FLAGS_OFFSET];
+	} else if (p->protocol == IPPROTO_UDP) {
+		if ((void *)tcp + sizeof(struct udphdr) > end || payload < sizeof(struct udphdr))
+			return DROP(p, malformed);
+	} else if (p->protocol == IPPROTO_ICMP) {
+		return PASS(p, icmp);
+	} else {
+		return PASS(p, protocol);
+	}
+	/* TCP's and UDP's ports lie at the same place. */
+	p->client_port = tcp->source;
+	p->service_port = tcp->dest;
+	return NEXT;
+}
+
+static __always_inline int parse_transport(struct packet *p)
+{
+	struct iphdr *ip = frame_start(p) + IP_AT;
+	void *end = frame_end(p);
+	__u32 header;
+
+	if ((void *)(ip + 1) > end)
+		return DROP(p, malformed);
+	header = ip->ihl * 4;
+	p->length = bpf_ntohs(ip->tot_len);
+	if (ip->version != 4 || header < sizeof(*ip) || p->length < header ||
+	    (void *)ip + p->length > end)
+		return DROP(p, malformed);
+	if (ip->frag_off & bpf_htons(IP_MORE_FRAGMENTS | IP_OFFSET))
+		return PASS(p, fragment);
+	p->fragment = ip->frag_off;
+	p->protocol = ip->protocol;
+	p->tos = ip->tos;
+	p->ttl = ip->ttl;
+	p->transport = IP_AT + header;
+	return parse_ports(p);
+}
+
+#endif

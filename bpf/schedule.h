@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Which real a packet goes to: the one its flow has, else the one its slot of the service's ring names.
+ *
+ * A slot that is not in transition needs no record of flows: the same client finds the same slot. In one
+ * that is, a new flow goes to the present owner and is recorded; one that is neither new nor recorded
+ * began before the change: it belongs to the previous owner, and is recorded from here on.
+ * (Kin: Maglev, NSDI 2016; Beamer, NSDI 2018; JET, CoNEXT 2021.)
+ */
+#ifndef XDPLB_SCHEDULE_H
+#define XDPLB_SCHEDULE_H
+
+#include "flow.h"
+
+/* The keys and the multiplier are IPVS's: net/netfilter/ipvs/ip_vs_mh.c, include/linux/hash.h. */
+#define MH_KEY 2654435761ULL
+#define GOLDEN_RATIO_32 0x61c88647U
+#define SH_SHIFT 24
+
+/* IPVS tries as often as its table has slots. With 90 % of the weight drained, 128 tries fail once in 700,000
+ * clients; after them the owner in the table without the drained reals serves. (More tries: the verifier walks
+ * each one, in each state that gets here.)
+ */
+#define RESELECT_TRIES 128
+
+/* The 32 bits of a client that IPVS's hashes take: host order, IPv6 folded by exclusive or. */
+static __always_inline __u32 client_key(const struct packet *p, const struct service *service)
+{
+	__u64 folded = p->client.high ? p->client.high ^ p->client.low : p->client.low >> 32;
+	__u32 key = bpf_ntohl(p->client.high ? (__u32)(folded ^ folded >> 32) : (__u32)folded);
+
+	return service->flags & SERVICE_HASH_PORT ? key + bpf_ntohs(p->client_port) : key;
+}
+
+static __always_inline __u32 hash_mh(__u32 value)
+{
+	struct siphash s;
+
+	siphash_start(&s, MH_KEY, MH_KEY);
+	return siphash_finish(&s, 4ULL << 56 | value);
+}
+
+static __always_inline int read_slot(struct packet *p, const struct service *service, __u32 index,
+				     struct slot *found)
+{
+	__u32 id = service->id;
+	void *ring = rings.lookup(&id);
+	struct slot *slot;
+
+	if (!ring)
+		return DROP(p, no_real);
+	slot = bpf_map_lookup_elem(ring, &index);
+	if (!slot || !slot->real)
+		return DROP(p, no_real);
+	*found = *slot;
+	return NEXT;
+}
+
+/* rr and wrr: the ring's next slot, whichever CPU asks. */
+static __always_inline int next_slot(struct packet *p, const struct service *service,
+				     struct slot *found)
+{
+	__u32 id = service->id;
+	struct turn *turn = turns.lookup(&id);
+
+	if (!turn || !service->slots)
+		return DROP(p, no_real);
+	return read_slot(p, service, __sync_fetch_and_add(&turn->next, 1) % service->slots, found);
+}
+
+/* As ip_vs_mh_get_fallback(): hash again, with the slot's own number and those after it, until a slot is
+ * found whose owner takes new flows.
+ */
+static __always_inline __u32 reselect(const struct service *service, __u32 key, __u32 offset,
+				      __u32 otherwise)
+{
+	__u32 id = service->id;
+	void *ring = rings.lookup(&id);
+
+	if (!ring)
+		return otherwise;
+	for (int i = 0; i < RESELECT_TRIES; i++) {
+		__u32 index = hash_mh(key + offset) % service->slots;
+		struct slot *slot = bpf_map_lookup_elem(ring, &index);
+
+		if (!slot)
+			break;
+		if (!(slot->flags & SLOT_RESELECT))
+			return slot->real;
+		if (++offset >= service->slots)
+			offset = 0;
+	}
+	return otherwise;
+}
+
+/* mh and sh: the client's slot. */
+static __always_inline int hashed_slot(struct packet *p, const struct service *service,
+				       struct slot *found)
+{
+	__u32 key = client_key(p, service), index;
+	int verdict;
+
+	if (!service->slots)
+		return DROP(p, no_real);
+	index = service->pick == PICK_SH ? key * GOLDEN_RATIO_32 >> SH_SHIFT :
+					   hash_mh(key) % service->slots;
+	if ((verdict = read_slot(p, service, index, found)) != NEXT)
+		return verdict;
+	if (found->flags & SLOT_RESELECT)
+		found->real = reselect(service, key, index, found->real);
+	return NEXT;
+}
+
+static __always_inline struct real *find_real(const struct service *service, __u32 index)
+{
+	struct real *real = reals.lookup(&index);
+
+	return real && real->service == service->id + 1 ? real : NULL;
+}
+
+/* Follows the flow's record. NULL: it has none, or begins afresh, or its real was removed. A SYN on a new
+ * record is a retransmission and must reach the same real; on any other the client's port is used again.
+ */
+static __always_inline struct real *follow_flow(struct packet *p, const struct service *service,
+						struct flow *flow, __u32 *index)
+{
+	struct real *real;
+
+	if (!flow->alive || (opens_connection(p) && flow_state(flow->record) != FLOW_NEW))
+		return NULL;
+	*index = flow_real(flow->record);
+	real = find_real(service, *index);
+	if (real)
+		touch_flow(p, flow);
+	return real;
+}
+
+static __always_inline int pick_recorded(struct packet *p, const struct service *service,
+					 struct slot *slot, __u32 *index)
+{
+	bool begins = opens_connection(p) || p->protocol == IPPROTO_UDP;
+	struct flow flow;
+	int verdict;
+
+	if ((verdict = find_flow(p, service->id, &flow)) != NEXT)
+		return verdict;
+	if (follow_flow(p, service, &flow, index))
+		return NEXT;
+	if (service->pick == PICK_TURN) {
+		if (!begins)
+			return PASS(p, no_flow);
+		if ((verdict = next_slot(p, service, slot)) != NEXT)
+			return verdict;
+	}
+	*index = begins || !slot->previous ? slot->real : slot->previous;
+	p->new_flow = begins;
+	record_flow(p, &flow, *index);
+	return NEXT;
+}
+
+static __always_inline int pick_real(struct packet *p, const struct service *service,
+				     struct real **real, __u32 *index)
+{
+	struct slot slot = {};
+	int verdict;
+
+	if (service->pick != PICK_TURN)
+		verdict = hashed_slot(p, service, &slot);
+	else if (service->flags & SERVICE_ONE_PACKET)
+		verdict = next_slot(p, service, &slot);
+	else
+		verdict = NEXT;
+	if (verdict != NEXT)
+		return verdict;
+
+	if ((service->flags & SERVICE_RECORDED) || (slot.flags & SLOT_RECORDED)) {
+		if ((verdict = pick_recorded(p, service, &slot, index)) != NEXT)
+			return verdict;
+	} else {
+		*index = slot.real;
+		p->new_flow = opens_connection(p);
+	}
+	*real = find_real(service, *index);
+	return *real ? NEXT : DROP(p, no_real);
+}
+
+#endif

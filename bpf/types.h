@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Every struct and enum that C and Python share. Python reads the layouts from BCC's descriptions of
+ * the tables and the enums from this text: nothing here is typed twice.
+ */
+#ifndef XDPLB_TYPES_H
+#define XDPLB_TYPES_H
+
+#include <uapi/linux/types.h>
+
+/* An IP address in network order; IPv4 is stored v4-mapped (RFC 4291 §2.5.5.2), so that one set of
+ * tables serves both families.
+ */
+struct address {
+	__be64 high;
+	__be64 low;
+};
+
+/* ---- what Python writes ------------------------------------------------------------------- */
+
+#define BUCKET_WAYS 4
+
+/* A VIP is named by its place: bucket number * BUCKET_WAYS + way. All zero: empty. */
+struct vip_bucket {
+	struct address vip[BUCKET_WAYS];
+};
+
+/* How a service finds a slot of its ring. */
+enum pick {
+	PICK_TURN = 0, /* one after the other: rr, wrr */
+	PICK_MH = 1,   /* by the client's hash, as ip_vs_mh */
+	PICK_SH = 2,   /* by the client's hash, as ip_vs_sh */
+};
+
+enum service_flag {
+	SERVICE_HASH_PORT = 1,	/* the client's port is hashed too: mh-port, sh-port */
+	SERVICE_RECORDED = 2,	/* every flow is recorded, whatever its slot says */
+	SERVICE_ONE_PACKET = 4, /* no flows: each packet is balanced by itself */
+};
+
+struct service {
+	__u64 key;   /* of service_key(); 0: empty */
+	__u32 slots; /* of its ring that are in use */
+	__u16 id;    /* its place in rings, turns and service_stats */
+	__u8 pick;   /* enum pick */
+	__u8 flags;  /* enum service_flag */
+};
+
+struct service_bucket {
+	struct service service[BUCKET_WAYS];
+};
+
+enum slot_flag {
+	SLOT_RECORDED = 1, /* in transition: flows of this slot are looked up and recorded */
+	SLOT_RESELECT = 2, /* mh-fallback: the owner by IPVS's table takes no new flows */
+};
+
+/* A ring's slot: its present owner and, while in transition, the one before. Reals by index, 0: none. */
+struct slot {
+	__u16 real;
+	__u16 previous;
+	__u32 flags; /* enum slot_flag */
+};
+
+/* The walk of rr and wrr through their ring, shared by all CPUs. */
+struct turn {
+	__u64 next;
+};
+
+#define FLOW_STATES 8
+
+struct config {
+	__u64 flow_key[2];	      /* secret: flows hash by it */
+	__u16 timeout[FLOW_STATES];   /* in ticks, by enum flow_state; 0 for FLOW_EMPTY */
+};
+
+/* ---- what the program keeps --------------------------------------------------------------- */
+
+/* A flow's record is one word, so that it is read and replaced whole:
+ * tag (29 bits) | state (3) | real (16) | last seen, in ticks (16).
+ * A state's upper two bits say how readily its records are given up: see pick_victim().
+ */
+enum flow_state {
+	FLOW_EMPTY = 0,
+	FLOW_ESTABLISHED = 2, /* TCP */
+	FLOW_UDP = 3,
+	FLOW_NEW = 4,	      /* TCP, only a SYN (or, in transition, one packet) was seen */
+	FLOW_UDP_NEW = 5,     /* UDP, one packet was seen */
+	FLOW_CLOSING = 6,     /* TCP, FIN or RST seen */
+};
+
+#define FLOW_WAYS 8
+
+struct flow_bucket {
+	__u64 entry[FLOW_WAYS];
+};
+
+/* Where a frame for a real leaves, as bpf_fib_lookup() said. */
+struct hop {
+	__u8 dst[6];
+	__u8 src[6];
+	__u32 ifindex; /* 0: not known yet */
+	__u32 mtu;     /* of the route, bytes of IP packet */
+};
+
+/* One real server of one service. The first 64 bytes are all that a packet needs. */
+struct real {
+	struct address address; /* RIP: outer destination */
+	struct address source;	/* DIP: outer source */
+	__u16 service;		/* id + 1 of the service it belongs to; 0: no real here */
+	__u16 header_sum;	/* of the outer header's constant words: outer_header_sum() */
+	__u8 local;		/* the director itself: its packets go up */
+	__u8 active;		/* which hop is in use; the other is free to be written */
+	__u16 pad;
+	__u32 refreshed; /* tick of the last bpf_fib_lookup() */
+	struct hop hop[2];
+	__u8 pad_line[44];
+};
+
+struct stats {
+	__u64 packets;
+	__u64 bytes; /* of IP packets as they came, without the tunnel's header */
+	__u64 flows; /* begun */
+	__u64 pad;
+};
+
+/* Each packet ends in exactly one of these. pass_*: went up to the kernel's stack; drop_*: lost. */
+struct counters {
+	/* expected */
+	__u64 forwarded;	/* left for a real, by the interface it came in on */
+	__u64 forwarded_redirect; /* left for a real by another interface */
+	__u64 replied_too_big;	/* answered with ICMP: larger than the path to the real takes, with DF */
+	__u64 pass_not_ipv4;	/* ARP, IPv6, LLDP, … */
+	__u64 pass_not_vip;	/* addressed to no VIP */
+	__u64 pass_no_service;	/* to a VIP, but to no service on it: look at `xdplb list` */
+	__u64 pass_icmp;	/* ICMP to a VIP: the kernel answers */
+	__u64 pass_protocol;	/* to a VIP, neither TCP, UDP nor ICMP */
+	__u64 pass_fragment;	/* a fragment of a packet to a VIP */
+	__u64 pass_ttl;		/* TTL used up: the kernel answers with time exceeded */
+	__u64 pass_local;	/* its real is the director itself */
+	/* worth a look when they grow */
+	__u64 pass_truncated;	/* too short for an IP header: the VIP cannot be read */
+	__u64 pass_no_flow;	/* TCP in midstream, and the flow is not known: the kernel resets it */
+	__u64 pass_too_big;	/* larger than the path takes, without DF */
+	/* alarming */
+	__u64 drop_malformed;	/* to a VIP, with lengths that contradict each other */
+	__u64 drop_no_real;	/* the service has no usable real: add one, or give one a weight */
+	__u64 drop_no_route;	/* no route to the real: look at `ip route get RIP` */
+	__u64 drop_no_neighbour; /* the next hop does not answer ARP: look at `ip neigh` */
+	__u64 drop_reply_limit;	/* too many packets that are too big: their answers are limited */
+	__u64 drop_headroom;	/* the driver left no room before the frame for the outer header */
+	__u64 drop_no_config;	/* the tables are not filled yet: attach was interrupted, repeat it */
+};
+
+#define COUNTERS (sizeof(struct counters) / sizeof(__u64))
+
+/* How many ICMP answers one CPU may still send in this tick. */
+struct reply_limit {
+	__u32 tick;
+	__u32 sent;
+};
+
+#endif

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* VLAN tags (IEEE 802.1Q, 802.1ad) are taken off before the first stage and put back after the last, so that
+ * all between sees the IP header at one place; which also spares the verifier three copies of every path.
+ */
+#ifndef XDPLB_VLAN_H
+#define XDPLB_VLAN_H
+
+#include "verdict.h"
+
+#define TAG_LENGTH 4
+#define MACS_LENGTH 12
+
+struct macs {
+	__u32 word[MACS_LENGTH / 4];
+};
+
+static __always_inline bool is_tag(__be16 ethertype)
+{
+	return ethertype == bpf_htons(ETH_P_8021Q) || ethertype == bpf_htons(ETH_P_8021AD);
+}
+
+/* Takes off the outermost tag, if there is one. */
+static __always_inline void take_tag(struct packet *p, int nth)
+{
+	struct macs *macs = frame_start(p), kept;
+	__u32 *tag = (__u32 *)(macs + 1);
+
+	if ((void *)(tag + 1) + sizeof(__be16) > frame_end(p) || !is_tag(*(__be16 *)tag))
+		return;
+	kept = *macs;
+	p->tag[nth] = *tag;
+	if (bpf_xdp_adjust_head(p->ctx, TAG_LENGTH))
+		return;
+	p->tags++;
+	macs = frame_start(p);
+	if ((void *)(macs + 1) <= frame_end(p))
+		*macs = kept;
+}
+
+/* Puts the innermost of the taken tags back. Returns: whether there was room. */
+static __always_inline bool put_tag(struct packet *p, int nth)
+{
+	struct macs *macs = frame_start(p), kept;
+	__u32 *tag;
+
+	if ((void *)(macs + 1) > frame_end(p))
+		return false;
+	kept = *macs;
+	if (bpf_xdp_adjust_head(p->ctx, -TAG_LENGTH))
+		return false;
+	macs = frame_start(p);
+	tag = (__u32 *)(macs + 1);
+	if ((void *)(tag + 1) > frame_end(p))
+		return false;
+	*macs = kept;
+	*tag = p->tag[nth];
+	return true;
+}
+
+static __always_inline void take_tags(struct packet *p)
+{
+	take_tag(p, 0);
+	if (p->tags)
+		take_tag(p, 1);
+}
+
+/* For whatever leaves or goes up. Room is short only where the outer header used it up. */
+static __always_inline int put_tags(struct packet *p, int action)
+{
+	if (p->tags == 2 && !put_tag(p, 1))
+		return DROP(p, headroom);
+	if (!put_tag(p, 0))
+		return DROP(p, headroom);
+	return action;
+}
+
+#endif

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The director. Python splices the headers in, once each, and gives sizes and the pin directory as -D. */
+#include <uapi/linux/bpf.h>
+#include <uapi/linux/if_ether.h>
+#include <uapi/linux/ip.h>
+#include <uapi/linux/in.h>
+#include <uapi/linux/tcp.h>
+#include <uapi/linux/udp.h>
+#include <uapi/linux/icmp.h>
+
+#define AF_INET 2 /* include/linux/socket.h, which is not uapi */
+
+#include "types.h"
+#include "maps.h"
+#include "verdict.h"
+#include "vlan.h"
+#include "parse.h"
+#include "service.h"
+#include "schedule.h"
+#include "nexthop.h"
+#include "icmp.h"
+#include "encap.h"
+
+static __always_inline int send(struct packet *p, const struct hop *hop)
+{
+	if (hop->ifindex == p->ctx->ingress_ifindex)
+		return FATE(p, XDP_TX, forwarded);
+	return FATE(p, bpf_redirect(hop->ifindex, 0), forwarded_redirect);
+}
+
+static __always_inline int balance(struct packet *p)
+{
+	struct service service;
+	struct real *real;
+	struct hop hop;
+	__u32 index;
+	int verdict;
+
+	if ((verdict = parse_network(p)) != NEXT)
+		return verdict;
+	if ((verdict = find_vip(p)) != NEXT)
+		return verdict;
+	if ((verdict = parse_transport(p)) != NEXT)
+		return verdict;
+	if ((verdict = find_service(p, &service)) != NEXT)
+		return verdict;
+	if (p->ttl <= 1)
+		return PASS(p, ttl);
+	p->tick = tick_now();
+	if ((verdict = pick_real(p, &service, &real, &index)) != NEXT)
+		return verdict;
+	if ((verdict = find_hop(p, real, &hop)) != NEXT)
+		return verdict;
+	if ((verdict = check_size(p, hop.mtu, IPIP_LENGTH)) != NEXT)
+		return verdict;
+	if ((verdict = encapsulate(p, real, &hop)) != NEXT)
+		return verdict;
+	count_forwarded(p, service.id, index);
+	return send(p, &hop);
+}
+
+int xdplb(struct xdp_md *ctx)
+{
+	struct packet p = { .ctx = ctx };
+	int action;
+
+	take_tags(&p);
+	action = balance(&p);
+	if (p.tags && action != XDP_DROP)
+		action = put_tags(&p, action);
+	count(&p);
+	return action;
+}

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: MIT
+"""Compiling and loading a program with BCC: the only module that imports bcc."""
+
+import ctypes
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from xdplb.dataplane import source
+from xdplb.errors import MissingPart, XdplbError
+
+CFLAGS = ("-Wall", "-Werror", "-Wno-unused-function")
+
+
+@dataclass(frozen=True)
+class Program:
+    """A loaded program. It lives as long as `fd`, or as what is pinned or linked of it.
+
+    tables: for each table by name, what BCC says of it: {"key": …, "leaf": …}, BCC's own JSON
+    descriptions of the C types.
+    """
+
+    fd: int
+    tables: dict[str, Any]
+    headers: str
+    module: Any  # BCC's object: it closes the fd when it goes
+
+
+def compile_program(
+    file: str, function: str, flags: Sequence[str], directory: Path = source.BPF_DIR
+) -> Program:
+    """Compile and load an XDP program; its tables are pinned where the text says.
+
+    Raises: MissingPart without bcc or headers; XdplbError with the compiler's or the verifier's
+    last words where the text does not compile or load.
+    """
+    bcc = _import_bcc()
+    headers = source.find_headers()
+    text = source.splice(file, directory)
+    with source.header_tree(headers) as tree, _environment("BCC_KERNEL_SOURCE", str(tree)):
+        with _captured_stderr() as said:
+            try:
+                module = bcc.BPF(text=text, cflags=[*CFLAGS, *flags])
+                loaded = module.load_func(function, bcc.BPF.XDP)
+            except Exception as error:
+                raise XdplbError(
+                    f"{file} does not load: {_last_words(said()) or error}",
+                    "if the text is unchanged, this kernel or bcc is older than xdplb needs "
+                    "(Linux 6.1, bcc 0.26)",
+                ) from error
+    return Program(loaded.fd, _describe(bcc, module), str(headers), module)
+
+
+def _import_bcc() -> Any:
+    try:
+        import bcc
+    except ImportError as error:
+        raise MissingPart(
+            f"{sys.executable} has no module bcc",
+            "run: apt-get install python3-bpfcc, and use a venv made by "
+            "/usr/bin/python3 -m venv --system-site-packages",
+        ) from error
+    return bcc
+
+
+def _describe(bcc: Any, module: Any) -> dict[str, Any]:
+    lib, tables = bcc.lib, {}
+    # libbcc exports it, and bcc 0.26 does not declare it.
+    lib.bpf_table_name.restype = ctypes.c_char_p
+    lib.bpf_table_name.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
+    for index in range(lib.bpf_num_tables(module.module)):
+        name = lib.bpf_table_name(module.module, index)
+        tables[name.decode()] = {
+            "key": json.loads(lib.bpf_table_key_desc(module.module, name)),
+            "leaf": json.loads(lib.bpf_table_leaf_desc(module.module, name)),
+        }
+    return tables
+
+
+@contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
+
+
+@contextmanager
+def _captured_stderr() -> Iterator[Any]:
+    """The compiler and the verifier write to the file descriptor itself."""
+    import tempfile
+
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as log:
+        saved = os.dup(2)
+        os.dup2(log.fileno(), 2)
+
+        def said() -> str:
+            log.seek(0)
+            return log.read().decode(errors="replace")
+
+        try:
+            yield said
+        finally:
+            ctypes.CDLL(None).fflush(None)
+            os.dup2(saved, 2)
+            os.close(saved)
+
+
+def _last_words(log: str) -> str:
+    if os.environ.get("XDPLB_VERBOSE"):
+        return log
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    errors = [line for line in lines if "error:" in line]
+    return " / ".join(errors[:3] or lines[-4:])

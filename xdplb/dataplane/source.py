@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: MIT
+"""The C program's text, and the kernel headers to compile it with. No I/O but reading files."""
+
+import dataclasses
+import hashlib
+import os
+import platform
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from xdplb.errors import MissingPart, UsageError
+from xdplb.model import Tunables
+
+_PACKAGED = Path(__file__).parents[1] / "bpf"
+BPF_DIR = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[2] / "bpf"
+
+BUCKETS_PER_KEY = 4  # of four ways: at a full table one bucket in 10,000 is full (bpf/service.h)
+MAX_REALS = 65536  # a slot and a flow's record name a real by 16 bits (bpf/types.h)
+MAX_FLOW_BUCKET_BITS = 24  # the tag begins at bit 35 of the hash, the bucket's number at bit 0
+
+_INCLUDE = re.compile(r'^#include "(?P<name>[^"]+)"$', re.MULTILINE)
+_ENUM = re.compile(r"enum (?P<name>\w+) \{(?P<body>[^}]*)\};")
+_MEMBER = re.compile(r"^\s*(?P<name>[A-Z0-9_]+) = (?P<value>\d+),", re.MULTILINE)
+
+
+def splice(name: str, directory: Path = BPF_DIR) -> str:
+    """The text of a program with its own headers spliced in, once each.
+
+    BCC rewrites table access only in the main text, never in an included header. `#line` markers
+    make the compiler's messages name the right file.
+    """
+    seen: set[str] = set()
+
+    def read(file: str) -> str:
+        if file in seen:
+            return ""
+        seen.add(file)
+        lines = [f'#line 1 "{file}"']
+        for number, line in enumerate((directory / file).read_text().splitlines(), 1):
+            match = _INCLUDE.match(line)
+            lines += [read(match["name"]), f'#line {number + 1} "{file}"'] if match else [line]
+        return "\n".join(lines) + "\n"
+
+    return read(name)
+
+
+def enum_values(name: str) -> dict[str, int]:
+    """The members of an enum of `types.h`: the only place where they are written."""
+    for match in _ENUM.finditer((BPF_DIR / "types.h").read_text()):
+        if match["name"] == name:
+            return {m["name"]: int(m["value"]) for m in _MEMBER.finditer(match["body"])}
+    raise KeyError(name)
+
+
+def bucket_bits(keys: int) -> int:
+    """The size of a table of `keys` keys (bpf/service.h), as a power of two of buckets."""
+    return max(1, (BUCKETS_PER_KEY * keys - 1).bit_length())
+
+
+def check_tunables(tunables: Tunables) -> None:
+    """Raises: UsageError naming the first size that cannot be."""
+    flow_bits = tunables.flow_buckets.bit_length() - 1
+    if tunables.flow_buckets != 1 << flow_bits or not 1 <= flow_bits <= MAX_FLOW_BUCKET_BITS:
+        raise UsageError(
+            f"flow_buckets {tunables.flow_buckets} is not a power of two from 2 to 2^24",
+            "give one; each bucket holds 8 flows in 64 bytes",
+        )
+    for name, low, high in (
+        ("max_vips", 1, 16384),
+        ("max_services", 1, 65534),
+        ("max_reals", 2, MAX_REALS),
+        ("ring_slots", 251, 131071),
+    ):
+        if not low <= getattr(tunables, name) <= high:
+            raise UsageError(
+                f"{name} {getattr(tunables, name)} is out of range", f"give {low} to {high}"
+            )
+
+
+def defines(tunables: Tunables, pin_dir: Path) -> list[str]:
+    """The compiler's flags: sizes and the pin directory, nothing else."""
+    sizes = {
+        "VIP_BUCKET_BITS": bucket_bits(tunables.max_vips),
+        "SERVICE_BUCKET_BITS": bucket_bits(tunables.max_services),
+        "FLOW_BUCKET_BITS": tunables.flow_buckets.bit_length() - 1,
+        "MAX_SERVICES": tunables.max_services,
+        "MAX_REALS": tunables.max_reals,
+        "RING_SLOTS": tunables.ring_slots,
+    }
+    return [*(f"-D{name}={value}" for name, value in sizes.items()), f'-DPIN="{pin_dir}"']
+
+
+def layout_hash(tunables: Tunables) -> str:
+    """Names a layout of the tables: a pinned table must never be reused under another one."""
+    parts = [(BPF_DIR / name).read_text() for name in ("types.h", "maps.h")]
+    parts.append(repr(sorted(dataclasses.asdict(tunables).items())))
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
+
+
+@dataclasses.dataclass(frozen=True)
+class Headers:
+    """Kernel headers: where they are and which kernel's; split as Debian splits them or whole."""
+
+    build: Path
+    common: Path | None
+
+    def __str__(self) -> str:
+        return str(self.build)
+
+
+def find_headers() -> Headers:
+    """The running kernel's headers, else the newest that are installed: the uapi is stable.
+
+    Raises: MissingPart with the apt line that mends it.
+    """
+    running = Path("/lib/modules") / platform.release() / "build"
+    if (running / "include").is_dir():
+        return _headers(running.resolve())
+    installed = [
+        path
+        for path in Path("/usr/src").glob("linux-headers-*")
+        if (path / "include/generated/autoconf.h").is_file()
+    ]
+    if not installed:
+        raise MissingPart(
+            f"no kernel headers are installed for {platform.release()}, nor any others",
+            "run: apt-get install linux-headers-amd64",
+        )
+    return _headers(max(installed, key=_version))
+
+
+def _version(path: Path) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", path.name)]
+
+
+def _headers(build: Path) -> Headers:
+    if (build / "include/linux").is_dir():
+        return Headers(build, None)
+    common = Path(re.sub(r"-[a-z0-9]+$", "-common", str(build)))
+    if not common.is_dir():
+        raise MissingPart(
+            f"the headers in {build} lack their common half {common}",
+            f"run: apt-get install {common.name}",
+        )
+    return Headers(build, common)
+
+
+@contextmanager
+def header_tree(headers: Headers) -> Iterator[Path]:
+    """One tree that BCC can compile with.
+
+    Debian splits its headers in two, and BCC finds them only as `build` and `source` under
+    /lib/modules/$(uname -r), which a container or another kernel does not have. So a directory of
+    links, for the time of one compilation, puts the halves together.
+    """
+    if headers.common is None:
+        yield headers.build
+        return
+    machine = next(p.name for p in (headers.build / "arch").iterdir() if p.is_dir())
+    with tempfile.TemporaryDirectory(prefix="xdplb-headers-") as tree:
+        for part in ("include", f"arch/{machine}/include"):
+            merged = Path(tree, part)
+            merged.mkdir(parents=True)
+            for half in (headers.common, headers.build):
+                for entry in (half / part).iterdir():
+                    os.symlink(entry, merged / entry.name)
+        yield Path(tree)

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: MIT
+"""The pinned tables, as typed memory.
+
+C declares the structs (bpf/types.h), BCC describes them, and the ctypes here are built from that
+description, stored by `attach`: no struct is written twice, and no command but `attach` needs bcc.
+Arrays are mapped into memory: a field's assignment is one aligned store, which the program sees
+whole. Readers are never stopped, so the order of assignments is the protocol.
+"""
+
+import ctypes
+import mmap
+import os
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from xdplb.dataplane import libbpf
+from xdplb.errors import KernelRefused, NotAttached
+
+_SCALARS: dict[str, Any] = {
+    "unsigned char": ctypes.c_uint8,
+    "unsigned short": ctypes.c_uint16,
+    "unsigned int": ctypes.c_uint32,
+    "unsigned long long": ctypes.c_uint64,
+    "int": ctypes.c_int32,
+}
+
+
+def decode_type(description: Any) -> Any:
+    """The ctypes class of what BCC describes: a scalar's name, or [name, [field, …], "struct"]."""
+    if isinstance(description, str):
+        return _SCALARS[description]
+    name, fields = description[0], description[1]
+    members = []
+    for field in fields:
+        type_ = decode_type(field[1])
+        for length in field[2] if len(field) > 2 else ():
+            type_ = type_ * length
+        members.append((field[0], type_))
+    return type(str(name), (ctypes.Structure,), {"_fields_": members})
+
+
+def fill(record: Any, **values: Any) -> None:
+    """Assigns fields by name. Raises: AttributeError on a name the C struct does not have.
+
+    (ctypes itself would accept it silently.)
+    """
+    for name, value in values.items():
+        if not hasattr(type(record), name):
+            raise AttributeError(f"struct {type(record).__name__} has no field {name}")
+        setattr(record, name, value)
+
+
+def map_memory(fd: int, leaf: Any, entries: int) -> Any:
+    """An mmapable array's values, shape (entries,), as a live ctypes array."""
+    size = ctypes.sizeof(leaf) * entries
+    pages = -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
+    return (leaf * entries).from_buffer(mmap.mmap(fd, pages))
+
+
+class Table:
+    """One pinned table: an array in memory, or a per-CPU array that is read by system calls."""
+
+    def __init__(self, path: Path, description: Mapping[str, Any]) -> None:
+        self.path = path
+        self.leaf = decode_type(description["leaf"])
+        self._fd: int | None = None
+
+    @property
+    def fd(self) -> int:
+        """The map's descriptor, opened once."""
+        if self._fd is None:
+            try:
+                self._fd = libbpf.obj_get(self.path)
+            except KernelRefused as error:
+                raise NotAttached(
+                    f"the table {self.path} is gone", "attach the director again: xdplb attach"
+                ) from error
+        return self._fd
+
+    @cached_property
+    def id(self) -> int:
+        """The kernel's id of the map, as bpftool shows it."""
+        return int(libbpf.map_info(self.fd).id)
+
+    @cached_property
+    def entries(self) -> int:
+        """How many values it has."""
+        return int(libbpf.map_info(self.fd).max_entries)
+
+    @cached_property
+    def memory(self) -> Any:
+        """All values, live."""
+        return map_memory(self.fd, self.leaf, self.entries)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.memory[index]
+
+    def sum_cpus(self, index: int) -> dict[str, int]:
+        """A per-CPU value's fields by name, summed over all CPUs; all fields are 64-bit."""
+        totals = dict.fromkeys((name for name, _ in self.leaf._fields_ if name != "pad"), 0)
+        for raw in libbpf.read_per_cpu(self.fd, index, ctypes.sizeof(self.leaf)):
+            value = self.leaf.from_buffer_copy(raw)
+            for name in totals:
+                totals[name] += getattr(value, name)
+        return totals
+
+    def clear_cpus(self, index: int) -> None:
+        """Sets a per-CPU value to zero on all CPUs."""
+        zero = (self.leaf * libbpf.possible_cpus())()
+        libbpf.map_update(self.fd, ctypes.c_uint32(index), zero)
+
+    def close(self) -> None:
+        """Closes the descriptor; the memory stays mapped while somebody uses it."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+
+class Tables:
+    """All tables of one director, by their names in C: `tables.reals[3].address`."""
+
+    def __init__(self, pin_dir: Path, descriptions: Mapping[str, Mapping[str, Any]]) -> None:
+        self.pin_dir = pin_dir
+        self._tables = {name: Table(pin_dir / name, d) for name, d in descriptions.items()}
+
+    def __getattr__(self, name: str) -> Table:
+        try:
+            return self._tables[name]
+        except KeyError:
+            raise AttributeError(f"no table {name} in bpf/maps.h") from None
+
+    def __iter__(self) -> Any:
+        return iter(self._tables.items())
+
+    def close(self) -> None:
+        """Closes all descriptors."""
+        for table in self._tables.values():
+            table.close()
+
+    # ---- rings: inner maps of an array of maps -----------------------------------------------
+
+    def read_ring(self, service: int) -> Any:
+        """The slots of a service's ring, shape (ring_slots,), live; None if it has no ring."""
+        inner = ctypes.c_uint32()
+        if not libbpf.map_lookup(self.rings.fd, ctypes.c_uint32(service), inner):
+            return None
+        fd = libbpf.map_get_fd_by_id(inner.value)
+        try:
+            return map_memory(fd, self.ring.leaf, self.ring.entries)
+        finally:
+            os.close(fd)
+
+    def write_ring(self, service: int, slots: bytes) -> None:
+        """Builds a ring aside and puts it in the place of the service's: one store for the program.
+
+        slots: the bytes of `ring_slots` struct slot.
+        """
+        leaf, entries = self.ring.leaf, self.ring.entries
+        fd = libbpf.map_create(
+            libbpf.MAP_TYPE_ARRAY, "ring", 4, ctypes.sizeof(leaf), entries, libbpf.BPF_F_MMAPABLE
+        )
+        try:
+            ctypes.memmove(map_memory(fd, leaf, entries), slots, ctypes.sizeof(leaf) * entries)
+            libbpf.map_update(self.rings.fd, ctypes.c_uint32(service), ctypes.c_uint32(fd))
+        finally:
+            os.close(fd)
+
+    def drop_ring(self, service: int) -> None:
+        """Takes a service's ring away."""
+        libbpf.map_delete(self.rings.fd, ctypes.c_uint32(service))
