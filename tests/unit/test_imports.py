@@ -33,7 +33,10 @@ PYTHON = sorted(
     for path in (ROOT / directory).rglob("*.py")
 )
 C = sorted(path for suffix in ("*.c", "*.h") for path in (ROOT / "bpf").rglob(suffix))
-OTHER = [ROOT / "Makefile", ROOT / "tools/setup", ROOT / ".ci/run"]
+OTHER = [
+    *map(ROOT.joinpath, ("Makefile", "tools/setup", ".ci/run")),
+    *sorted(PACKAGE.rglob("*.sh")),
+]
 
 
 def name(path: Path) -> str:
