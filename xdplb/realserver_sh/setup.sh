@@ -1,0 +1,271 @@
+# ---- changing -------------------------------------------------------------------------------------
+
+set_value() { # dev key value
+	if [ "$(own_value "$1" "$2")" = "$3" ]; then return 0; fi
+	remember "sysctl $1 $2" "$(own_value "$1" "$2")"
+	echo "$3" >"$CONF/$1/$2" || die "cannot write $CONF/$1/$2" "run it where /proc/sys is writable"
+}
+
+# A VIP is on every real at once: no one of them may answer ARP for it, nor ask with it.
+hide_vips() {
+	for dev in all $(arp_devices); do
+		case $(own_value "$dev" arp_ignore) in
+		0) if [ "$dev" = all ]; then set_value all arp_ignore 1; fi ;;
+		1 | 2 | 8) ;; # as good, and no business of ours
+		*) set_value "$dev" arp_ignore 1 ;;
+		esac
+	done
+	set_value all arp_announce 2
+}
+
+# The client's address leads out by another interface than the tunnel: the reverse path filter has to
+# let it in. The larger of `all` and the interface's value counts, so `all` has to be 0 too; the others,
+# and those to come (`default`), first get what counted for them until now.
+open_rp_filter() {
+	all=$(own_value all rp_filter)
+	if [ "$all" != 0 ]; then
+		remember "sysctl all rp_filter" "$all"
+		for path in "$CONF"/*; do
+			dev=${path##*/}
+			if [ "$dev" != all ] && [ "$dev" != "$1" ] && [ "$(own_value "$dev" rp_filter)" -lt "$all" ]; then
+				set_value "$dev" rp_filter "$all"
+			fi
+		done
+		set_value all rp_filter 0
+	fi
+	set_value "$1" rp_filter 0
+}
+
+# Unwrapped by XDP, the client's packet comes in by the interface itself: strict filtering (1) would
+# refuse clients that are answered by another one, loose filtering (2) does not.
+loosen_rp_filter() {
+	if [ "$(effective_value "$1" rp_filter)" = 1 ]; then set_value "$1" rp_filter 2; fi
+}
+
+# One table of our own, which nobody else's rules depend on, replaced as one transaction:
+#
+# tunnel  Anybody can wrap a packet. With the directors named, others' tunnelled packets are dropped.
+# mss     The client's packets get 20 bytes longer on their way here, so the real has to ask for
+#         segments that leave room for them: nobody tells the client otherwise if ICMP is filtered.
+#         Done where the SYN-ACK leaves, for the VIPs only: a route's advmss would slow down all
+#         else that this host does. The kernel never raises an MSS here (net/netfilter/nft_exthdr.c).
+write_table() {
+	all_directors=$(recall director | cut -d' ' -f1 | paste -sd, -)
+	{
+		printf 'table inet %s\ndelete table inet %s\ntable inet %s {\n' "$TABLE" "$TABLE" "$TABLE"
+		if [ -n "$all_directors" ]; then
+			echo 'chain tunnel { type filter hook input priority -10;'
+			echo "ip protocol 4 ip saddr != { $all_directors } counter drop"
+			echo '}'
+		fi
+		echo 'chain mss { type filter hook output priority -150;'
+		recall vip | while read -r vip _; do
+			echo "ip saddr $vip tcp flags & (syn | rst) == syn tcp option maxseg size set $mss"
+		done
+		printf '}\n}\n'
+	} | nft -f - || die "nft does not take our table" "see: nft list ruleset, and uname -r"
+}
+
+
+is_script() {
+	grep -q '^# xdplb-realserver' "$1" 2>/dev/null
+}
+
+# XDP unwrapping needs more than this script: then whoever runs it says what to run at boot.
+boot_command() {
+	if [ "$decap" = xdp ]; then
+		printf '%s' "$XDPLB_BOOT_COMMAND"
+	else
+		printf '/bin/sh %s' "$STORED"
+	fi
+	printf ' setup --persist --decap %s' "$decap"
+	recall vip | while read -r vip _; do printf ' --vip %s' "$vip"; done
+	recall director | while read -r director _; do printf ' --director %s' "$director"; done
+	recall dev | while read -r dev _; do printf ' --dev %s' "$dev"; done
+}
+
+write_unit() {
+	mkdir -p "${UNIT%/*}" "${STORED%/*}"
+	if [ "$0" != "$STORED" ] && is_script "$0"; then cp "$0" "$STORED"; fi
+	cat >"$UNIT.new" <<-END
+		# Written by xdplb realserver setup --persist; its teardown takes it away.
+		[Unit]
+		Description=Real server behind a tunnel director
+		Wants=network-online.target
+		After=network-online.target nftables.service
+
+		[Service]
+		Type=oneshot
+		RemainAfterExit=yes
+		ExecStart=$(boot_command)
+
+		[Install]
+		WantedBy=multi-user.target
+	END
+	if cmp -s "$UNIT.new" "$UNIT"; then
+		rm "$UNIT.new" # as at boot: systemd need not hear of it
+	else
+		mv "$UNIT.new" "$UNIT"
+		systemctl daemon-reload
+		systemctl enable --quiet "${UNIT##*/}"
+	fi
+}
+
+remove_unit() {
+	systemctl disable --quiet "${UNIT##*/}" || :
+	rm -f "$UNIT" "$STORED"
+	systemctl daemon-reload || :
+}
+
+# ---- the verbs ------------------------------------------------------------------------------------
+
+require_tools() {
+	[ "$(id -u)" = 0 ] || die "this needs root" "run it with sudo, or as root@HOST"
+	command -v ip >/dev/null || die "there is no ip command" "run: apt-get install iproute2"
+	command -v nft >/dev/null || die "there is no nft command" "run: apt-get install nftables"
+}
+
+require_persist() {
+	is_script "$0" || die "--persist needs this script as a file" "save it, and run it from there"
+	if ! command -v systemctl >/dev/null || ! [ -d "$RUN/systemd/system" ]; then
+		die "--persist needs systemd, which does not run here" \
+			"without --persist, have your boot scripts run: xdplb realserver setup"
+	fi
+	if [ "$decap" = xdp ] && [ -z "${XDPLB_BOOT_COMMAND:-}" ]; then
+		die "--persist with --decap xdp is more than this script can do" "use: xdplb realserver setup"
+	fi
+}
+
+merged() { # words kind: the words, and what was set up of this kind, a line each
+	# shellcheck disable=SC2086 # words are meant
+	{ printf '%s\n' $1; recall "$2" | cut -d' ' -f1; } | sed '/^$/d' | sort -u
+}
+
+# What of the arguments and of what was set up before holds.
+settle() {
+	vips=$(merged "$vips" vip)
+	directors=$(merged "$directors" director)
+	devs=$(merged "$devs" dev)
+	case $decap in
+	"" | auto) if [ -f "$STATE" ]; then decap=$(recall decap | cut -d' ' -f1); fi ;;
+	esac
+	for director in $directors; do
+		ip -4 route get "$director" >/dev/null 2>&1 ||
+			die "there is no route to the director $director" "see: ip route get $director"
+	done
+	uplinks=$(uplinks || :)
+	[ -n "$uplinks" ] || die "no default route tells by which interface tunnelled packets come" \
+		"name the --director, or the --dev"
+	for dev in $uplinks; do
+		[ "$(link_state "$dev")" != absent ] || die "there is no interface $dev" "see: ip link"
+	done
+	mtu=$(path_mtu)
+	mss=$((mtu - 60)) # two IPv4 headers, a TCP header
+}
+
+# tunl0 is there as soon as the module is, in each namespace, unless fb_tunnels_only_for_init_net says no.
+make_tunl0() {
+	if [ "$(link_state tunl0)" = absent ]; then
+		modprobe -q ipip 2>/dev/null || :
+		ip link add tunl0 type ipip local any remote any 2>/dev/null || :
+	fi
+	[ "$(link_state tunl0)" != absent ]
+}
+
+setup() {
+	[ -n "$vips" ] || usage "setup needs a --vip"
+	require_tools
+	if [ -n "$persist" ]; then require_persist; fi
+	mkdir -p "$STATES"
+	if command -v flock >/dev/null; then
+		exec 9>"$STATES/lock"
+		flock 9
+	fi
+	if state_is_stale; then rm -f "$STATE"; fi
+	settle
+	for vip in $vips; do
+		for dev in $(vip_places "$vip" | cut -d' ' -f2); do
+			if arp_devices | grep -qxF -- "$dev"; then
+				die "the VIP $vip is on $dev, which answers ARP for it" "take it away first: ip addr del $vip dev $dev"
+			fi
+		done
+	done
+
+	tunl0=$(link_state tunl0)
+	if [ "$decap" != xdp ]; then
+		if make_tunl0; then
+			decap=ipip
+		elif [ "$decap" = auto ]; then
+			decap=xdp
+		else
+			die "this kernel has no ipip: there is no tunl0, and modprobe ipip does not help" \
+				"install the kernel's modules, or unwrap by XDP: run xdplb realserver setup --decap xdp there"
+		fi
+	fi
+
+	umask 077
+	nft add table inet "$TABLE" # from here on the state is not stale
+	touch "$STATE"
+	forget decap
+	remember decap "$decap -"
+	for dev in $devs; do remember "dev $dev" -; done
+	for director in $directors; do remember "director $director" -; done
+
+	hide_vips # before there is one to hide
+	if [ "$decap" = ipip ]; then
+		remember "link tunl0" "$tunl0"
+		open_rp_filter tunl0
+		ip link set tunl0 up
+		home=tunl0
+	else
+		for dev in $uplinks; do loosen_rp_filter "$dev"; done
+		home=lo
+	fi
+	for vip in $vips; do
+		if [ -z "$(vip_places "$vip")" ]; then
+			remember "vip $vip" "$home added"
+			ip address add "$vip/32" dev "$home" || die "cannot add the VIP $vip to $home" "see: ip addr"
+		else
+			remember "vip $vip" "- found"
+		fi
+	done
+	write_table
+	if [ -n "$persist" ]; then remember "persist -" -; fi
+	if [ -n "$(recall persist)" ]; then write_unit; fi
+	report
+}
+
+teardown() {
+	require_tools
+	if state_is_stale; then rm -f "$STATE"; fi
+	decap=
+	gone=${vips:-$(recall vip | cut -d' ' -f1)}
+	vips=
+	for vip in $gone; do
+		recall vip | while read -r known home how; do
+			if [ "$known" = "$vip" ] && [ "$how" = added ]; then
+				ip address del "$vip/32" dev "$home" 2>/dev/null || : # somebody was faster
+			fi
+		done
+		if [ -f "$STATE" ]; then forget "vip $vip"; fi
+	done
+	if [ -n "$(recall vip)" ]; then
+		settle
+		write_table
+		if [ -n "$(recall persist)" ]; then write_unit; fi
+		report
+		return
+	fi
+
+	# In the order of saving, `all` comes before the values that were raised because of it.
+	recall sysctl | while read -r dev key value; do
+		if [ -e "$CONF/$dev/$key" ]; then echo "$value" >"$CONF/$dev/$key"; fi
+	done
+	recall link | while read -r dev before; do
+		if [ "$before" != up ]; then ip link set "$dev" down 2>/dev/null || :; fi
+		if [ "$before" = absent ]; then ip link del "$dev" 2>/dev/null || :; fi
+	done
+	if [ -n "$(recall persist)" ]; then remove_unit; fi
+	rm -f "$STATE"
+	if table_exists; then nft delete table inet "$TABLE"; fi
+}

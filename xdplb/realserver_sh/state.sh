@@ -1,0 +1,135 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# xdplb-realserver: makes this host a real server behind a tunnel director (xdplb, LVS-TUN), checks
+# it, and undoes it. Needs root, iproute2, nftables and a POSIX shell, nothing else.
+#
+#   sh realserver.sh setup    --vip ADDR… [--director ADDR…] [--dev IFNAME…] [--decap KIND] [--persist]
+#   sh realserver.sh check    --vip ADDR… [--director ADDR…] [--dev IFNAME…] [--decap KIND]
+#   sh realserver.sh teardown [--vip ADDR…]
+#
+#   --vip       the virtual address that clients ask for; again for more of them
+#   --director  accept tunnelled packets from this address only; again for more of them
+#   --dev       the interface they come in by; without it, the one towards the directors or the world
+#   --decap     ipip: the kernel's tunl0 unwraps (default); xdp: xdplb's program, which the xdplb
+#               command attaches afterwards; auto: tunl0 if the kernel has it
+#   --persist   set up again at each boot, by systemd
+#
+# Output: `#` lines say what is set up; check prints its facts as name, wanted, found, 1 or 0, mend,
+# separated by tabs. Exit: 0, 1 a fact is wrong, 2 it could not be done (one line says why).
+set -eu
+LC_ALL=C
+PATH=$PATH:/usr/sbin:/sbin # a plain user's PATH over ssh may lack them
+export LC_ALL PATH
+
+ETC=${XDPLB_ETC:-/etc}
+RUN=${XDPLB_RUN:-/run}
+CONF=/proc/sys/net/ipv4/conf
+TABLE=xdplb_realserver
+STATES=$RUN/xdplb/realserver
+# One state file for each network namespace, which has no better name inside than its number.
+STATE=$STATES/$(readlink /proc/self/ns/net | tr -cd 0-9).state
+STORED=$ETC/xdplb/realserver.sh
+UNIT=$ETC/systemd/system/xdplb-realserver.service
+
+die() { # what mend
+	printf 'error: %s; %s\n' "$1" "$2" >&2
+	exit 2
+}
+
+# ---- what the state file remembers: what was found before, once, and what is set up ---------------
+#
+#   sysctl DEV KEY VALUE   link DEV up|down|absent   vip ADDR DEV added|found
+#   director ADDR -        decap ipip|xdp -       dev IFNAME -       persist - -
+
+recall() { # kind: the lines of this kind, without it
+	if [ -f "$STATE" ]; then awk -v kind="$1" '$1 == kind { sub(/^[^ ]+ /, ""); print }' "$STATE"; fi
+}
+
+remember() { # "kind key" "value": the first that is said of a key stays
+	if ! awk -v key="$1 " 'index($0, key) == 1 { found = 1 } END { exit !found }' "$STATE"; then
+		printf '%s %s\n' "$1" "$2" >>"$STATE"
+	fi
+}
+
+forget() { # "kind key"
+	awk -v key="$1 " 'index($0 " ", key) != 1' "$STATE" >"$STATE.new"
+	mv "$STATE.new" "$STATE"
+}
+
+table_exists() {
+	nft list table inet "$TABLE" >/dev/null 2>&1
+}
+
+# A namespace can be deleted, and another one get its number: believe a state only if something of
+# what it tells is there.
+state_is_stale() {
+	if ! [ -f "$STATE" ] || table_exists; then return 1; fi
+	for known in $(recall vip | cut -d' ' -f1); do
+		if [ -n "$(vip_places "$known")" ]; then return 1; fi
+	done
+}
+
+in_a_line() { # words, a line each
+	printf '%s' "$1" | tr '\n' ' '
+}
+
+report() {
+	printf '#decap\t%s\n' "$decap"
+	printf '#vip\t%s\n' "$(in_a_line "$vips")"
+	printf '#director\t%s\n' "$(in_a_line "$directors")"
+	printf '#dev\t%s\n' "$(in_a_line "$uplinks")"
+}
+
+# ---- looking --------------------------------------------------------------------------------------
+
+link_state() { # dev
+	if ! ip link show dev "$1" >/dev/null 2>&1; then
+		echo absent
+	elif [ -n "$(ip link show dev "$1" up)" ]; then
+		echo up
+	else
+		echo down
+	fi
+}
+
+words_after() { # word: the words that follow it in the input
+	awk -v word="$1" '{ for (i = 1; i < NF; i++) if ($i == word) print $(i + 1) }'
+}
+
+# Where a VIP is: "ADDR/LENGTH DEV", a line each.
+vip_places() {
+	ip -4 -o address show | awk -v vip="$1" '{ split($4, a, "/") } a[1] == vip { print $4, $2 }'
+}
+
+# Interfaces that answer ARP: neither lo nor point-to-point ones nor dummies.
+arp_devices() {
+	ip -o link show | awk -F': ' '!/LOOPBACK|NOARP/ { sub(/@.*/, "", $2); print $2 }'
+}
+
+# The interfaces that tunnelled packets come in by.
+uplinks() {
+	if [ -n "$devs" ]; then
+		printf '%s\n' "$devs"
+	elif [ -n "$directors" ]; then
+		for director in $directors; do ip -4 route get "$director"; done | words_after dev
+	else
+		ip -4 route show default | words_after dev
+	fi | grep -vx lo | sort -u
+}
+
+# The smallest MTU that the kernel knows of the way to the directors.
+path_mtu() {
+	{
+		for dev in $uplinks; do ip -o link show dev "$dev"; done
+		for director in $directors; do ip -4 route get "$director" 2>/dev/null || :; done
+	} | words_after mtu | sort -n | head -n 1
+}
+
+own_value() { # dev key
+	cat "$CONF/$1/$2"
+}
+
+# For rp_filter, arp_ignore and arp_announce the kernel takes the larger one (IN_DEV_MAXCONF).
+effective_value() { # dev key
+	printf '%s\n' "$(own_value all "$2")" "$(own_value "$1" "$2")" | sort -n | tail -n 1
+}
