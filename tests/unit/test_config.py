@@ -1,0 +1,252 @@
+# SPDX-License-Identifier: MIT
+from dataclasses import replace
+from ipaddress import IPv4Address
+from types import MappingProxyType
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from xdplb import config
+from xdplb.errors import AlreadyExists, UsageError
+from xdplb.model import Configuration, Protocol, Real, Service, ServiceKey, Timeouts
+from xdplb.net import parse_address
+from xdplb.schedulers import SCHEDULERS
+
+REFERENCE = """\
+[timeouts]
+tcp = 900
+tcpfin = 120
+udp = 300
+
+[[service]]
+tcp = "192.168.2.100:80"
+scheduler = "mh"
+flags = ["mh-fallback", "mh-port"]
+reals = [
+    "192.168.2.220",
+    "192.168.2.210 weight=3",
+]
+
+[[service]]
+udp = "192.168.2.100:53"
+scheduler = "rr"
+one_packet = true
+reals = [
+]
+"""
+
+VIP = parse_address("192.168.2.100")
+WEB = ServiceKey(Protocol.TCP, VIP, 80)
+RS1 = Real(parse_address("192.168.2.220"))
+RS2 = Real(parse_address("192.168.2.210"), 3, 3)
+
+
+def of(*services, timeouts=None):
+    return Configuration({s.key: s for s in services}, timeouts or Timeouts())
+
+
+addresses = st.integers(0x01000000, 0xDFFFFFFF).map(IPv4Address)
+weights = st.integers(0, 65535) | st.integers(0, 2)
+
+
+@st.composite
+def services(draw):
+    protocol = draw(st.sampled_from(Protocol))
+    vip = draw(addresses)
+    scheduler = draw(st.sampled_from(sorted(SCHEDULERS)))
+    hosts = draw(st.lists(addresses.filter(lambda a: a != vip), unique=True, max_size=4))
+    return Service(
+        ServiceKey(protocol, vip, draw(st.integers(0, 65535))),
+        scheduler,
+        draw(
+            st.frozensets(st.sampled_from(sorted(SCHEDULERS[scheduler].flags)))
+            if SCHEDULERS[scheduler].flags
+            else st.just(frozenset())
+        ),
+        protocol == Protocol.UDP and draw(st.booleans()),
+        tuple(Real(host, w, w or 1) for host in hosts for w in [draw(weights)]),
+    )
+
+
+seconds = st.integers(1, config.MAX_TIMEOUT_S)
+configurations = st.builds(
+    lambda some, timeouts: of(*some, timeouts=timeouts),
+    st.lists(services(), max_size=3),
+    st.builds(Timeouts, seconds, seconds, seconds),
+)
+
+
+# What a file says.
+
+
+def test_reference_file():
+    """The file of the reference case, and a UDP service without reals."""
+    web = Service(WEB, "mh", frozenset({"mh-port", "mh-fallback"}), False, (RS1, RS2))
+    dns = Service(ServiceKey(Protocol.UDP, VIP, 53), "rr", frozenset(), True, ())
+    assert of(web, dns) == config.parse(REFERENCE, "lb.toml")
+
+
+def test_dump_is_what_an_operator_would_write():
+    """Dumping what was read gives the same text."""
+    assert REFERENCE == config.dump(config.parse(REFERENCE, "lb.toml"))
+
+
+def test_empty_file_is_an_empty_configuration():
+    """Everything may be left out; the default scheduler is mh."""
+    assert Configuration() == config.parse("", "lb.toml")
+    only = config.parse('[[service]]\ntcp = "192.168.2.100:80"', "lb.toml")
+    assert of(Service(WEB, "mh")) == only
+
+
+def test_services_are_read_only():
+    """What was parsed is frozen."""
+    assert isinstance(config.parse(REFERENCE, "f").services, MappingProxyType)
+
+
+@given(configurations)
+@settings(max_examples=100, deadline=None)
+def test_what_is_dumped_is_parsed(configuration):
+    """parse(dump(c)) == c, in the same order."""
+    again = config.parse(config.dump(configuration), "lb.toml")
+    assert configuration == again
+    assert list(configuration.services) == list(again.services)
+
+
+def test_drained_real_has_last_weight_1():
+    """The file does not know what weight a real had before it was drained."""
+    assert Real(RS1.address, 0, 1) == config.parse_real("192.168.2.220 weight=0")
+
+
+SERVICE = '[[service]]\ntcp = "192.168.2.100:80"\n'
+
+MISTAKES = {
+    "bad TOML": ("[timeouts]\ntcp = = 3", "lb.toml: not TOML: .*line 2.*; mend"),
+    "unknown table": ("[timeout]", "lb.toml: unknown key 'timeout'; choose from timeouts, service"),
+    "unknown timeout": ("[timeouts]\nicmp = 3", "timeouts: unknown key 'icmp'; choose from tcp, t"),
+    "timeouts no table": ("timeouts = 3", "timeouts: timeouts: 3 will not do"),
+    "timeout of 0": ("[timeouts]\ntcp = 0", "timeouts: tcp: 0 s is out of range; give 1 to"),
+    "timeout of 32 days": ("[timeouts]\nudp = 2764800", "timeouts: udp: 2764800 s is out of range"),
+    "timeout no number": ("[timeouts]\ntcp = '3'", "timeouts: tcp: '3' will not do; write it as"),
+    "timeout true": ("[timeouts]\ntcp = true", "timeouts: tcp: True will not do"),
+    "one service table": ("[service]\ntcp='1.2.3.4:5'", r"write it as \[\[service\]\]"),
+    "no address": ("[[service]]", "service number 1: it has neither tcp nor udp; give one, as tcp"),
+    "two addresses": (SERVICE + "udp='1.2.3.4:5'", "service number 1: it has tcp and udp; give on"),
+    "address no text": ("[[service]]\ntcp = 80", "service number 1: tcp: 80 will not do"),
+    "bad VIP": ("[[service]]\ntcp = 'a:80'", "service number 1: VIP 'a' is not an IP address"),
+    "no port": ("[[service]]\ntcp = '1.2.3.4'", "service number 1: .* is not ADDRESS:PORT"),
+    "unknown key": (SERVICE + "sched = 'rr'", r"tcp/192.168.2.100:80: unknown key 'sched'; choose"),
+    "unknown scheduler": (SERVICE + "scheduler = 'lc'", "100:80: unknown scheduler 'lc'; choose o"),
+    "foreign flag": (SERVICE + "flags = ['sh-port']", "100:80: scheduler mh has no flag 'sh-port'"),
+    "flag twice": (SERVICE + "flags = ['mh-port', 'mh-port']", "100:80: flags: one is given twice"),
+    "flags no list": (SERVICE + "flags = 'mh-port'", "100:80: flags: 'mh-port' will not do"),
+    "one_packet with TCP": (SERVICE + "one_packet = true", "100:80: one_packet is for UDP only"),
+    "one_packet a number": (SERVICE + "one_packet = 1", "100:80: one_packet: 1 will not do"),
+    "service twice": (SERVICE * 2, "lb.toml: service tcp/192.168.2.100:80: there are two tables"),
+    "real twice": (SERVICE + "reals = ['1.2.3.4', '1.2.3.4']", "real 1.2.3.4 is given twice"),
+    "real no text": (SERVICE + "reals = [7]", r"reals: \[7\] will not do"),
+    "empty real": (SERVICE + "reals = ['']", "100:80: real '' is not an IP address"),
+    "bad real": (SERVICE + "reals = ['rs1']", "100:80: real 'rs1' is not an IP address"),
+    "real with port": (SERVICE + "reals = ['1.2.3.4:80']", "real '1.2.3.4:80' is not an IP"),
+    "real is VIP": (SERVICE + "reals = ['192.168.2.100']", "real 192.168.2.100 is the VIP itself"),
+    "other option": (SERVICE + "reals = ['1.2.3.4 w=3']", "'1.2.3.4 w=3' has something other tha"),
+    "two options": (SERVICE + "reals = ['1.2.3.4 weight=3 weight=3']", "has something other than"),
+    "negative weight": (SERVICE + "reals = ['1.2.3.4 weight=-1']", "real 1.2.3.4: weight '-1' wi"),
+    "large weight": (SERVICE + "reals = ['1.2.3.4 weight=65536']", "weight '65536' .* 0 to 65535"),
+    "huge weight": (SERVICE + f"reals = ['1.2.3.4 weight={'9' * 5000}']", "weight '9+' will not"),
+    "weight no number": (SERVICE + "reals = ['1.2.3.4 weight=']", "weight '' will not do"),
+    "IPv6 real": (SERVICE + "reals = ['2001:db8::1']", "real 2001:db8::1: IPv6 is not supported"),
+    "IPv6 VIP": ("[[service]]\ntcp = '[2001:db8::1]:80'", "VIP 2001:db8::1: IPv6 is not suppor"),
+    "multicast real": (SERVICE + "reals = ['224.0.0.1']", "real 224.0.0.1 is no host's address"),
+    "unspecified VIP": ("[[service]]\ntcp = '0.0.0.0:80'", "VIP 0.0.0.0 is no host's address"),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), MISTAKES.values(), ids=MISTAKES)
+def test_mistakes_name_file_place_and_mend(text, message):
+    """Each mistake is one line: the file, where in it, the reason, then the mend."""
+    with pytest.raises(UsageError, match=message) as caught:
+        config.parse(text, "lb.toml")
+    assert str(caught.value).startswith("lb.toml: ")
+    assert "\n" not in str(caught.value)
+    assert caught.value.mend
+
+
+def test_kind_of_error_survives_naming_the_place():
+    """What was AlreadyExists stays so when file and service are put before it."""
+    with pytest.raises(AlreadyExists):
+        config.parse(SERVICE * 2, "lb.toml")
+
+
+def test_check_service_takes_weights_from_anywhere():
+    """The range of weights holds for services that no file describes."""
+    config.check_service(Service(WEB, reals=(replace(RS1, weight=65535),)))
+    with pytest.raises(UsageError, match="weight '65536' will not do"):
+        config.check_service(Service(WEB, reals=(replace(RS1, weight=65536),)))
+
+
+# What becomes of a configuration.
+
+
+def test_diff_reads_like_the_change():
+    """One line per change: services, their traits, reals, weights."""
+    mail = Service(ServiceKey(Protocol.TCP, VIP, 25), "sh", reals=(RS1,))
+    dns = Service(
+        ServiceKey(Protocol.UDP, VIP, 53), "mh", frozenset({"mh-port", "mh-fallback"}), True, (RS2,)
+    )
+    gone = Real(parse_address("192.168.2.230"))
+    old = of(Service(WEB, "rr", reals=(RS1, gone)), mail)
+    new = of(
+        Service(WEB, "mh", frozenset({"mh-port"}), reals=(replace(RS1, weight=3), RS2)),
+        dns,
+        timeouts=Timeouts(tcp=600),
+    )
+    expected = [
+        "~ timeout tcp 900 → 600",
+        "~ service tcp/192.168.2.100:80 scheduler rr → mh",
+        "~ service tcp/192.168.2.100:80 flags none → mh-port",
+        "~ real tcp/192.168.2.100:80 192.168.2.220 weight 1 → 3",
+        "- real tcp/192.168.2.100:80 192.168.2.230",
+        "+ real tcp/192.168.2.100:80 192.168.2.210 weight 3",
+        "- service tcp/192.168.2.100:25",
+        "- real tcp/192.168.2.100:25 192.168.2.220",
+        "+ service udp/192.168.2.100:53 mh mh-fallback,mh-port one_packet",
+        "+ real udp/192.168.2.100:53 192.168.2.210 weight 3",
+    ]
+    assert expected == config.diff(old, new)
+
+
+def test_diff_of_the_order_of_reals():
+    """Order counts: it is that of rr's turns and of mh's claims."""
+    old, new = of(Service(WEB, reals=(RS1, RS2))), of(Service(WEB, reals=(RS2, RS1)))
+    assert ["~ service tcp/192.168.2.100:80 order of reals"] == config.diff(old, new)
+
+
+@given(configurations, configurations)
+@settings(max_examples=50, deadline=None)
+def test_diff_is_empty_only_for_the_same(old, new):
+    """Nothing differs exactly if the two are equal."""
+    assert [] == config.diff(old, config.parse(config.dump(old), "f"))
+    assert (old == new) == (config.diff(old, new) == [])
+
+
+def test_last_weights_are_carried_over():
+    """A drained real keeps what the old configuration knows of it; a new weight sets its own."""
+    old = of(Service(WEB, reals=(Real(RS1.address, 0, 7), Real(RS2.address, 5, 5))))
+    drained = of(Service(WEB, reals=(Real(RS1.address, 0, 1), Real(RS2.address, 0, 1))))
+    raised = of(Service(WEB, reals=(Real(RS1.address, 4, 1),)))
+
+    def last_weights(new):
+        carried = config.carry_last_weights(old, new)
+        return [real.last_weight for real in carried.services[WEB].reals]
+
+    assert [7, 5] == last_weights(drained)
+    assert [4] == last_weights(raised)
+
+
+def test_last_weights_do_not_cross_services():
+    """The same address in another service has a history of its own."""
+    mail = ServiceKey(Protocol.TCP, VIP, 25)
+    old = of(Service(WEB, reals=(Real(RS1.address, 5, 5),)))
+    new = of(Service(mail, reals=(Real(RS1.address, 0, 1),)))
+    assert new == config.carry_last_weights(old, new)
