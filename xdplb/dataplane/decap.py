@@ -45,6 +45,7 @@ class Attachment:
     vips: frozenset[Address]
     directors: frozenset[Address]
     counters: dict[str, int]
+    pins: Path  # of its program and maps
 
 
 def attach(ifname: str, vips: Sequence[Address], directors: Sequence[Address] = ()) -> str:
@@ -105,6 +106,7 @@ def _read(place: Path, ifname: str) -> Attachment:
         frozenset(_address(packed) for packed in vips),
         frozenset(_address(packed) for packed in directors),
         _counters(place),
+        place,
     )
 
 

@@ -1,0 +1,266 @@
+# SPDX-License-Identifier: MIT
+"""The real server's unwrapper, bpf/decap.c, on frames."""
+
+import os
+import subprocess
+import uuid
+from collections.abc import Iterator
+
+import pytest
+from scapy.layers.inet import ICMP, IP, TCP, UDP, fragment
+from scapy.layers.inet6 import IPv6
+from scapy.layers.l2 import ARP, GRE, Dot1AD, Dot1Q, Ether
+from scapy.packet import Packet, Raw
+
+from xdplb import netlink
+from xdplb.dataplane import decap, libbpf
+from xdplb.net import parse_address
+
+pytestmark = pytest.mark.root
+
+VIP, RIP, DIP, CIP = "192.168.2.100", "192.168.2.220", "192.168.2.200", "192.168.1.200"
+XDP_DROP, XDP_PASS = 1, 2
+NOT_ECT, ECT_1, ECT_0, CE = range(4)
+
+
+class Unwrapper:
+    """The program as it is attached, and the counters that moved since the test began."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.program = -1
+
+    def trust(self, *, vips: tuple[str, ...] = (VIP,), directors: tuple[str, ...] = (DIP,)) -> None:
+        """Tell the program its VIPs and directors, and nothing else."""
+        with netlink.namespace(self.name):
+            decap.attach("eth0", [*map(parse_address, vips)], [*map(parse_address, directors)])
+
+    def begin(self) -> None:
+        """Start counting."""
+        self.trust()
+        self.before = self._counters()
+
+    def _counters(self) -> dict[str, int]:
+        with netlink.namespace(self.name):
+            [attachment] = decap.attached()
+        if self.program < 0:
+            self.program = libbpf.obj_get(attachment.pins / "program")
+        return attachment.counters
+
+    def send(self, frame: Packet | bytes) -> tuple[int, bytes]:
+        """Run the program on one frame."""
+        run = libbpf.prog_test_run(self.program, bytes(frame))
+        return run.action, run.frame
+
+    @property
+    def counted(self) -> dict[str, int]:
+        """Exactly the counters that moved."""
+        now = self._counters()
+        return {name: now[name] - n for name, n in self.before.items() if now[name] != n}
+
+
+@pytest.fixture(scope="module")
+def attached() -> Iterator[Unwrapper]:
+    """Compile once, and attach in a namespace of its own, where no other frames arrive."""
+    if os.geteuid() != 0:
+        reason = "loading BPF programs needs root; run: sudo make test"
+        pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
+    name = f"xdplb-decap-{uuid.uuid4().hex[:8]}"
+    netlink.create_namespace(name)
+    try:
+        with netlink.namespace(name):
+            veth = ["ip", "link", "add", "eth0", "type", "veth", "peer", "name", "peer0"]
+            subprocess.run(veth, check=True)
+            decap.attach("eth0", [parse_address(VIP)])
+        yield Unwrapper(name)
+        with netlink.namespace(name):
+            decap.detach("eth0")
+    finally:
+        netlink.remove_namespace(name)
+
+
+@pytest.fixture
+def real(attached: Unwrapper) -> Unwrapper:
+    """A real server with one VIP, which trusts one director."""
+    attached.begin()
+    return attached
+
+
+def ethernet(*tags: Packet) -> Packet:
+    frame = Ether(dst="02:00:00:00:00:01", src="02:00:00:00:00:02")
+    for tag in tags:
+        frame /= tag
+    return frame
+
+
+def outer(**fields: object) -> Packet:
+    return IP(**{"src": DIP, "dst": RIP, "ttl": 63, "flags": "DF", **fields})
+
+
+def request(**fields: object) -> Packet:
+    """What a client sends to the VIP."""
+    return IP(**{"src": CIP, "dst": VIP, **fields}) / TCP(sport=40000, dport=80, flags="S")
+
+
+def test_director_s_packet_is_unwrapped(real):
+    """What a director wrapped for a VIP goes up as the client sent it, behind the same Ethernet."""
+    out = real.send(ethernet() / outer() / request())
+
+    assert (XDP_PASS, bytes(ethernet() / request())) == out
+    assert real.counted == {"decapsulated": 1}
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [(Dot1Q(vlan=5),), (Dot1AD(vlan=7), Dot1Q(vlan=5, prio=3))],
+    ids=["one", "two"],
+)
+def test_vlan_tags_stay(real, tags):
+    """One or two VLAN tags move up with the Ethernet header."""
+    out = real.send(ethernet(*tags) / outer() / request())
+
+    assert (XDP_PASS, bytes(ethernet(*tags) / request())) == out
+    assert real.counted == {"decapsulated": 1}
+
+
+@pytest.mark.parametrize(
+    "inner",
+    [
+        IP(src=CIP, dst=VIP) / UDP(sport=5000, dport=53) / Raw(b"question"),
+        IP(src=CIP, dst=VIP) / ICMP() / Raw(b"ping"),
+        IP(src=CIP, dst=VIP, options=b"\x94\x04\0\0") / TCP(dport=80),
+        fragment(IP(src=CIP, dst=VIP, id=9) / UDP(dport=53) / Raw(bytes(3000)), 1400)[1],
+        IP(src=CIP, dst=VIP) / UDP(dport=53) / Raw(bytes(1440 - 8)),
+    ],
+    ids=["udp", "icmp", "options", "fragment", "full-size"],
+)
+def test_inner_packet_is_of_any_kind(real, inner):
+    """Whatever the client sent to the VIP, options and fragments included, arrives."""
+    out = real.send(ethernet() / outer() / inner)
+
+    assert (XDP_PASS, bytes(ethernet() / inner)) == out
+    assert real.counted == {"decapsulated": 1}
+
+
+def test_padding_after_the_packet_stays(real):
+    """A driver's padding behind the outer packet is left to the kernel, which trims it."""
+    out = real.send(bytes(ethernet() / outer() / request()) + bytes(6))
+
+    assert (XDP_PASS, bytes(ethernet() / request()) + bytes(6)) == out
+    assert real.counted == {"decapsulated": 1}
+
+
+@pytest.mark.parametrize(
+    ("frame", "counter"),
+    [
+        (ethernet() / ARP(pdst=VIP), "pass_not_ipv4"),
+        (ethernet() / IPv6(dst="2001:db8::1") / TCP(), "pass_not_ipv4"),
+        (ethernet(Dot1Q(), Dot1Q(), Dot1Q()) / outer() / request(), "pass_not_ipv4"),
+        (ethernet() / request(), "pass_not_tunnel"),
+        (ethernet() / outer(src="192.168.2.201") / request(), "pass_not_director"),
+        (ethernet() / outer(src="192.168.2.201", ihl=3, len=9) / request(), "pass_not_director"),
+        (ethernet() / outer() / request(dst="192.168.2.101"), "pass_not_vip"),
+        (ethernet() / outer() / request(dst="192.168.2.101", ihl=2), "pass_not_vip"),
+        (ethernet() / outer(flags="MF") / request(), "pass_fragment"),
+        (ethernet() / outer(flags=0, frag=100) / request(), "pass_fragment"),
+        (ethernet() / outer(options=b"\x94\x04\0\0") / request(), "pass_options"),
+        (bytes(ethernet() / outer() / request())[: 14 + 19], "pass_truncated"),
+    ],
+)
+def test_what_is_not_ours_passes_untouched(real, frame, counter):
+    """What no known director wrapped for a known VIP goes up as it came, however broken it is."""
+    out = real.send(frame)
+
+    assert (XDP_PASS, bytes(frame)) == out
+    assert {counter: 1} == real.counted
+
+
+@pytest.mark.parametrize(
+    ("frame", "counter"),
+    [
+        (ethernet() / outer(version=5) / request(), "drop_outer"),
+        (ethernet() / outer(ihl=4) / request(), "drop_outer"),
+        (ethernet() / outer(len=19) / request(), "drop_outer"),
+        (ethernet() / outer(len=61) / request(), "drop_outer"),
+        (bytes(ethernet() / outer() / request())[:-1], "drop_outer"),
+        (ethernet() / outer(chksum=1) / request(), "drop_checksum"),
+        (ethernet() / outer(proto=4) / Raw(b"E" * 19), "drop_inner"),
+        (bytes(ethernet() / outer(proto=4)) + bytes(request()), "drop_inner"),
+        (ethernet() / outer(proto=4) / Raw(bytes(IPv6(dst="::1") / TCP())), "drop_inner"),
+        (ethernet() / outer() / request(ihl=4), "drop_inner"),
+        (ethernet() / outer() / request(len=19), "drop_inner"),
+        (ethernet() / outer() / request(len=41), "drop_inner"),
+        (ethernet() / outer() / IP(src=CIP, dst=VIP) / request(), "drop_nested"),
+        (ethernet() / outer() / IP(src=CIP, dst=VIP) / IPv6(), "drop_nested"),
+        (ethernet() / outer() / IP(src=CIP, dst=VIP) / GRE() / request(), "drop_nested"),
+        (ethernet() / outer(tos=CE) / request(tos=NOT_ECT), "drop_ecn"),
+    ],
+)
+def test_what_lies_is_dropped(real, frame, counter):
+    """Headers of a director's packet that contradict each other, and tunnels in it, are refused."""
+    action, _ = real.send(frame)
+
+    assert action == XDP_DROP
+    assert {counter: 1} == real.counted
+
+
+@pytest.mark.parametrize(
+    ("mark", "own", "result"),
+    [
+        (NOT_ECT, NOT_ECT, NOT_ECT),
+        (NOT_ECT, ECT_0, ECT_0),
+        (NOT_ECT, ECT_1, ECT_1),
+        (NOT_ECT, CE, CE),
+        (ECT_0, NOT_ECT, NOT_ECT),
+        (ECT_0, ECT_0, ECT_0),
+        (ECT_0, ECT_1, ECT_1),
+        (ECT_0, CE, CE),
+        (ECT_1, NOT_ECT, NOT_ECT),
+        (ECT_1, ECT_0, ECT_1),
+        (ECT_1, ECT_1, ECT_1),
+        (ECT_1, CE, CE),
+        (CE, ECT_0, CE),
+        (CE, ECT_1, CE),
+        (CE, CE, CE),
+    ],
+)
+@pytest.mark.parametrize("ident", [0, 1, 0x1234, 0xFFFF])
+def test_congestion_marks_follow_rfc_6040(real, mark, own, result, ident):
+    """The inner ECN field and checksum come out as RFC 6040 §4.2 says; DSCP is the client's."""
+    dscp = 0xB8
+    out = real.send(ethernet() / outer(tos=mark) / request(tos=dscp | own, id=ident))
+
+    assert (XDP_PASS, bytes(ethernet() / request(tos=dscp | result, id=ident))) == out
+    assert real.counted == {"decapsulated": 1}
+
+
+def test_no_director_named_is_any(real):
+    """A real that was told of no director takes packets from all."""
+    real.trust(directors=())
+
+    out = real.send(ethernet() / outer(src="203.0.113.9") / request())
+
+    assert (XDP_PASS, bytes(ethernet() / request())) == out
+    assert real.counted == {"decapsulated": 1}
+
+
+def test_trust_is_replaced(real):
+    """Naming other directors and VIPs ends the trust in the ones before."""
+    real.trust(vips=("192.168.2.101",), directors=("192.168.2.201",))
+    kept = ethernet() / outer() / request()
+    other = ethernet() / outer(src="192.168.2.201") / request(dst="192.168.2.101")
+
+    assert (XDP_PASS, bytes(kept)) == real.send(kept)
+    assert (XDP_PASS, bytes(ethernet() / request(dst="192.168.2.101"))) == real.send(other)
+    assert real.counted == {"pass_not_director": 1, "decapsulated": 1}
+
+
+def test_any_bytes_end_in_one_counter(real):
+    """A frame cut at any length has one fate, and it is counted once."""
+    whole = bytes(ethernet(Dot1AD(vlan=7), Dot1Q(vlan=5)) / outer() / request())
+    lengths = range(14, len(whole) + 1)
+
+    actions = {real.send(whole[:length])[0] for length in lengths}
+
+    assert actions <= {XDP_DROP, XDP_PASS}
+    assert len(lengths) == sum(real.counted.values())
