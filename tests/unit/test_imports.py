@@ -15,7 +15,7 @@ LAYERS = (
     {"cli", "ipvsadm"},
     {"controller"},
     {"realserver", "lab"},
-    {"dataplane", "netlink", "config"},
+    {"dataplane", "netlink", "routes", "config"},
     {"schedulers"},
     {"model"},
     {"net"},
