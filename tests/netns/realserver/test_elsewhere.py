@@ -5,6 +5,7 @@ import os
 import shutil
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,8 @@ from xdplb.net import parse_address
 from xdplb.realserver import Decap, Host
 
 pytestmark = pytest.mark.root
+
+ROOT = Path(__file__).parents[3]
 
 VIP, OTHER_VIP = parse_address("192.168.2.100"), parse_address("192.168.2.101")
 DIRECTOR = parse_address("192.168.2.200")
@@ -123,3 +126,19 @@ def test_persist_without_systemd_is_one_clear_line(real, systemd):
         real.run(f"sh {file} setup --decap xdp --vip {VIP} --persist")
 
     assert before == real.everything()
+
+
+def test_persist_is_one_command(real, systemd):
+    """The command sends the script as a file, and systemd gets the command that can unwrap."""
+    setup = (
+        "from xdplb import realserver as r; from xdplb.net import parse_address as a; "
+        f"r.setup(r.Host(), [a('{VIP}')], decap=r.Decap.XDP, persist=True)"
+    )
+    (systemd / "xdplb").touch(mode=0o755)
+
+    real.run(f'cd {ROOT}; {sys.executable} -c "{setup}"')
+
+    unit = (systemd / "etc/systemd/system/xdplb-realserver.service").read_text()
+    assert f"realserver setup --persist --decap xdp --vip {VIP}\n" in unit
+    assert (systemd / "etc/xdplb/realserver.sh").read_text() == realserver.script()
+    assert real.wrong() == set()
