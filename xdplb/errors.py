@@ -6,7 +6,7 @@
     │   ├── NotFound          names something that is not there
     │   ├── AlreadyExists     names something that is there already
     │   └── TableFull         asks for more than the tables hold
-    ├── MissingPart           this machine lacks something: headers, bpffs, a package, a kernel feature
+    ├── MissingPart           the machine lacks something: headers, bpffs, a package, …
     ├── NotAttached           no director is loaded under this instance's name
     ├── NoPermission          not root, or a capability is missing
     ├── InterfaceBusy         another XDP program holds the interface, or its driver refuses ours
@@ -47,7 +47,7 @@ class TableFull(UsageError):
 
 
 class MissingPart(XdplbError):
-    """This machine lacks something: headers, bpffs, a package, a kernel feature."""
+    """The machine lacks something: headers, bpffs, a package, a kernel feature."""
 
 
 class NotAttached(XdplbError):

@@ -92,7 +92,7 @@ class Tunables:
 
 @dataclass(frozen=True)
 class Configuration:
-    """All that an operator says about one director's services: what `apply` takes and `save` writes."""
+    """What an operator says about one director's services: `apply` takes it, `save` writes it."""
 
     services: Mapping[ServiceKey, Service] = field(default_factory=lambda: MappingProxyType({}))
     timeouts: Timeouts = Timeouts()

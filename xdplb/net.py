@@ -52,7 +52,7 @@ def mapped(address: Address) -> bytes:
 
 
 def address_words(address: Address) -> tuple[int, int]:
-    """The 16 bytes as the two 64-bit words that C's `struct address` holds: (high, low), `__be64`."""
+    """The 16 bytes as the two words of C's `struct address`: (high, low), `__be64`."""
     packed = mapped(address)
     return int.from_bytes(packed[:8], sys.byteorder), int.from_bytes(packed[8:], sys.byteorder)
 
@@ -79,3 +79,17 @@ def fold_address(address: Address) -> int:
     for start in range(0, len(address.packed), 4):
         folded ^= int.from_bytes(address.packed[start : start + 4], "big")
     return folded
+
+
+def outer_header_sum(source: Address, destination: Address) -> int:
+    """The sum of an outer IPv4 header's constant words: version and length, protocol 4, addresses.
+
+    Units: ones' complement, folded to 16 bits, of words as they lie in memory (RFC 1071 §1).
+    """
+    constant = b"\x45\x00" + bytes(7) + b"\x04" + bytes(2) + source.packed + destination.packed
+    total = sum(
+        int.from_bytes(constant[i : i + 2], sys.byteorder) for i in range(0, len(constant), 2)
+    )
+    while total > 0xFFFF:
+        total = (total & 0xFFFF) + (total >> 16)
+    return total

@@ -100,9 +100,8 @@ class Directory:
             )
         # One store for all that is not the key, then the key: no reader sees half a service.
         new = type(record)(key=key, **values)
-        ctypes.c_uint64.from_address(ctypes.addressof(record) + 8).value = ctypes.c_uint64.from_buffer(
-            new, 8
-        ).value
+        rest = ctypes.c_uint64.from_buffer(new, 8)
+        ctypes.c_uint64.from_address(ctypes.addressof(record) + 8).value = rest.value
         record.key = key
 
     def remove_service(self, service: ServiceKey) -> None:

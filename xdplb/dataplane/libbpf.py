@@ -39,7 +39,7 @@ def _lib() -> ctypes.CDLL:
 
 
 def _check(result: int, what: str) -> int:
-    """libbpf 1.x returns -errno; a few functions return -1 and set errno."""
+    """Libbpf 1.x returns -errno; a few functions return -1 and set errno."""
     if result >= 0:
         return result
     number = -result if result < -1 else ctypes.get_errno() or errno.EPERM
@@ -206,7 +206,7 @@ class _LinkCreateOpts(ctypes.Structure):
 
 
 def link_create(prog_fd: int, ifindex: int, flags: int) -> int:
-    """Attaches an XDP program to an interface by a link. flags: XDP_FLAGS_*, 0 is the kernel's choice."""
+    """Attaches an XDP program to an interface by a link; flags: XDP_FLAGS_*."""
     opts = _LinkCreateOpts(sz=ctypes.sizeof(_LinkCreateOpts), flags=flags)
     return _check(
         _lib().bpf_link_create(prog_fd, ifindex, ATTACH_XDP, ctypes.byref(opts)),

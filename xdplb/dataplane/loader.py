@@ -42,17 +42,20 @@ def compile_program(
     bcc = _import_bcc()
     headers = source.find_headers()
     text = source.splice(file, directory)
-    with source.header_tree(headers) as tree, _environment("BCC_KERNEL_SOURCE", str(tree)):
-        with _captured_stderr() as said:
-            try:
-                module = bcc.BPF(text=text, cflags=[*CFLAGS, *flags])
-                loaded = module.load_func(function, bcc.BPF.XDP)
-            except Exception as error:
-                raise XdplbError(
-                    f"{file} does not load: {_last_words(said()) or error}",
-                    "if the text is unchanged, this kernel or bcc is older than xdplb needs "
-                    "(Linux 6.1, bcc 0.26)",
-                ) from error
+    with (
+        source.header_tree(headers) as tree,
+        _environment("BCC_KERNEL_SOURCE", str(tree)),
+        _captured_stderr() as said,
+    ):
+        try:
+            module = bcc.BPF(text=text, cflags=[*CFLAGS, *flags])
+            loaded = module.load_func(function, bcc.BPF.XDP)
+        except Exception as error:
+            raise XdplbError(
+                f"{file} does not load: {_last_words(said()) or error}",
+                "if the text is unchanged, this kernel or bcc is older than xdplb needs "
+                "(Linux 6.1, bcc 0.26)",
+            ) from error
     return Program(loaded.fd, _describe(bcc, module), str(headers), module)
 
 

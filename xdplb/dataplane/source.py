@@ -3,7 +3,6 @@
 
 import dataclasses
 import hashlib
-import os
 import platform
 import re
 import tempfile
@@ -166,5 +165,5 @@ def header_tree(headers: Headers) -> Iterator[Path]:
             merged.mkdir(parents=True)
             for half in (headers.common, headers.build):
                 for entry in (half / part).iterdir():
-                    os.symlink(entry, merged / entry.name)
+                    (merged / entry.name).symlink_to(entry)
         yield Path(tree)

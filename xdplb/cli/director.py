@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: MIT
+"""attach, detach."""
+
+from dataclasses import fields, replace
+
+import click
+
+from xdplb.errors import UsageError
+from xdplb.model import Tunables
+from xdplb.net import parse_address
+
+MODE_MEANING = {
+    "native": "in the driver, before the kernel makes an skb: fast",
+    "generic": "after the kernel made an skb: correct, but slow; the driver has no native XDP",
+}
+
+
+def _tunables(ctx: click.Context, settings: tuple[str, ...]) -> Tunables | None:
+    """What --tune says over what is in force; None if it says nothing."""
+    from xdplb.controller import Director
+
+    if not settings:
+        return None
+    names = [field.name for field in fields(Tunables)]
+    tunables = Director(ctx.obj).tunables()
+    for setting in settings:
+        name, _, value = setting.partition("=")
+        if name not in names or not value.isdigit():
+            raise UsageError(
+                f"--tune {setting} is not NAME=NUMBER", f"the names are {', '.join(names)}"
+            )
+        tunables = replace(tunables, **{name: int(value)})
+    return tunables
+
+
+@click.command("attach")
+@click.argument("ifnames", metavar="INTERFACE…", nargs=-1, required=True)
+@click.option("--vip", "vips", multiple=True, metavar="ADDRESS", help="A VIP; repeat for more.")
+@click.option(
+    "--mode",
+    type=click.Choice(["auto", "native", "generic"]),
+    default="auto",
+    show_default=True,
+    help="Where XDP runs: in the driver, or in the kernel's generic hook.",
+)
+@click.option(
+    "--tune",
+    multiple=True,
+    metavar="NAME=NUMBER",
+    help="A table's size: "
+    + ", ".join(f"{field.name} ({field.default})" for field in fields(Tunables))
+    + ".",
+)
+@click.pass_context
+def attach_command(
+    ctx: click.Context, ifnames: tuple[str, ...], vips: tuple[str, ...], mode: str, tune: tuple[str]
+) -> None:
+    """Load the director and attach it to one or more interfaces.
+
+    A VIP that no interface has is added to the first INTERFACE as a /32 and announced. Run again,
+    it upgrades the program in place: no packet and no flow is lost, unless a table's size changes.
+    """
+    from xdplb.controller import Place, attach
+
+    addresses = [parse_address(vip, "VIP") for vip in vips]
+    done = attach(Place(ctx.obj), ifnames, addresses, mode, _tunables(ctx, tune))
+    verb = "upgraded in place" if done.upgraded else "attached"
+    for name, reached in done.modes.items():
+        click.echo(f"{name}: {verb}, {reached} mode ({MODE_MEANING[reached]})")
+    for vip in done.added_vips:
+        click.echo(f"{ifnames[0]}: VIP {vip}/32 added and announced")
+    click.echo(f"compiled with the headers in {done.headers}")
+    if not done.flows_kept:
+        click.echo("the tables' layout changed: recorded flows are lost, services are kept")
+
+
+@click.command("detach")
+@click.argument("ifname", metavar="INTERFACE")
+@click.pass_context
+def detach_command(ctx: click.Context, ifname: str) -> None:
+    """Take the director off an interface, and back what attach added there."""
+    from xdplb.controller import Place, detach
+
+    last = detach(Place(ctx.obj), ifname)
+    click.echo(f"{ifname}: detached")
+    if last:
+        click.echo(
+            "it was the last interface: flows are forgotten; services stay for the next attach"
+        )

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: MIT
+"""realserver: the other end of the tunnel."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any, TypeVar
+
+import click
+
+from xdplb import realserver
+from xdplb.cli.options import json_option, print_json
+from xdplb.errors import UsageError
+from xdplb.net import Address, parse_address
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def host_options(command: Command) -> Command:
+    """Which host, which VIPs."""
+    for option in (
+        click.option(
+            "--ssh", metavar="HOST", help="On a remote host, which needs nothing of ours."
+        ),
+        click.option("--netns", metavar="NAME", help="In a network namespace of this host."),
+        click.option("--vip", "vips", multiple=True, metavar="ADDRESS", help="A VIP; repeat."),
+    ):
+        command = option(command)
+    return command
+
+
+director_option = click.option(
+    "--director",
+    "directors",
+    multiple=True,
+    metavar="ADDRESS",
+    help="Accept tunnels from this DIP only; repeat.",
+)
+decap_option = click.option(
+    "--decap",
+    type=click.Choice([kind.value for kind in realserver.Decap]),
+    default="auto",
+    show_default=True,
+    help="Who unwraps: tunl0 (ipip), our XDP program, or what the kernel has.",
+)
+
+
+def _addresses(texts: Sequence[str], what: str) -> list[Address]:
+    return [parse_address(text, what) for text in texts]
+
+
+def _report(facts: Sequence[realserver.Fact], as_json: bool) -> None:
+    if as_json:
+        print_json([asdict(fact) for fact in facts])
+    else:
+        for fact in facts:
+            mark = "ok   " if fact.ok else "WRONG"
+            mend = "" if fact.ok else f" (wanted: {fact.wanted}; {fact.mend})"
+            click.echo(f"{mark} {fact.name}: {fact.found}{mend}")
+    if not all(fact.ok for fact in facts):
+        raise click.exceptions.Exit(1)
+
+
+@click.group("realserver")
+def realserver_command() -> None:
+    """Set up, check or take down a real server: tunl0, the VIP, sysctls, MSS, firewall."""
+
+
+@realserver_command.command("setup")
+@host_options
+@director_option
+@decap_option
+@click.option("--persist", is_flag=True, help="Survive a reboot.")
+@json_option
+def _setup(
+    vips: tuple[str, ...],
+    netns: str | None,
+    ssh: str | None,
+    directors: tuple[str, ...],
+    decap: str,
+    persist: bool,
+    as_json: bool,
+) -> None:
+    """Make this host answer for the VIPs. Repeating it changes nothing."""
+    if not vips:
+        raise UsageError("no VIP is named", "give --vip ADDRESS")
+    facts = realserver.setup(
+        realserver.Host(netns, ssh),
+        _addresses(vips, "VIP"),
+        _addresses(directors, "director"),
+        decap=realserver.Decap(decap),
+        persist=persist,
+    )
+    _report(facts, as_json)
+
+
+@realserver_command.command("check")
+@host_options
+@director_option
+@decap_option
+@json_option
+def _check(
+    vips: tuple[str, ...],
+    netns: str | None,
+    ssh: str | None,
+    directors: tuple[str, ...],
+    decap: str,
+    as_json: bool,
+) -> None:
+    """Check all that has to hold; exit code 1 if something is wrong. Changes nothing."""
+    facts = realserver.check(
+        realserver.Host(netns, ssh),
+        _addresses(vips, "VIP"),
+        _addresses(directors, "director"),
+        decap=realserver.Decap(decap),
+    )
+    _report(facts, as_json)
+
+
+@realserver_command.command("teardown")
+@host_options
+def _teardown(vips: tuple[str, ...], netns: str | None, ssh: str | None) -> None:
+    """Take back the VIPs (none given: all) and restore the values that setup found."""
+    realserver.teardown(realserver.Host(netns, ssh), _addresses(vips, "VIP"))
+
+
+@realserver_command.command("script")
+def _script() -> None:
+    """Print the POSIX shell script that the others run."""
+    click.echo(realserver.script(), nl=False)

@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: MIT
+"""Changing and reading a director that is attached."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from typing import Any
+
+from xdplb import config, routes
+from xdplb.controller.readings import Readings, open_tables, read_state
+from xdplb.controller.reconcile import Pending, Reconciler
+from xdplb.controller.state import State, read_json, write_json
+from xdplb.errors import AlreadyExists, NotFound, XdplbError
+from xdplb.model import Configuration, Real, Service, ServiceKey, Timeouts
+from xdplb.net import Address
+from xdplb.schedulers import Pick, get_scheduler
+
+
+def learn_routes(state: State, addresses: set[str]) -> None:
+    """Learn the way to reals that are new, and have the kernel keep their neighbours resolved.
+
+    Raises: UsageError naming a real without a route.
+    """
+    new = sorted(addresses - state.raw["routes"].keys())
+    if new:
+        found = routes.resolve(new)
+        routes.keep_neighbours(found.values())
+        state.raw["routes"].update({a: asdict(route) for a, route in found.items()})
+
+
+class Director(Readings):
+    """One instance; every method is one command's work, begun and ended under the lock."""
+
+    def __init__(self, instance: str = "default") -> None:
+        super().__init__(instance)
+        self.notes: list[str] = []  # what the operator should hear, though nothing failed
+
+    @contextmanager
+    def changing(self) -> Iterator[State]:
+        """Edit the desired state in the block; afterwards the tables follow.
+
+        An exception in the block leaves everything as it was; so does one while the tables follow.
+        """
+        with self.place.locked():
+            state = read_state(self.place)
+            tables = open_tables(self.place, state)
+            reconciler = Reconciler(tables, state)
+            self._finish(reconciler)
+            yield state
+            learn_routes(
+                state,
+                {
+                    address
+                    for key in state.touched
+                    for address in state.raw["services"].get(key, {"reals": ()})["reals"]
+                },
+            )
+            pending = Pending.of(state)
+            if not pending.services:
+                return
+            write_json(self.place.pending, asdict(pending))
+            write_json(self.place.state, state.raw)
+            try:
+                reconciler.pending(pending)
+            except XdplbError:
+                state.restore()
+                write_json(self.place.state, state.raw)
+                reconciler.pending(pending.reversed(state))
+                self.place.pending.unlink()
+                raise
+            reconciler.end_transitions()
+            self._forget_routes(state)
+            write_json(self.place.state, state.raw)
+            self.place.pending.unlink()
+
+    def _finish(self, reconciler: Reconciler) -> None:
+        """Finish what a command that was killed had begun."""
+        raw = read_json(self.place.pending)
+        if raw is not None:
+            reconciler.pending(Pending(**raw))
+            self.place.pending.unlink()
+
+    @staticmethod
+    def _forget_routes(state: State) -> None:
+        gone = {
+            address for old in state.touched.values() if old is not None for address in old["reals"]
+        }
+        for address in gone - state.addresses() if gone else ():
+            route = routes.Route(**state.raw["routes"].pop(address))
+            kept = {(r["device"], r["via"]) for r in state.raw["routes"].values()}
+            if (route.device, route.via) not in kept:
+                routes.release_neighbour(route)
+
+    def add_service(self, service: Service) -> None:
+        """Raises: AlreadyExists, UsageError, TableFull, NotAttached."""
+        config.check_service(service)
+        with self.changing() as state:
+            if service.key in state:
+                raise AlreadyExists(
+                    f"service {service.key} exists already", "change it with: xdplb service edit"
+                )
+            state.put_service(service)
+        if service.key.vip not in routes.local_addresses():
+            self.notes.append(
+                f"VIP {service.key.vip} is on no interface here: unless your routers send it here, "
+                f"attach it: xdplb attach INTERFACE --vip {service.key.vip}"
+            )
+
+    def edit_service(self, key: ServiceKey, **changes: Any) -> None:
+        """Replace fields of a service (model.Service). Raises: NotFound, UsageError."""
+        with self.changing() as state:
+            old = self._service(state, key)
+            new = replace(old, **changes)
+            config.check_service(new)
+            state.put_service(new)
+        hashed = get_scheduler(old.scheduler).pick != Pick.TURN
+        if hashed and (old.scheduler, old.flags) != (new.scheduler, new.flags):
+            self.notes.append(
+                f"connections of {key} that {old.scheduler} had placed without a record now go "
+                f"where {new.scheduler} says; those it places elsewhere break"
+            )
+
+    def remove_service(self, key: ServiceKey) -> None:
+        """Raises: NotFound."""
+        with self.changing() as state:
+            self._service(state, key)
+            state.remove_service(key)
+
+    def flush(self) -> int:
+        """Remove all services. Returns: how many there were."""
+        with self.changing() as state:
+            keys = state.service_keys()
+            for key in keys:
+                state.remove_service(key)
+        return len(keys)
+
+    def add_real(self, key: ServiceKey, address: Address, weight: int = 1) -> None:
+        """Raises: NotFound, AlreadyExists, UsageError, TableFull."""
+        with self.changing() as state:
+            service = self._service(state, key)
+            if any(real.address == address for real in service.reals):
+                raise AlreadyExists(
+                    f"real {address} is in service {key} already",
+                    "change its weight with: xdplb server edit",
+                )
+            real = Real(address, weight, weight or 1)
+            self._put_reals(state, service, (*service.reals, real))
+
+    def edit_real(self, key: ServiceKey, address: Address, weight: int) -> None:
+        """Set a weight; 0 drains. Raises: NotFound, UsageError."""
+        with self.changing() as state:
+            service = self._service(state, key)
+            self._real(service, address)
+            self._put_reals(
+                state,
+                service,
+                tuple(
+                    replace(real, weight=weight, last_weight=weight or real.last_weight)
+                    if real.address == address
+                    else real
+                    for real in service.reals
+                ),
+            )
+
+    def remove_real(self, key: ServiceKey, address: Address) -> None:
+        """Remove a real; its flows break unless it was drained. Raises: NotFound."""
+        with self.changing() as state:
+            service = self._service(state, key)
+            self._real(service, address)
+            self._put_reals(state, service, tuple(r for r in service.reals if r.address != address))
+
+    def apply(self, wanted: Configuration, *, dry_run: bool = False) -> list[str]:
+        """Make the director's configuration this one, in one change. Returns: what differs."""
+        if dry_run:
+            return config.diff(self.configuration(), wanted)
+        with self.changing() as state:
+            before = state.configuration()
+            wanted = config.carry_last_weights(before, wanted)
+            for key in before.services.keys() - wanted.services.keys():
+                state.remove_service(key)
+            for service in wanted.services.values():
+                state.put_service(service)
+        if wanted.timeouts != before.timeouts:
+            self.set_timeouts(wanted.timeouts)
+        return config.diff(before, wanted)
+
+    def set_timeouts(self, timeouts: Timeouts) -> None:
+        """Raises: UsageError."""
+        config.check_timeouts(timeouts)
+        with self.place.locked():
+            state = read_state(self.place)
+            tables = open_tables(self.place, state)
+            state.raw["timeouts"] = asdict(timeouts)
+            write_json(self.place.state, state.raw)
+            Reconciler(tables, state).config()
+
+    def zero(self, key: ServiceKey | None = None) -> None:
+        """Set the counters of a service and its reals to zero; without a key, all there are."""
+        with self.place.locked():
+            state = read_state(self.place)
+            tables = open_tables(self.place, state)
+            for each in [key] if key else state.service_keys():
+                self._service(state, each)
+                tables.service_stats.clear_cpus(state.service_id(each))
+                for index in state.real_indices(each):
+                    tables.real_stats.clear_cpus(index)
+            if key is None:
+                tables.counters.clear_cpus(0)
+
+    @staticmethod
+    def _service(state: State, key: ServiceKey) -> Service:
+        if key not in state:
+            raise NotFound(f"service {key} does not exist", "see: xdplb list")
+        return state.service(key)
+
+    @staticmethod
+    def _real(service: Service, address: Address) -> Real:
+        for real in service.reals:
+            if real.address == address:
+                return real
+        raise NotFound(f"real {address} is not in service {service.key}", "see: xdplb list")
+
+    @staticmethod
+    def _put_reals(state: State, service: Service, reals: tuple[Real, ...]) -> None:
+        new = replace(service, reals=reals)
+        config.check_service(new)
+        state.put_service(new)

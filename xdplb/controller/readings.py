@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: MIT
+"""Reading a director: configuration, counters, flows. Changes nothing, takes no lock."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from xdplb import routes
+from xdplb.controller.reconcile import decode_flows
+from xdplb.controller.state import Place, State, read_json
+from xdplb.dataplane import libbpf
+from xdplb.dataplane.source import enum_values
+from xdplb.dataplane.tables import Tables
+from xdplb.errors import NotAttached
+from xdplb.model import Configuration, Service, Timeouts, Tunables
+
+PINS_NAME = "xdplb"
+
+
+def open_tables(place: Place, state: State) -> Tables:
+    """The tables of an attached director. Raises: NotAttached."""
+    descriptions = read_json(place.tables)
+    pin_dir = routes.BPFFS / PINS_NAME / place.instance / state.raw["layout"]
+    if not state.attached or descriptions is None or not pin_dir.is_dir():
+        raise NotAttached(
+            f"no director is attached as instance '{place.instance}'",
+            "run: xdplb attach INTERFACE --vip ADDRESS",
+        )
+    return Tables(pin_dir, descriptions)
+
+
+def read_state(place: Place) -> State:
+    """The desired state, empty if nothing was ever said."""
+    raw = read_json(place.state)
+    return State.empty() if raw is None else State(raw)
+
+
+class Readings:
+    """What can be read of one instance. All methods raise NotAttached unless they say otherwise."""
+
+    def __init__(self, instance: str) -> None:
+        self.place = Place(instance)
+
+    def tunables(self) -> Tunables:
+        """The sizes in force, or those the next attach takes."""
+        return read_state(self.place).tunables
+
+    def timeouts(self) -> Timeouts:
+        """The idle times in force, or those the next attach takes."""
+        return read_state(self.place).timeouts
+
+    def configuration(self) -> Configuration:
+        """What `save` writes. Raises: NotAttached."""
+        state = read_state(self.place)
+        open_tables(self.place, state)
+        return state.configuration()
+
+    def listing(self, *, stats: bool = False) -> list[dict[str, Any]]:
+        """All services and reals, as `list --json` shows them. Raises: NotAttached, NotFound."""
+        state = read_state(self.place)
+        tables = open_tables(self.place, state)
+        listed = []
+        for key in state.service_keys():
+            service = state.service(key)
+            entry = describe_service(service)
+            entry["draining_until"] = state.raw["services"][str(key)]["until"] or None
+            reals = zip(entry["reals"], state.real_indices(key), strict=True)
+            if stats:
+                entry["stats"] = tables.service_stats.sum_cpus(state.service_id(key))
+                for real, index in reals:
+                    real["stats"] = tables.real_stats.sum_cpus(index)
+            listed.append(entry)
+        return listed
+
+    def flows(self) -> list[dict[str, Any]]:
+        """Live flow records by service, real and state. Raises: NotAttached."""
+        import numpy as np
+
+        state = read_state(self.place)
+        tables = open_tables(self.place, state)
+        flows = decode_flows(tables, state)
+        names = {
+            value: name.removeprefix("FLOW_").lower().replace("_", " ")
+            for name, value in enum_values("flow_state").items()
+        }
+        owners = {
+            index: (str(key), str(real.address))
+            for key in state.service_keys()
+            for real, index in zip(state.service(key).reals, state.real_indices(key), strict=True)
+        }
+        pairs, counts = np.unique(flows[["real", "state"]], return_counts=True)
+        return [
+            {
+                "service": owners[int(index)][0],
+                "real": owners[int(index)][1],
+                "state": names[int(flow_state)],
+                "flows": int(count),
+            }
+            for (index, flow_state), count in zip(pairs, counts, strict=True)
+            if int(index) in owners
+        ]
+
+    def counters(self) -> Mapping[str, int]:
+        """What became of every packet: the fields of struct counters. Raises: NotAttached."""
+        return open_tables(self.place, read_state(self.place)).counters.sum_cpus(0)
+
+    def rates(self, seconds: float) -> list[dict[str, Any]]:
+        """As listing(), with what was counted in so many seconds, a second."""
+        return self.rates_and_counters(seconds)[0]
+
+    def rates_and_counters(self, seconds: float) -> tuple[list[dict[str, Any]], dict[str, float]]:
+        """rates(), and those of counters()."""
+        start = time.monotonic()
+        listed, counted = self.listing(stats=True), self.counters()
+        time.sleep(seconds)
+        then, counted_then = self.listing(stats=True), self.counters()
+        elapsed = time.monotonic() - start
+        before = dict(_all_stats(listed))
+        for name, stats in _all_stats(then):
+            old = before.get(name, stats)
+            stats.update({k: (stats[k] - old[k]) / elapsed for k in stats})
+        return then, {k: (v - counted[k]) / elapsed for k, v in counted_then.items()}
+
+    def status(self) -> dict[str, Any]:
+        """What is attached where, by path and id, and what became of every packet."""
+        state = read_state(self.place)
+        tables = open_tables(self.place, state)
+        program = tables.pin_dir.parent / "program"
+        added: dict[str, list[str]] = {name: [] for name in state.raw["interfaces"]}
+        for vip, owner in state.raw["vips"].items():
+            if owner in added:
+                added[owner].append(vip)
+        return {
+            "instance": self.place.instance,
+            "interfaces": {
+                name: {
+                    **about,
+                    "added_vips": added[name],
+                    "link": str(program.parent / f"link_{name}"),
+                }
+                for name, about in state.raw["interfaces"].items()
+            },
+            "program": {"path": str(program), "id": _program_id(program)},
+            "maps": {name: {"path": str(t.path), "id": t.id} for name, t in tables},
+            "tunables": state.raw["tunables"],
+            "timeouts": state.raw["timeouts"],
+            "vips": [str(vip) for vip in state.vips()],
+            "services": len(state.raw["services"]),
+            "reals": sum(len(s["reals"]) for s in state.raw["services"].values()),
+            "counters": self.counters(),
+        }
+
+
+def _program_id(pin: Any) -> int:
+    return int(libbpf.prog_info(libbpf.obj_get(pin)).id)
+
+
+def _all_stats(listed: list[dict[str, Any]]) -> Any:
+    for entry in listed:
+        yield entry["service"], entry["stats"]
+        for real in entry["reals"]:
+            yield (entry["service"], real["address"]), real["stats"]
+
+
+def describe_service(service: Service) -> dict[str, Any]:
+    """A service as JSON."""
+    return {
+        "service": str(service.key),
+        "protocol": service.key.protocol.name.lower(),
+        "vip": str(service.key.vip),
+        "port": service.key.port,
+        "scheduler": service.scheduler,
+        "flags": sorted(service.flags),
+        "one_packet": service.one_packet,
+        "reals": [{"address": str(r.address), "weight": r.weight} for r in service.reals],
+    }

@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: MIT
+"""Desired state → tables, in an order in which every intermediate state forwards correctly:
+reals, then the ring, then the service; the reverse to remove.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from xdplb.controller import transition
+from xdplb.controller.state import State
+from xdplb.dataplane.directory import Directory
+from xdplb.dataplane.source import enum_values
+from xdplb.dataplane.tables import Tables, fill
+from xdplb.model import Protocol, Service, ServiceKey
+from xdplb.net import address_words, outer_header_sum, parse_address
+from xdplb.schedulers import Pick, get_scheduler
+
+TICK_S = (1 << 30) / 1e9  # bpf/verdict.h, tick_now()
+SYN_TIMEOUT_S = 60  # IPVS's for SYN_RECV: ip_vs_proto_tcp.c, tcp_timeouts[]
+
+
+@dataclass
+class Pending:
+    """What a change touches: enough to finish it from the desired state alone.
+
+    services: keys; reals: places of reals that went; gone: services that went, key → id.
+    """
+
+    services: list[str] = field(default_factory=list)
+    reals: list[int] = field(default_factory=list)
+    gone: dict[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, state: State) -> "Pending":
+        """From what was done to the state since it was read."""
+        pending = cls(list(state.touched))
+        for key, old in state.touched.items():
+            new = state.raw["services"].get(key)
+            if old is None:
+                continue
+            kept = set(new["reals"]) if new else set()
+            pending.reals += [r[0] for address, r in old["reals"].items() if address not in kept]
+            if new is None:
+                pending.gone[key] = old["id"]
+        return pending
+
+    def reversed(self, state: State) -> "Pending":
+        """For the way back: everything that either side has."""
+        back = Pending(self.services)
+        used = {r[0] for s in state.raw["services"].values() for r in s["reals"].values()}
+        back.reals = [index for index in self.reals if index not in used]
+        back.gone = {k: i for k, i in self.gone.items() if k not in state.raw["services"]}
+        return back
+
+
+def boot_seconds() -> int:
+    """Seconds since boot, sleep included."""
+    return int(time.clock_gettime(time.CLOCK_BOOTTIME))
+
+
+class Reconciler:
+    """Brings one director's tables to its desired state."""
+
+    def __init__(self, tables: Tables, state: State) -> None:
+        self.tables = tables
+        self.state = state
+        self.directory = Directory(tables)
+
+    def all(self) -> None:
+        """Everything, as for tables that were just made."""
+        self.config()
+        for vip in self.state.vips():
+            self.directory.add_vip(vip)
+        self.services(self.state.raw["services"])
+
+    def pending(self, pending: Pending) -> None:
+        """What a change touched."""
+        for key, number in pending.gone.items():
+            if key not in self.state.raw["services"]:
+                self._remove_service(ServiceKey.parse(key), number)
+        self.services(key for key in pending.services if key in self.state.raw["services"])
+        used = {r[0] for s in self.state.raw["services"].values() for r in s["reals"].values()}
+        for index in pending.reals:
+            if index not in used:
+                self.tables.reals[index].service = 0
+
+    def services(self, keys: Iterable[str]) -> None:
+        """Bring these services, which are there, up to date."""
+        for key in keys:
+            self._put_service(self.state.service(ServiceKey.parse(key)))
+
+    def config(self) -> None:
+        """Timeouts, and the flow table's secret if it has none yet."""
+        config = self.tables.config[0]
+        t = self.state.timeouts
+        seconds = {
+            "FLOW_NEW": min(SYN_TIMEOUT_S, t.tcp),
+            "FLOW_ESTABLISHED": t.tcp,
+            "FLOW_CLOSING": t.tcpfin,
+            "FLOW_UDP_NEW": t.udp,
+            "FLOW_UDP": t.udp,
+        }
+        for name, state in enum_values("flow_state").items():
+            config.timeout[state] = min(0xFFFF, round(seconds.get(name, 0) / TICK_S))
+        if not config.flow_key[0]:
+            config.flow_key[1] = int.from_bytes(os.urandom(8), sys.byteorder)
+            config.flow_key[0] = int.from_bytes(os.urandom(8), sys.byteorder) | 1
+
+    def _put_service(self, service: Service) -> None:
+        number = self.state.service_id(service.key)
+        indices = self.state.real_indices(service.key)
+        scheduler = get_scheduler(service.scheduler)
+        is_new = self.directory.find_service(service.key) is None
+        for real, index in zip(service.reals, indices, strict=True):
+            self._put_real(str(real.address), index, number)
+        if is_new:
+            self.tables.turns[number].next = 0
+            self.tables.service_stats.clear_cpus(number)
+            self.tables.drop_ring(number)
+        slots = self._put_ring(service, number, indices)
+        self.directory.add_vip(service.key.vip)
+        self.directory.put_service(
+            service.key,
+            slots=slots,
+            id=number,
+            pick=scheduler.pick,
+            flags=service_flags(service, scheduler.pick),
+        )
+
+    def _put_real(self, address: str, index: int, service: int) -> None:
+        record = self.tables.reals[index]
+        route = self.state.raw["routes"][address]
+        rip, dip = parse_address(address), parse_address(route["source"])
+        if record.service == service + 1 and record.address.low == address_words(rip)[1]:
+            record.local = route["local"]
+            return
+        self.tables.real_stats.clear_cpus(index)
+        record.address.high, record.address.low = address_words(rip)
+        record.source.high, record.source.low = address_words(dip)
+        record.refreshed = 0
+        record.hop[0].ifindex = record.hop[1].ifindex = 0
+        fill(record, local=route["local"], header_sum=outer_header_sum(dip, rip))
+        record.service = service + 1  # last: until now the program saw no real here
+
+    def _put_ring(self, service: Service, number: int, indices: list[int]) -> int:
+        """Returns: how many of the ring's slots are in use."""
+        import numpy as np
+
+        dtype = transition.slot_dtype(self.tables.ring.leaf)
+        size = self.tables.ring.entries
+        filled = get_scheduler(service.scheduler).fill(service, size)
+        owners = np.array([0, *indices], dtype=np.uint16)[filled.owners + 1]
+        ring = transition.repeat_ring(owners, size, dtype)
+        live = self.tables.read_ring(number)
+        old = np.zeros(size, dtype) if live is None else np.frombuffer(live, dtype).copy()
+        if is_stateless(service):
+            flags = enum_values("slot_flag")
+            reselect = np.resize(filled.reselect, size) if len(owners) else np.zeros(size, bool)
+            ring = transition.merge_rings(
+                old, ring, reselect, indices, flags["SLOT_RECORDED"], flags["SLOT_RESELECT"]
+            )
+            if ring["flags"].any():
+                raw = self.state.raw["services"][str(service.key)]
+                raw["until"] = boot_seconds() + self.state.timeouts.tcp
+        if live is None or old.tobytes() != ring.tobytes():
+            self.tables.write_ring(number, ring.tobytes())
+        return len(owners)
+
+    def _remove_service(self, key: ServiceKey, number: int) -> None:
+        self.directory.remove_service(key)
+        if key.vip not in self.state.vips():
+            self.directory.remove_vip(key.vip)
+        self.tables.drop_ring(number)
+
+    def end_transitions(self) -> list[ServiceKey]:
+        """End what transitions can end. Returns: the services that have none any more."""
+        now = boot_seconds()
+        due = [k for k, s in self.state.raw["services"].items() if 0 < s["until"] <= now]
+        if not due:
+            return []
+        import numpy as np
+
+        live = live_reals(self.tables, self.state)
+        flags = enum_values("slot_flag")
+        dtype = transition.slot_dtype(self.tables.ring.leaf)
+        ended = []
+        for key in due:
+            raw = self.state.raw["services"][key]
+            old = np.frombuffer(self.tables.read_ring(raw["id"]), dtype)
+            new = transition.end_transitions(
+                old, live, flags["SLOT_RECORDED"], flags["SLOT_RESELECT"]
+            )
+            if old.tobytes() != new.tobytes():
+                self.tables.write_ring(raw["id"], new.tobytes())
+            if not (new["flags"] & flags["SLOT_RECORDED"]).any():
+                raw["until"] = 0
+                ended.append(ServiceKey.parse(key))
+        return ended
+
+
+def is_stateless(service: Service) -> bool:
+    """Whether its slots alone say where an established flow belongs."""
+    return (
+        get_scheduler(service.scheduler).pick != Pick.TURN and service.key.protocol == Protocol.TCP
+    )
+
+
+def service_flags(service: Service, pick: Pick) -> int:
+    """Enum service_flag of a service."""
+    flags = enum_values("service_flag")
+    value = 0
+    if service.flags & {"mh-port", "sh-port"}:
+        value |= flags["SERVICE_HASH_PORT"]
+    if service.one_packet:
+        value |= flags["SERVICE_ONE_PACKET"]
+    elif pick == Pick.TURN or service.key.protocol == Protocol.UDP:
+        value |= flags["SERVICE_RECORDED"]
+    return value
+
+
+def decode_flows(tables: Tables, state: State) -> Any:
+    """The live records: numpy array of fields real, state, age (seconds), shape (n,)."""
+    import numpy as np
+
+    words = np.frombuffer(tables.flows.memory, np.uint64)
+    words = words[words != 0]
+    states = (words >> np.uint64(32)).astype(np.uint8) & 7
+    ticks = (time.clock_gettime_ns(time.CLOCK_MONOTONIC) >> 30) & 0xFFFF
+    ages = (ticks - (words & np.uint64(0xFFFF)).astype(np.int64)) & 0xFFFF
+    timeouts = np.array(list(tables.config[0].timeout))
+    alive = ages < timeouts[states]
+    flows = np.zeros(int(alive.sum()), [("real", "u4"), ("state", "u1"), ("age", "f4")])
+    flows["real"] = (words[alive] >> np.uint64(16)).astype(np.uint32) & 0xFFFF
+    flows["state"] = states[alive]
+    flows["age"] = ages[alive] * TICK_S
+    return flows
+
+
+def live_reals(tables: Tables, state: State) -> set[int]:
+    """The places of all reals that some live record points to."""
+    import numpy as np
+
+    return set(np.unique(decode_flows(tables, state)["real"]).tolist())

@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: MIT
+"""The desired state of one director: one file, from which the tables are derived.
+
+`/run/xdplb/<instance>/state.json` is replaced by rename, under a lock, and readable by root only.
+Beside it, while a change is under way, lies `pending.json`: what the change touches. It is written
+first and removed last, so that the next command can finish what one that was killed began.
+
+The file is kept as the plain values that JSON gives, and only the services that a command looks at
+become model objects: with 512 services of 100 reals that is the difference of 0.3 s a command.
+"""
+
+import fcntl
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from xdplb.errors import NoPermission, TableFull, UsageError
+from xdplb.model import Configuration, Real, Service, ServiceKey, Timeouts, Tunables
+from xdplb.net import Address, parse_address
+
+RUN = Path("/run/xdplb")
+VERSION = 1
+
+
+class Place:
+    """Where an instance's files are."""
+
+    def __init__(self, instance: str) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", instance):
+            raise UsageError(
+                f"instance '{instance}' is not a name", "use letters, digits, '.', '_' and '-'"
+            )
+        self.instance = instance
+        self.run = RUN / instance
+        self.state = self.run / "state.json"
+        self.pending = self.run / "pending.json"
+        self.tables = self.run / "tables.json"
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the instance's lock. Raises: NoPermission."""
+        if os.geteuid() != 0:
+            raise NoPermission("xdplb needs root: its maps and its state are root's", "use sudo")
+        self.run.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with (self.run / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replace a file whole, readable by root only."""
+    new = path.with_suffix(".new")
+    new.touch(mode=0o600)
+    new.write_text(json.dumps(value, separators=(",", ":")))
+    new.replace(path)
+
+
+def read_json(path: Path) -> Any:
+    """A file's value, None if there is no such file."""
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+
+
+class State:
+    """One director's desired state.
+
+    raw: {"version", "tunables", "timeouts", "layout": the pin directory's name,
+    "interfaces": {name: {…}}, "vips": {address: interface it was added to, or ""},
+    "services": {key: {"id", "scheduler", "flags", "one_packet", "until": end of its transitions in
+    seconds of CLOCK_BOOTTIME, 0: none, "reals": {address: [index, weight, last_weight]}}},
+    "routes": {real's address: {…}}, "next_real", "lo_forwarding"}.
+    touched: the services changed since it was read, with what they were.
+    """
+
+    def __init__(self, raw: dict[str, Any]) -> None:
+        self.raw = raw
+        self.touched: dict[str, Any] = {}
+        self._used: set[int] | None = None
+
+    @classmethod
+    def empty(cls) -> "State":
+        """A director that nobody has said anything about."""
+        return cls(
+            {
+                "version": VERSION,
+                "tunables": asdict(Tunables()),
+                "timeouts": asdict(Timeouts()),
+                "layout": "",
+                "interfaces": {},
+                "vips": {},
+                "services": {},
+                "routes": {},
+                "next_real": 1,
+                "lo_forwarding": None,
+            }
+        )
+
+    @property
+    def tunables(self) -> Tunables:
+        """The sizes that the tables were made with."""
+        return Tunables(**self.raw["tunables"])
+
+    @property
+    def timeouts(self) -> Timeouts:
+        """The idle times in force."""
+        return Timeouts(**self.raw["timeouts"])
+
+    @property
+    def attached(self) -> bool:
+        """Whether a program is loaded."""
+        return bool(self.raw["layout"])
+
+    # ---- services ----------------------------------------------------------------------------
+
+    def service_keys(self) -> list[ServiceKey]:
+        """All services' keys, in the order in which they were added."""
+        return [ServiceKey.parse(key) for key in self.raw["services"]]
+
+    def __contains__(self, key: ServiceKey) -> bool:
+        return str(key) in self.raw["services"]
+
+    def service(self, key: ServiceKey) -> Service:
+        """A service that is there."""
+        raw = self.raw["services"][str(key)]
+        return Service(
+            key=key,
+            scheduler=raw["scheduler"],
+            flags=frozenset(raw["flags"]),
+            one_packet=raw["one_packet"],
+            reals=tuple(
+                Real(parse_address(address), weight, last_weight)
+                for address, (_, weight, last_weight) in raw["reals"].items()
+            ),
+        )
+
+    def service_id(self, key: ServiceKey) -> int:
+        """A service's place in the tables."""
+        return int(self.raw["services"][str(key)]["id"])
+
+    def real_indices(self, key: ServiceKey) -> list[int]:
+        """The places of a service's reals in the tables, in the order of `Service.reals`."""
+        return [index for index, *_ in self.raw["services"][str(key)]["reals"].values()]
+
+    def configuration(self) -> Configuration:
+        """All that an operator could have said."""
+        services = {key: self.service(key) for key in self.service_keys()}
+        return Configuration(MappingProxyType(services), self.timeouts)
+
+    def put_service(self, service: Service) -> None:
+        """Add a service or change it; new reals get their places. Raises: TableFull."""
+        key = str(service.key)
+        old = self.raw["services"].get(key)
+        reals = {}
+        for real in service.reals:
+            address = str(real.address)
+            index = old["reals"][address][0] if old and address in old["reals"] else None
+            reals[address] = [
+                self._place_real() if index is None else index,
+                real.weight,
+                real.last_weight,
+            ]
+        new = {
+            "id": old["id"] if old else self._place_service(),
+            "scheduler": service.scheduler,
+            "flags": sorted(service.flags),
+            "one_packet": service.one_packet,
+            "until": old["until"] if old else 0,
+            "reals": reals,
+        }
+        if new != old:
+            self.touch(key)
+            self.raw["services"][key] = new
+
+    def remove_service(self, key: ServiceKey) -> None:
+        """Remove a service that is there."""
+        self.touch(str(key))
+        del self.raw["services"][str(key)]
+
+    def touch(self, key: str) -> None:
+        """Remember what a service was before this change."""
+        self.touched.setdefault(key, self.raw["services"].get(key))
+
+    def restore(self) -> None:
+        """Undo what was done to services since the state was read."""
+        for key, old in self.touched.items():
+            if old is None:
+                self.raw["services"].pop(key, None)
+            else:
+                self.raw["services"][key] = old
+
+    def addresses(self) -> set[str]:
+        """All reals' addresses, each once."""
+        return {a for service in self.raw["services"].values() for a in service["reals"]}
+
+    def vips(self) -> list[Address]:
+        """Attached VIPs and those of services, each once."""
+        named = {*map(parse_address, self.raw["vips"]), *(key.vip for key in self.service_keys())}
+        return sorted(named, key=lambda vip: (vip.version, vip.packed))
+
+    def _place_service(self) -> int:
+        used = {service["id"] for service in self.raw["services"].values()}
+        limit = self.tunables.max_services
+        for place in range(limit):
+            if place not in used:
+                return place
+        raise TableFull(
+            f"there are {limit} services already", "attach with a larger --tune max_services=…"
+        )
+
+    def _place_real(self) -> int:
+        """The next free place, round and round: so that one is used again as late as can be.
+
+        Records of flows to the real that had it before may still be about.
+        """
+        if self._used is None:
+            services: Mapping[str, Any] = self.raw["services"]
+            self._used = {r[0] for s in services.values() for r in s["reals"].values()}
+        limit = self.tunables.max_reals
+        for step in range(limit - 1):
+            place = (self.raw["next_real"] - 1 + step) % (limit - 1) + 1
+            if place not in self._used:
+                self._used.add(place)
+                self.raw["next_real"] = place % (limit - 1) + 1
+                return int(place)
+        raise TableFull(
+            f"there are {limit - 1} reals already, in all services",
+            "attach with a larger --tune max_reals=…",
+        )

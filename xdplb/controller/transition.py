@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: MIT
+"""From the ring that is to the ring that shall be, so that no connection breaks. Pure.
+
+A slot whose owner changes is in transition: new flows go to the new owner and are recorded, flows
+without a record belong to the previous owner (bpf/schedule.h). The rules:
+
+- a slot that changes again keeps its first previous owner: the flows of the one between are all
+  recorded;
+- a real that was removed is nobody's previous owner: its slots move at once;
+- a slot to reselect records its flows too: its clients went to several reals, none of them *the*
+  previous owner when it comes back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def slot_dtype(leaf: Any) -> Any:
+    """The numpy type of struct slot, from its ctypes class."""
+    import numpy as np
+
+    return np.dtype(leaf)
+
+
+def repeat_ring(owners: NDArray[Any], slots: int, dtype: Any) -> NDArray[Any]:
+    """A whole ring without transitions, shape (slots,): the owners' cycle over and over.
+
+    Any size the program may still hold for the service is then a valid one.
+    """
+    import numpy as np
+
+    ring = np.zeros(slots, dtype)
+    if len(owners):
+        ring["real"] = np.resize(owners, slots)
+    return ring
+
+
+def merge_rings(
+    old: NDArray[Any],
+    new: NDArray[Any],
+    reselect: NDArray[Any],
+    reals: Collection[int],
+    recorded: int,
+    reselected: int,
+) -> NDArray[Any]:
+    """The new ring with the transitions that the old one asks for.
+
+    old, new: struct slot, shape (n,); reselect: bool, shape (n,); reals: the indices that the
+    service still has; recorded, reselected: the values of enum slot_flag.
+    """
+    import numpy as np
+
+    merged = new.copy()
+    was_moving = (old["flags"] & recorded) != 0
+    changed = (new["real"] != old["real"]) & (old["real"] != 0) & (new["real"] != 0)
+    previous = np.where(was_moving, old["previous"], np.where(changed, old["real"], 0))
+    previous = np.where(np.isin(previous, list(reals)), previous, 0)
+    moving = was_moving | (previous != 0) | reselect
+    # Before it was reselected, a slot's own real had its flows, none of them recorded.
+    flags = np.where(moving, recorded, 0) | np.where(reselect, reselected, 0)
+    merged["previous"] = previous
+    merged["flags"] = flags
+    return merged
+
+
+def end_transitions(
+    ring: NDArray[Any], recorded_reals: Collection[int], recorded: int, reselected: int
+) -> NDArray[Any]:
+    """The ring with those transitions ended whose previous owner has no live record any more."""
+    import numpy as np
+
+    ended = ring.copy()
+    done = ~np.isin(ring["previous"], list(recorded_reals)) & ((ring["flags"] & reselected) == 0)
+    ended["flags"] = np.where(done, ring["flags"] & ~np.uint32(recorded), ring["flags"])
+    ended["previous"] = np.where(done, 0, ring["previous"])
+    return ended
