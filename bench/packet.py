@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: MIT
+"""Nanoseconds per packet through the real program, as multiples of the floor (see wrapper.c)."""
+
+import contextlib
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import rig
+from rich.console import Console
+from rich.table import Table
+from rig import ACK, SYN, Director, Order, Stream, Wrapper
+
+from xdplb.dataplane import libbpf, source
+from xdplb.model import Tunables
+
+MILLION = 1 << 20
+REALS = 100
+MH, RR, NOBODY = 0, 1, 4000  # numbers of services; the VIP of the last is not there
+
+Prepare = Callable[[Wrapper, int, Director], None]
+
+
+def nothing(wrapper: Wrapper, target: int, director: Director) -> None:
+    """The case needs no flows."""
+
+
+def establish(flows: int) -> Prepare:
+    """A SYN and an ACK of each flow."""
+
+    def prepare(wrapper: Wrapper, target: int, director: Director) -> None:
+        for flags in (SYN, ACK):
+            wrapper.run(target, Stream(Order.SEQUENTIAL, flows, flags, RR), flows)
+
+    return prepare
+
+
+def flood(wrapper: Wrapper, target: int, director: Director) -> None:
+    """A table full of other flows' SYNs."""
+    packets = director.tunables.flow_buckets * 8 * 3 // 2
+    wrapper.run(target, Stream(Order.SEQUENTIAL, 0, SYN, RR), packets, 1 << 31)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A stream of packets, what comes before it, and what it may cost: a multiple of the floor."""
+
+    stream: Stream
+    target: float
+    prepare: Prepare = nothing
+    counter: str = "forwarded"
+    rounds: int = 151  # short runs, many rounds: a neighbour's load falls on all targets alike
+    packets: int = 100_000
+
+
+CASES = {
+    "mh-1": Case(Stream(Order.FIXED, 1, ACK, MH), 4.0),
+    "mh-1M": Case(Stream(Order.RANDOM, MILLION, ACK, MH), 4.5),
+    "mh-syn": Case(Stream(Order.SEQUENTIAL, 0, SYN, MH), 4.5),
+    "rr-1": Case(Stream(Order.FIXED, 1, ACK, RR), 3.8, establish(1)),
+    "rr-1M": Case(
+        Stream(Order.RANDOM, MILLION, ACK, RR), 14.0, establish(MILLION), rounds=61, packets=400_000
+    ),
+    "rr-syn": Case(Stream(Order.SEQUENTIAL, 0, SYN, RR), 15.0, flood, rounds=61, packets=400_000),
+    "pass": Case(Stream(Order.FIXED, 1, ACK, NOBODY), 1.6, counter="pass_not_vip"),
+}
+
+
+def check(wrapper: Wrapper, target: int, director: Director, case: Case) -> None:
+    """One packet must be treated right: a benchmark of drops is worth nothing."""
+    frame = case.stream.frame()
+    before = director.counted
+    got = libbpf.prog_test_run(director.fd, frame, ifindex=wrapper.ifindex)
+    moved = {name: n - before[name] for name, n in director.counted.items() if n != before[name]}
+    assert moved == {case.counter: 1}, f"a packet was counted as {moved}"
+    if case.counter == "forwarded":
+        real = rig.IPv4Address(got.frame[30:34])
+        assert got.action == libbpf.XDP_ACTIONS.index("XDP_TX")
+        assert got.frame == rig.wrapped(frame, real), "the frame is not wrapped as it should be"
+    else:
+        assert got.action == libbpf.XDP_ACTIONS.index("XDP_PASS")
+        assert got.frame == frame, "the frame did not pass untouched"
+
+
+def build(bpf: Path, pin_dir: Path) -> Director:
+    """A director with the services of the cases."""
+    director = Director(bpf, pin_dir, Tunables())
+    director.add_service(MH, "mh", REALS)
+    director.add_service(RR, "rr", REALS)
+    return director
+
+
+def measure_case(
+    wrapper: Wrapper, directors: list[Director], case: Case, rounds: int, packets: int
+) -> list[rig.Measured]:
+    """Measures a case on all directors, interleaved."""
+    targets = list(range(rig.FIRST_TARGET, rig.FIRST_TARGET + len(directors)))
+    for target, director in zip(targets, directors, strict=True):
+        director.forget_flows()
+        wrapper.set_target(target, director.fd)
+        case.prepare(wrapper, target, director)
+        check(wrapper, target, director, case)
+        wrapper.run(target, case.stream, packets)
+    before = [director.counted for director in directors]
+    measured = rig.measure(wrapper, targets, case.stream, rounds=rounds, packets=packets)
+    for director, old in zip(directors, before, strict=True):
+        moved = director.counted[case.counter] - old[case.counter]
+        share = moved / rounds / packets
+        assert share > 0.999, f"only {share:.1%} of the packets were counted {case.counter}"
+    return measured
+
+
+@contextlib.contextmanager
+def bpf_directory(text: str) -> Any:
+    """A directory of C files, or that of a git revision."""
+    if Path(text).is_dir():
+        yield Path(text).resolve()
+        return
+    with tempfile.TemporaryDirectory(prefix="xdplb-bench-") as scratch:
+        command = ["git", "-C", str(rig.HERE.parent), "archive", text, "bpf"]
+        archive = subprocess.run(command, capture_output=True)
+        if archive.returncode:
+            raise click.BadParameter(f"'{text}' is neither a directory nor a git revision")
+        subprocess.run(["tar", "-x", "-C", scratch], input=archive.stdout, check=True)
+        yield Path(scratch, "bpf")
+
+
+def new_table(against: str | None) -> Table:
+    table = Table(
+        "case", "ns", "quartiles", "floor", "× floor", "at most", "", "quiet ns", "× floor"
+    )
+    for column in table.columns[1:]:
+        column.justify = "right"
+    if against:
+        for title in (f"ns {Path(against).name}", "× floor", "quiet", "difference", "quiet"):
+            table.add_column(title, justify="right")
+    return table
+
+
+def add_row(table: Table, row: dict[str, Any], measured: list[rig.Measured]) -> None:
+    low, high = row["ns_quartiles"]
+    noisy = " noisy" if high - low > 0.1 * row["ns"] else ""
+    cells = [
+        row["case"],
+        f"{row['ns']:.1f}",
+        f"{low:.1f} … {high:.1f}",
+        f"{row['floor_ns']:.1f}",
+        f"{row['ratio']:.2f}",
+        f"{row['at_most']:.1f}",
+        ("ok" if row["ratio"] <= row["at_most"] else "ABOVE") + noisy,
+        f"{row['quiet_ns']:.1f}",
+        f"{row['quiet_ratio']:.2f}",
+    ]
+    if len(measured) > 1:
+        mine, other, theirs = measured[0], measured[1], measured[1].row()
+        change = statistics.median(a - b for a, b in zip(mine.ns, other.ns, strict=True))
+        quiet = row["quiet_ns"] - theirs["quiet_ns"]
+        cells += [
+            f"{theirs['ns']:.1f}",
+            f"{theirs['ratio']:.2f}",
+            f"{theirs['quiet_ns']:.1f}",
+            f"{change:+.1f} {change / theirs['ns']:+.1%}",
+            f"{quiet:+.1f} {quiet / theirs['quiet_ns']:+.1%}",
+        ]
+    table.add_row(*cells)
+
+
+@click.command()
+@click.option("--rounds", type=int, help="Rounds; figures are medians of them. [by case]")
+@click.option("--packets", type=int, help="Packets per round and target. [by case]")
+@click.option("--case", "names", multiple=True, type=click.Choice(list(CASES)), help="Only these.")
+@click.option("--out", type=Path, default=rig.RESULTS / "packet.json", show_default=True)
+@click.option("--quick", is_flag=True, help="A fifth of the rounds; writes nothing.")
+@click.option("--program-dir", default=str(source.BPF_DIR), help="C files: directory or revision.")
+@click.option("--against", help="Also measure this directory or git revision, interleaved.")
+def main(
+    rounds: int | None,
+    packets: int | None,
+    names: tuple[str, ...],
+    out: Path,
+    quick: bool,
+    program_dir: str,
+    against: str | None,
+) -> None:
+    """Measure nanoseconds per packet through the program."""
+    rows, table = [], new_table(against)
+    with contextlib.ExitStack() as stack:
+        wrapper = Wrapper(rig.enter_namespace())
+        directors = [
+            build(stack.enter_context(bpf_directory(text)), stack.enter_context(rig.pins(label)))
+            for label, text in (("a", program_dir), ("b", against))
+            if text
+        ]
+        for name in names or CASES:
+            case = CASES[name]
+            measured = measure_case(
+                wrapper,
+                directors,
+                case,
+                rounds or (case.rounds // 5 if quick else case.rounds),
+                packets or case.packets,
+            )
+            row = {"case": name, **measured[0].row(), "at_most": case.target}
+            rows.append(row)
+            add_row(table, row, measured)
+            print(f"{name}: {row['ns']:.1f} ns, {row['ratio']:.2f} × the floor", file=sys.stderr)
+    Console(width=150).print(table)
+    if not quick:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps({"machine": rig.machine(), "rows": rows}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Runs before the program under test, and undoes what it did to the frame: BPF_PROG_TEST_RUN does not, and
+ * a program that encapsulates would find no headroom at its 11th packet. It also gives each packet a flow
+ * of its own. The same wrapper runs before `bounce`, and the difference of the two is the target's cost.
+ */
+#include <uapi/linux/bpf.h>
+#include <uapi/linux/if_ether.h>
+#include <uapi/linux/ip.h>
+#include <uapi/linux/in.h>
+
+#define HEADERS 54 /* Ethernet, IPv4, TCP */
+
+/* How the next flow's number is found: enum order is rig.Order's. */
+enum order {
+	ORDER_FIXED = 0,
+	ORDER_SEQUENTIAL = 1,
+	ORDER_RANDOM = 2,
+};
+
+struct plan {
+	__u64 link[2];  /* the frame's first 16 bytes */
+	__u32 ttl_word; /* and its TTL, protocol and checksum */
+	__u32 length;   /* of the frame */
+	__u32 target;   /* which of `targets` comes next */
+	__u32 order;
+	__u32 flows; /* 0: 2^32 */
+	__u32 services;
+	__u32 first_service;
+	__u32 pad;
+	__u64 state;
+};
+
+BPF_F_TABLE("array", __u32, struct plan, plans, 1, BPF_F_MMAPABLE);
+BPF_PROG_ARRAY(targets, 8);
+
+/* Random ones by Knuth's MMIX generator: cheaper than a helper's call, and the same for all targets. */
+static __always_inline __u32 next_flow(struct plan *plan)
+{
+	__u32 flow;
+
+	if (plan->order == ORDER_FIXED)
+		return 0;
+	if (plan->order == ORDER_SEQUENTIAL) {
+		flow = plan->state++;
+		if (plan->flows && plan->state >= plan->flows)
+			plan->state = 0;
+		return flow;
+	}
+	plan->state = plan->state * 6364136223846793005ULL + 1442695040888963407ULL;
+	return (plan->state >> 32) * plan->flows >> 32;
+}
+
+/* Flow n comes from 48.0.0.0 + n, its port and its service depend on n too; service m is at 10.2.0.0 + m / 8,
+ * port 80 + m % 8. Each store is at least as wide as a load of the same bytes can be expected to be, so that
+ * the target's loads are forwarded from it.
+ */
+int wrap(struct xdp_md *ctx)
+{
+	__u32 zero = 0, flow, service, client_port, service_port;
+	struct plan *plan = plans.lookup(&zero);
+	void *data, *end;
+
+	if (!plan)
+		return XDP_ABORTED;
+	if (bpf_xdp_adjust_head(ctx, (int)(ctx->data_end - ctx->data) - (int)plan->length))
+		return XDP_ABORTED;
+	data = (void *)(long)ctx->data;
+	end = (void *)(long)ctx->data_end;
+	if (data + HEADERS > end)
+		return XDP_ABORTED;
+	flow = next_flow(plan);
+	service = plan->first_service + ((__u64)(flow * 2654435761U) * plan->services >> 32);
+	client_port = 0x8000 | ((flow ^ flow >> 24) & 0x7fff);
+	service_port = 80 + (service & 7);
+	*(__u64 *)data = plan->link[0];
+	*(__u64 *)(data + 8) = plan->link[1];
+	*(__u64 *)(data + 22) =
+		(__u64)bpf_htonl(0x30000000 | (flow & 0xffffff)) << 32 | plan->ttl_word;
+	*(__u32 *)(data + 30) = bpf_htonl(0x0a020000 + (service >> 3));
+	*(__u32 *)(data + 34) = bpf_htonl(client_port << 16 | service_port);
+	targets.call(ctx, plan->target);
+	return XDP_ABORTED;
+}
+
+/* What the wrapper itself costs. */
+int bounce(struct xdp_md *ctx)
+{
+	return XDP_TX;
+}
+
+struct outer {
+	struct ethhdr eth;
+	struct iphdr ip;
+} __attribute__((packed));
+
+/* The floor: a constant outer header, and nothing else. 192.168.2.200 → 10.1.0.1, for 40 bytes inside. */
+int prepend(struct xdp_md *ctx)
+{
+	struct outer header = {
+		.eth = {
+			.h_dest = { 2, 0, 0, 0, 0, 1 },
+			.h_source = { 2, 0, 0, 0, 0, 2 },
+			.h_proto = bpf_htons(ETH_P_IP),
+		},
+		.ip = {
+			.version = 4,
+			.ihl = 5,
+			.tot_len = bpf_htons(60),
+			.frag_off = bpf_htons(0x4000),
+			.ttl = 63,
+			.protocol = IPPROTO_IPIP,
+			.check = bpf_htons(OUTER_CHECK),
+			.saddr = bpf_htonl(0xc0a802c8),
+			.daddr = bpf_htonl(0x0a010001),
+		},
+	};
+	struct outer *outer;
+
+	if (bpf_xdp_adjust_head(ctx, -(int)sizeof(struct iphdr)))
+		return XDP_ABORTED;
+	outer = (void *)(long)ctx->data;
+	if ((void *)(outer + 1) > (void *)(long)ctx->data_end)
+		return XDP_ABORTED;
+	*outer = header;
+	return XDP_TX;
+}
