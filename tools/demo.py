@@ -117,6 +117,7 @@ def prove() -> None:
         received = f"{c.rx_packets:10,} packets {c.rx_bytes:12,} B"
         sent = f"{c.tx_packets:10,} packets {c.tx_bytes:12,} B"
         say(f"  {host:8}{ifname:8}{received}{sent}")
+    say("  (a veth with an XDP program counts received bytes without Ethernet's 14)")
     say("\n  packets of the service, counted by the switch of 192.168.2.0/24")
     for name, packets in switch.items():
         say(f"  {name.replace('_', ' '):20}{packets:10,}")

@@ -209,6 +209,24 @@ def test_down_leaves_no_namespace_no_process_no_file(lab):
     assert [] == [pid for pid in pids if is_alive(pid)]
 
 
+def test_down_forgets_the_directors_of_its_hosts(lab):
+    """What `xdplb attach` pinned and wrote for a host of the lab goes with the lab."""
+    state, pins = (
+        Path("/run/xdplb", f"{lab.name}-lvs"),
+        Path("/sys/fs/bpf/xdplb", f"{lab.name}-lvs"),
+    )
+    state.mkdir()
+    (state / "state.json").touch()
+    pins.mkdir(parents=True)
+    program = libbpf.prog_load(BOUNCE, "bounce")
+    libbpf.obj_pin(program, pins / "program")
+    os.close(program)
+
+    labs.down(lab.name)
+
+    assert [] == [path for path in (state, pins) if path.exists()]
+
+
 def test_down_twice_is_no_failure(lab):
     """Taking down what is down does nothing."""
     labs.down(lab.name)

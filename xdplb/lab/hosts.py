@@ -59,7 +59,7 @@ def up(lab: str = place.DEFAULT_NAME) -> None:
 
 
 def down(lab: str = place.DEFAULT_NAME) -> None:
-    """Remove a lab, whole or half-built: its recorded processes, its namespaces, its files.
+    """Remove a lab, whole or half-built: its recorded processes, namespaces, directors and files.
 
     Raises: UsageError, NoPermission.
     """
@@ -110,6 +110,7 @@ def _remove(lab: str) -> None:
     place.end_processes(lab)
     for name in place.namespaces_of(lab):
         netlink.remove_namespace(name)
+    place.remove_instances(lab)
     place.remove_directory(lab)
 
 
@@ -204,8 +205,8 @@ def command(lab: str, host: str, argv: Sequence[str]) -> list[str]:
 
 
 def environment(lab: str, host: str) -> dict[str, str]:
-    """Say which instance `xdplb` means on a host: /run and bpffs are the machine's, and shared."""
-    return {**os.environ, "XDPLB_INSTANCE": f"{lab}-{host}"}
+    """Say what a command finds in its environment: on each host `xdplb` means another instance."""
+    return {**os.environ, "XDPLB_INSTANCE": place.instance(lab, host)}
 
 
 def run(

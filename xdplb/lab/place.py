@@ -14,10 +14,12 @@ from pathlib import Path
 from xdplb.errors import NoPermission, NotFound, UsageError
 from xdplb.lab.topology import HOSTS, NETWORKS
 from xdplb.netlink import NAMESPACES
+from xdplb.routes import BPFFS
 
 DEFAULT_NAME = "xdplb"
 
 _RUN = Path("/run/xdplb/lab")
+_INSTANCES = (Path("/run/xdplb"), BPFFS / "xdplb")  # where `xdplb` keeps state and pins
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
 _GRACE_S = 5.0  # between asking a process to end and ending it
 
@@ -84,6 +86,18 @@ def pid_file(lab: str, host: str, what: str) -> Path:
 def remove_directory(lab: str) -> None:
     """Forget a lab's files."""
     shutil.rmtree(directory(lab), ignore_errors=True)
+
+
+def instance(lab: str, host: str) -> str:
+    """Name the instance that `xdplb` means on a host: /run and bpffs are shared by all hosts."""
+    return f"{lab}-{host}"
+
+
+def remove_instances(lab: str) -> None:
+    """Forget the directors that were attached on the hosts: the interfaces they had are gone."""
+    for host in HOSTS:
+        for directory in _INSTANCES:
+            shutil.rmtree(directory / instance(lab, host), ignore_errors=True)
 
 
 @contextlib.contextmanager
