@@ -29,7 +29,7 @@ from xdplb.model import MAX_WEIGHT, Configuration, Protocol, Real, Service, Serv
 from xdplb.net import Address, parse_address, parse_endpoint
 from xdplb.schedulers import check_flags, get_scheduler
 
-MAX_TIMEOUT_S = 31 * 86400  # ipvsadm's own bound
+MAX_TIMEOUT_S = 18 * 3600  # a flow's record tells times apart for 19.5 hours (bpf/types.h)
 
 TABLES = ("timeouts", "service")
 TIMEOUTS = tuple(field.name for field in fields(Timeouts))
@@ -45,7 +45,8 @@ Value = TypeVar("Value")
 def parse(text: str, source: str) -> Configuration:
     """Parse a configuration file's text; `source` names it in messages.
 
-    A drained real's last_weight is not in the file: it becomes 1 (see `carry_last_weights`).
+    A drained real's last_weight is not in the file: it becomes 0, as IPVS's does when it is
+    added so (but see `carry_last_weights`).
     Raises: UsageError naming file, table, key and reason.
     """
     with _within(source):
@@ -114,7 +115,7 @@ def parse_real(text: str) -> Real:
         )
     if not (value.isascii() and value.isdigit() and len(value) <= len(str(MAX_WEIGHT))):
         raise _bad_weight(real.address, value)
-    return replace(real, weight=int(value), last_weight=int(value) or 1)
+    return replace(real, weight=int(value), last_weight=int(value))
 
 
 def _check_keys(table: Mapping[str, Any], valid: tuple[str, ...]) -> None:
@@ -178,7 +179,7 @@ def check_service(service: Service) -> None:
 
 
 def check_timeouts(timeouts: Timeouts) -> None:
-    """Timeouts are from 1 s to ipvsadm's bound of 31 days. Raises: UsageError."""
+    """Timeouts are from 1 s to 18 hours. Raises: UsageError."""
     for name, seconds in asdict(timeouts).items():
         if not 1 <= seconds <= MAX_TIMEOUT_S:
             raise UsageError(

@@ -24,7 +24,7 @@ def parse_address(text: str, what: str = "address") -> Address:
 
 def parse_port(text: str, what: str = "port") -> int:
     """Parse a port, 0 … 65535; 0 is any port. Raises: UsageError naming `what`."""
-    if text.isascii() and text.isdigit() and int(text) <= 0xFFFF:
+    if text.isascii() and text.isdigit() and len(text) <= 5 and int(text) <= 0xFFFF:
         return int(text)
     raise UsageError(f"{what} '{text}' is not a port", "give a number from 0 (any port) to 65535")
 

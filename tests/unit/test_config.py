@@ -65,7 +65,7 @@ def services(draw):
             else st.just(frozenset())
         ),
         protocol == Protocol.UDP and draw(st.booleans()),
-        tuple(Real(host, w, w or 1) for host in hosts for w in [draw(weights)]),
+        tuple(Real(host, w, w) for host in hosts for w in [draw(weights)]),
     )
 
 
@@ -113,9 +113,9 @@ def test_what_is_dumped_is_parsed(configuration):
     assert list(configuration.services) == list(again.services)
 
 
-def test_drained_real_has_last_weight_1():
+def test_drained_real_has_last_weight_0():
     """The file does not know what weight a real had before it was drained."""
-    assert Real(RS1.address, 0, 1) == config.parse_real("192.168.2.220 weight=0")
+    assert Real(RS1.address, 0, 0) == config.parse_real("192.168.2.220 weight=0")
 
 
 SERVICE = '[[service]]\ntcp = "192.168.2.100:80"\n'

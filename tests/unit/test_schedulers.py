@@ -371,7 +371,7 @@ def test_mh_reselects_as_the_kernel_does(client, port, serving):
 
 
 def test_reselection_ends_at_the_last_resort():
-    """After 256 tries the slot's own last resort is taken."""
+    """After 128 tries the slot's own last resort is taken."""
     slots = 251
     ring = Ring(np.arange(slots, dtype=np.uint32), np.ones(slots, dtype=np.bool_))
     client = parse_address("10.1.2.3")

@@ -143,7 +143,7 @@ class Director(Readings):
                     f"real {address} is in service {key} already",
                     "change its weight with: xdplb server edit",
                 )
-            real = Real(address, weight, weight or 1)
+            real = Real(address, weight, weight)
             self._put_reals(state, service, (*service.reals, real))
 
     def edit_real(self, key: ServiceKey, address: Address, weight: int) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from xdplb import netlink, routes
 from xdplb.controller.director import learn_routes
-from xdplb.controller.readings import PINS_NAME, open_tables, read_state
+from xdplb.controller.readings import PINS_NAME, link_pin, open_tables, read_state
 from xdplb.controller.reconcile import Reconciler
 from xdplb.controller.state import Place, State, write_json
 from xdplb.dataplane import libbpf, loader, source
@@ -125,7 +125,7 @@ def _link_all(
 ) -> dict[str, str]:
     """Links new interfaces, then gives those that are linked the new program. Returns: modes."""
     for name, index in indices.items():
-        pin = home / f"link_{name}"
+        pin = link_pin(home, name)
         if pin.exists() and _link_ifindex(pin) == index:
             continue
         pin.unlink(missing_ok=True)  # of an interface that went and came again
@@ -135,7 +135,7 @@ def _link_all(
         undo.callback(pin.unlink)
         state.raw["interfaces"][name] = {"mode": MODE_NAMES[flag]}
     for name in list(state.raw["interfaces"]):
-        pin = home / f"link_{name}"
+        pin = link_pin(home, name)
         try:
             link = libbpf.obj_get(pin)
         except KernelRefused:
@@ -180,7 +180,7 @@ def _link_ifindex(pin: Path) -> int:
 
 
 def _replace_pin(fd: int, path: Path) -> None:
-    new = path.with_suffix(".new")
+    new = path.with_name(f"{path.name}_new")
     new.unlink(missing_ok=True)
     libbpf.obj_pin(fd, new)
     new.rename(path)
@@ -197,7 +197,7 @@ def detach(place: Place, ifname: str) -> bool:
         if ifname not in state.raw["interfaces"]:
             raise NotFound(f"no director is attached to interface '{ifname}'", "see: xdplb status")
         home = routes.BPFFS / PINS_NAME / place.instance
-        _unlink(home / f"link_{ifname}")
+        _unlink(link_pin(home, ifname))
         mine = [vip for vip, owner in state.raw["vips"].items() if owner == ifname]
         for vip in mine:
             with suppress(KernelRefused, NotFound):  # somebody took it off already

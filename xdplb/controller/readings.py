@@ -3,6 +3,7 @@
 
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from xdplb import routes
@@ -33,6 +34,11 @@ def read_state(place: Place) -> State:
     """The desired state, empty if nothing was ever said."""
     raw = read_json(place.state)
     return State.empty() if raw is None else State(raw)
+
+
+def link_pin(home: Path, ifname: str) -> Path:
+    """Where an interface's link is pinned; bpffs takes no dots in names, VLANs' have one."""
+    return home / f"link_{ifname.replace('.', '@')}"
 
 
 class Readings:
@@ -136,7 +142,7 @@ class Readings:
                 name: {
                     **about,
                     "added_vips": added[name],
-                    "link": str(program.parent / f"link_{name}"),
+                    "link": str(link_pin(program.parent, name)),
                 }
                 for name, about in state.raw["interfaces"].items()
             },

@@ -32,9 +32,9 @@ class Place:
     """Where an instance's files are."""
 
     def __init__(self, instance: str) -> None:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", instance):
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", instance):
             raise UsageError(
-                f"instance '{instance}' is not a name", "use letters, digits, '.', '_' and '-'"
+                f"instance '{instance}' is not a name", "use letters, digits, '_' and '-'"
             )
         self.instance = instance
         self.run = RUN / instance

@@ -29,7 +29,7 @@ OFFSET_KEY: Key = (2654435761, 2654435761)  # also the clients' key
 SKIP_KEY: Key = (2654446892, 2654446892)
 
 STRETCH = 32  # steps looked at together; measured: 16 to 64 do as well
-MAX_TRIES = 256  # of a reselection; the kernel's own bound, a whole table, is too long for XDP
+MAX_TRIES = 128  # of a reselection; the kernel's own bound, a whole table, is too long for XDP
 
 
 def check_ring_slots(ring_slots: int) -> None:
