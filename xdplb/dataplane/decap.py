@@ -12,6 +12,7 @@ that of another one is replaced in place. Every function works in the caller's n
 import contextlib
 import ctypes
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -55,34 +56,36 @@ def attach(ifname: str, vips: Sequence[Address], directors: Sequence[Address] = 
     Returns: the mode reached, `native` or `generic`, or `kept`.
     Raises: NotFound, InterfaceBusy, MissingPart, KernelRefused.
     """
-    home = _home(ifname)
     index = _ifindex(ifname)
     if not os.path.ismount(BPFFS):
         raise MissingPart(f"{BPFFS} is no bpffs", f"run: mount -t bpf bpf {BPFFS}")
-    _sweep()
-    place = home / _version()
-    if (place / "program").exists() and (home / "link").exists():
+    with _locked():
+        _sweep()
+        home = _home(ifname)
+        place = home / _version()
+        described = DESCRIPTIONS / f"{place.name}.json"
+        if _is_whole(place) and (home / "link").exists() and described.exists():
+            _fill(place, vips, directors)
+            return "kept"
+        _remove(place)
+        place.mkdir(parents=True, mode=0o700)
+        program = loader.compile_program(
+            FILE, FUNCTION, [*(f"-D{k}={v}" for k, v in SIZES.items()), f'-DPIN="{place}"']
+        )
+        described.write_text(json.dumps(program.tables))
         _fill(place, vips, directors)
-        return "kept"
-    _remove(place)
-    place.mkdir(parents=True, mode=0o700)
-    program = loader.compile_program(
-        FILE, FUNCTION, [*(f"-D{k}={v}" for k, v in SIZES.items()), f'-DPIN="{place}"']
-    )
-    DESCRIPTIONS.mkdir(parents=True, exist_ok=True)
-    (DESCRIPTIONS / f"{_version()}.json").write_text(json.dumps(program.tables))
-    _fill(place, vips, directors)
-    libbpf.obj_pin(program.fd, place / "program")
-    mode = _link(home / "link", program.fd, index, ifname)
-    for other in home.iterdir():
-        if other.name not in ("link", place.name):
-            _remove(other)
-    return mode
+        mode = _link(home / "link", program.fd, index, ifname)
+        libbpf.obj_pin(program.fd, place / "program")  # the mark that it is the one in use
+        for other in home.iterdir():
+            if other.name not in ("link", place.name):
+                _remove(other)
+        return mode
 
 
 def detach(ifname: str) -> None:
     """Take the program off an interface, if it is there."""
-    _remove(_home(ifname))
+    with _locked():
+        _remove(_home(ifname))
 
 
 def attached() -> list[Attachment]:
@@ -90,7 +93,7 @@ def attached() -> list[Attachment]:
     found = []
     for home in sorted(PINS.glob(f"{_namespace()}-*")) if PINS.is_dir() else []:
         index = _ifindex_of_link(home)
-        places = [path for path in home.iterdir() if path.is_dir()]
+        places = [path for path in home.iterdir() if _is_whole(path)]
         with contextlib.suppress(OSError):  # no interface has this index: what is left of one
             found += [_read(place, socket.if_indextoname(index)) for place in places[:1]]
     return found
@@ -108,6 +111,19 @@ def _read(place: Path, ifname: str) -> Attachment:
         _counters(place),
         place,
     )
+
+
+def _is_whole(place: Path) -> bool:
+    return (place / "program").exists()
+
+
+@contextlib.contextmanager
+def _locked() -> Iterator[None]:
+    """One at a time: what is half built looks like what somebody left behind."""
+    DESCRIPTIONS.mkdir(parents=True, exist_ok=True)
+    with (DESCRIPTIONS / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _counters(place: Path) -> dict[str, int]:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # ---- check: one function for each fact ------------------------------------------------------------
 
 fact() { # name wanted found ok mend
@@ -30,11 +31,17 @@ check_vip() { # vip home
 			ok=0
 			mend="ip addr del $1 dev $dev; ip addr add $1/32 dev $2"
 			break
+		elif [ "$(link_state "$dev")" = down ]; then
+			ok=0
+			found="$found (down)"
+			mend="ip link set $dev up"
+			break
 		fi
 	done
-	if [ "$ok" = 1 ] && vip_places "$1" | grep -qv '/32 '; then
+	longer=$(vip_places "$1" | grep -v '/32 ' | head -n 1)
+	if [ "$ok" = 1 ] && [ -n "$longer" ]; then
 		ok=0
-		mend="ip addr del $(vip_places "$1" | grep -v '/32 ' | sed 's/ / dev /;q'); ip addr add $1/32 dev $2"
+		mend="ip addr del ${longer% *} dev ${longer#* }; ip addr add $1/32 dev $2"
 	fi
 	fact "vip $1" "/32 on $2" "${found:-nowhere}" "$ok" "$mend"
 }

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # ---- changing -------------------------------------------------------------------------------------
 
 set_value() { # dev key value
@@ -85,8 +86,9 @@ boot_command() {
 }
 
 write_unit() {
+	umask 022
 	mkdir -p "${UNIT%/*}" "${STORED%/*}"
-	if [ "$0" != "$STORED" ] && is_script "$0"; then cp "$0" "$STORED"; fi
+	if [ "$0" != "$STORED" ] && is_script "$0"; then cat "$0" >"$STORED"; fi
 	cat >"$UNIT.new" <<-END
 		# Written by xdplb realserver setup --persist; its teardown takes it away.
 		[Unit]
@@ -147,7 +149,7 @@ settle() {
 	directors=$(merged "$directors" director)
 	devs=$(merged "$devs" dev)
 	case $decap in
-	"" | auto) if [ -f "$STATE" ]; then decap=$(recall decap | cut -d' ' -f1); fi ;;
+	"" | auto) if [ -n "$(recall decap)" ]; then decap=$(recall decap | cut -d' ' -f1); fi ;;
 	esac
 	for director in $directors; do
 		ip -4 route get "$director" >/dev/null 2>&1 ||
@@ -206,21 +208,24 @@ setup() {
 	umask 077
 	nft add table inet "$TABLE" # from here on the state is not stale
 	touch "$STATE"
-	forget decap
-	remember decap "$decap -"
+	if [ "$(recall decap)" != "$decap -" ]; then
+		forget decap
+		remember decap "$decap -"
+	fi
 	for dev in $devs; do remember "dev $dev" -; done
 	for director in $directors; do remember "director $director" -; done
 
 	hide_vips # before there is one to hide
 	if [ "$decap" = ipip ]; then
+		home=tunl0
 		remember "link tunl0" "$tunl0"
 		open_rp_filter tunl0
-		ip link set tunl0 up
-		home=tunl0
 	else
 		for dev in $uplinks; do loosen_rp_filter "$dev"; done
 		home=lo
+		remember "link lo" "$(link_state lo)"
 	fi
+	ip link set "$home" up
 	for vip in $vips; do
 		if [ -z "$(vip_places "$vip")" ]; then
 			remember "vip $vip" "$home added"

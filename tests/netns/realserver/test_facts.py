@@ -26,8 +26,9 @@ def test_check_finds_what_is_missing(real):
     assert before == real.everything()
 
 
-@pytest.mark.parametrize("rp_filter_all", [0, 1, 2])
-@pytest.mark.parametrize("rp_filter_eth0", [0, 1, 2])
+@pytest.mark.parametrize(
+    ("rp_filter_all", "rp_filter_eth0"), [(0, 0), (0, 1), (1, 0), (1, 2), (2, 1)]
+)
 def test_setup_makes_all_facts_right(real, rp_filter_all, rp_filter_eth0):
     """After setup, check has nothing to say; the reverse path filter is not strict anywhere it
     would refuse a client, and not weaker than it was where nothing depends on it.
@@ -75,6 +76,19 @@ def test_strict_filter_on_the_way_in_is_a_fault(real):
     assert real.wrong() == {"rp_filter eth0"}
     realserver.setup(real.host, [VIP])
     assert real.effective("eth0", "rp_filter") == 2
+
+
+def test_vip_on_an_interface_that_is_down_is_a_fault(real):
+    """An address of an interface that is down is nobody's."""
+    real.run("ip link set lo down")
+    before = real.everything()
+    realserver.setup(real.host, [VIP], decap=Decap.XDP)
+    assert real.wrong() == set()
+    real.run("ip link set lo down")
+
+    assert real.wrong() == {f"vip {VIP}"}
+    realserver.teardown(real.host)
+    assert before == real.everything()
 
 
 def test_program_taken_off_is_a_fault(real):
