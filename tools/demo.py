@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -55,7 +55,7 @@ def main() -> int:
     code = 1
     with alone():
         try:
-            clean_up()  # after a demo that was killed
+            lab.down(LAB)  # what a demo that was killed left
             show()
             code = 0
         except KeyboardInterrupt:
@@ -66,7 +66,7 @@ def main() -> int:
         finally:
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(number, signal.SIG_IGN)
-            clean_up()
+            lab.down(LAB)  # and what was attached and set up on its hosts
     say(f"\ncleaned up; {time.monotonic() - start:.1f} seconds in all")
     return code
 
@@ -187,22 +187,6 @@ def alone() -> Iterator[None]:
         except BlockingIOError:
             sys.exit("another demo is running")
         yield
-
-
-def clean_up() -> None:
-    """Take everything back, as far as there is something; a failure here hides no other."""
-    present = {host.name for host in lab.status(LAB) if host.exists}
-    for host in present & {"rs1", "rs2"}:
-        quietly(host, ["xdplb", "realserver", "teardown"])
-    for host in present & {"lvs"}:
-        quietly(host, ["xdplb", "detach", "ens33"])
-    lab.down(LAB)
-
-
-def quietly(host: str, argv: Sequence[str]) -> None:
-    """Run a command on a host, whatever comes of it."""
-    with contextlib.suppress(XdplbError, subprocess.SubprocessError):
-        lab.run(LAB, host, argv, check=False, timeout_s=20)
 
 
 if __name__ == "__main__":

@@ -209,22 +209,27 @@ def test_down_leaves_no_namespace_no_process_no_file(lab):
     assert [] == [pid for pid in pids if is_alive(pid)]
 
 
-def test_down_forgets_the_directors_of_its_hosts(lab):
-    """What `xdplb attach` pinned and wrote for a host of the lab goes with the lab."""
-    state, pins = (
-        Path("/run/xdplb", f"{lab.name}-lvs"),
-        Path("/sys/fs/bpf/xdplb", f"{lab.name}-lvs"),
-    )
-    state.mkdir()
-    (state / "state.json").touch()
-    pins.mkdir(parents=True)
+def test_down_forgets_what_was_attached_on_its_hosts(lab):
+    """What a director and a real server pinned and wrote goes with the lab."""
+    real = Path("/run/netns", f"{lab.name}-rs1").stat().st_ino
+    left = [
+        Path("/run/xdplb", f"{lab.name}-lvs", "state.json"),
+        Path("/run/xdplb/realserver", f"{real}.state"),
+        Path("/sys/fs/bpf/xdplb", f"{lab.name}-lvs", "program"),
+        Path("/sys/fs/bpf/xdplb-decap", f"{real}-ens33", "program"),
+    ]
     program = libbpf.prog_load(BOUNCE, "bounce")
-    libbpf.obj_pin(program, pins / "program")
+    for path in left:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_relative_to("/sys/fs/bpf"):
+            libbpf.obj_pin(program, path)
+        else:
+            path.touch()
     os.close(program)
 
     labs.down(lab.name)
 
-    assert [] == [path for path in (state, pins) if path.exists()]
+    assert [] == [path for path in left if path.exists()]
 
 
 def test_down_twice_is_no_failure(lab):

@@ -108,9 +108,9 @@ def _build(lab: str) -> None:
 
 def _remove(lab: str) -> None:
     place.end_processes(lab)
+    place.remove_instances(lab)
     for name in place.namespaces_of(lab):
         netlink.remove_namespace(name)
-    place.remove_instances(lab)
     place.remove_directory(lab)
 
 

@@ -11,6 +11,7 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+from xdplb.dataplane import decap
 from xdplb.errors import NoPermission, NotFound, UsageError
 from xdplb.lab.topology import HOSTS, NETWORKS
 from xdplb.netlink import NAMESPACES
@@ -20,6 +21,7 @@ DEFAULT_NAME = "xdplb"
 
 _RUN = Path("/run/xdplb/lab")
 _INSTANCES = (Path("/run/xdplb"), BPFFS / "xdplb")  # where `xdplb` keeps state and pins
+_REALSERVER_STATES = Path("/run/xdplb/realserver")
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
 _GRACE_S = 5.0  # between asking a process to end and ending it
 
@@ -94,10 +96,18 @@ def instance(lab: str, host: str) -> str:
 
 
 def remove_instances(lab: str) -> None:
-    """Forget the directors that were attached on the hosts: the interfaces they had are gone."""
+    """Forget what `xdplb` pinned and wrote for the hosts, while their namespaces still are there.
+
+    A director's is named by its instance, a real server's by its namespace's number.
+    """
     for host in HOSTS:
         for directory in _INSTANCES:
             shutil.rmtree(directory / instance(lab, host), ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):
+            number = (NAMESPACES / namespace_of(lab, host)).stat().st_ino
+            _REALSERVER_STATES.joinpath(f"{number}.state").unlink(missing_ok=True)
+            for directory in decap.PINS.glob(f"{number}-*"):
+                shutil.rmtree(directory, ignore_errors=True)
 
 
 @contextlib.contextmanager
