@@ -3,6 +3,7 @@
 
 import contextlib
 import json
+import signal
 import statistics
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from typing import Any
 import click
 import rig
 from rich.console import Console
+from rich.progress import track
 from rich.table import Table
 from rig import ACK, SYN, Director, Order, Stream, Wrapper
 
@@ -56,8 +58,8 @@ class Case:
     target: float
     prepare: Prepare = nothing
     counter: str = "forwarded"
-    rounds: int = 151  # short runs, many rounds: a neighbour's load falls on all targets alike
-    packets: int = 100_000
+    rounds: int = 501  # short runs, many rounds: a neighbour's load falls on all targets alike
+    packets: int = 30_000
 
 
 CASES = {
@@ -66,9 +68,13 @@ CASES = {
     "mh-syn": Case(Stream(Order.SEQUENTIAL, 0, SYN, MH), 4.5),
     "rr-1": Case(Stream(Order.FIXED, 1, ACK, RR), 3.8, establish(1)),
     "rr-1M": Case(
-        Stream(Order.RANDOM, MILLION, ACK, RR), 14.0, establish(MILLION), rounds=61, packets=400_000
+        Stream(Order.RANDOM, MILLION, ACK, RR),
+        14.0,
+        establish(MILLION),
+        rounds=201,
+        packets=120_000,
     ),
-    "rr-syn": Case(Stream(Order.SEQUENTIAL, 0, SYN, RR), 15.0, flood, rounds=61, packets=400_000),
+    "rr-syn": Case(Stream(Order.SEQUENTIAL, 0, SYN, RR), 15.0, flood, rounds=201, packets=120_000),
     "pass": Case(Stream(Order.FIXED, 1, ACK, NOBODY), 1.6, counter="pass_not_vip"),
 }
 
@@ -111,10 +117,33 @@ def measure_case(
     before = [director.counted for director in directors]
     measured = rig.measure(wrapper, targets, case.stream, rounds=rounds, packets=packets)
     for director, old in zip(directors, before, strict=True):
-        moved = director.counted[case.counter] - old[case.counter]
-        share = moved / rounds / packets
+        share = (director.counted[case.counter] - old[case.counter]) / rounds / packets
         assert share > 0.999, f"only {share:.1%} of the packets were counted {case.counter}"
     return measured
+
+
+def live(
+    places: list[Path], names: list[str], rounds: int | None, packets: int | None, lives: int
+) -> dict[str, list[rig.Measured]]:
+    """Measures all cases with programs compiled for it alone. By case, then by program."""
+    with contextlib.ExitStack() as stack:
+        wrapper = stack.enter_context(contextlib.closing(Wrapper()))
+        directors = [
+            stack.enter_context(
+                contextlib.closing(build(place, stack.enter_context(rig.pins(str(label)))))
+            )
+            for label, place in enumerate(places)
+        ]
+        return {
+            name: measure_case(
+                wrapper,
+                directors,
+                CASES[name],
+                max(1, (rounds or CASES[name].rounds) // lives),
+                packets or CASES[name].packets,
+            )
+            for name in names
+        }
 
 
 @contextlib.contextmanager
@@ -139,12 +168,12 @@ def new_table(against: str | None) -> Table:
     for column in table.columns[1:]:
         column.justify = "right"
     if against:
-        for title in (f"ns {Path(against).name}", "× floor", "quiet", "difference", "quiet"):
+        for title in (f"ns {Path(against).name}", "× floor", "quiet", "difference", "by life"):
             table.add_column(title, justify="right")
     return table
 
 
-def add_row(table: Table, row: dict[str, Any], measured: list[rig.Measured]) -> None:
+def add_row(table: Table, row: dict[str, Any], lives: list[list[rig.Measured]]) -> None:
     low, high = row["ns_quartiles"]
     noisy = " noisy" if high - low > 0.1 * row["ns"] else ""
     cells = [
@@ -158,31 +187,36 @@ def add_row(table: Table, row: dict[str, Any], measured: list[rig.Measured]) -> 
         f"{row['quiet_ns']:.1f}",
         f"{row['quiet_ratio']:.2f}",
     ]
-    if len(measured) > 1:
-        mine, other, theirs = measured[0], measured[1], measured[1].row()
-        change = statistics.median(a - b for a, b in zip(mine.ns, other.ns, strict=True))
-        quiet = row["quiet_ns"] - theirs["quiet_ns"]
+    if len(lives[0]) > 1:
+        theirs = rig.pooled([life[1] for life in lives]).row()
+        changes = rig.difference([(life[0], life[1]) for life in lives])
+        change = statistics.median(changes)
         cells += [
             f"{theirs['ns']:.1f}",
             f"{theirs['ratio']:.2f}",
             f"{theirs['quiet_ns']:.1f}",
-            f"{change:+.1f} {change / theirs['ns']:+.1%}",
-            f"{quiet:+.1f} {quiet / theirs['quiet_ns']:+.1%}",
+            f"{change:+.1f} ns {change / theirs['ns']:+.1%}",
+            f"{changes[0]:+.1f} … {changes[-1]:+.1f}",
         ]
     table.add_row(*cells)
 
 
+LIVES_HELP = "Compile and load all anew so often: where code and tables come to lie costs ± 5 %."
+
+
 @click.command()
-@click.option("--rounds", type=int, help="Rounds; figures are medians of them. [by case]")
+@click.option("--rounds", type=int, help="Rounds, of all lives together. [by case]")
 @click.option("--packets", type=int, help="Packets per round and target. [by case]")
+@click.option("--lives", default=3, show_default=True, help=LIVES_HELP)
 @click.option("--case", "names", multiple=True, type=click.Choice(list(CASES)), help="Only these.")
 @click.option("--out", type=Path, default=rig.RESULTS / "packet.json", show_default=True)
-@click.option("--quick", is_flag=True, help="A fifth of the rounds; writes nothing.")
+@click.option("--quick", is_flag=True, help="75 rounds, one life; writes nothing.")
 @click.option("--program-dir", default=str(source.BPF_DIR), help="C files: directory or revision.")
 @click.option("--against", help="Also measure this directory or git revision, interleaved.")
 def main(
     rounds: int | None,
     packets: int | None,
+    lives: int,
     names: tuple[str, ...],
     out: Path,
     quick: bool,
@@ -190,27 +224,28 @@ def main(
     against: str | None,
 ) -> None:
     """Measure nanoseconds per packet through the program."""
-    rows, table = [], new_table(against)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    chosen = list(names or CASES)
+    if quick:
+        rounds, lives = rounds or 75, 1
+    rig.enter_namespace()
     with contextlib.ExitStack() as stack:
-        wrapper = Wrapper(rig.enter_namespace())
-        directors = [
-            build(stack.enter_context(bpf_directory(text)), stack.enter_context(rig.pins(label)))
-            for label, text in (("a", program_dir), ("b", against))
-            if text
+        places = [
+            stack.enter_context(bpf_directory(text)) for text in (program_dir, against) if text
         ]
-        for name in names or CASES:
-            case = CASES[name]
-            measured = measure_case(
-                wrapper,
-                directors,
-                case,
-                rounds or (case.rounds // 5 if quick else case.rounds),
-                packets or case.packets,
-            )
-            row = {"case": name, **measured[0].row(), "at_most": case.target}
-            rows.append(row)
-            add_row(table, row, measured)
-            print(f"{name}: {row['ns']:.1f} ns, {row['ratio']:.2f} × the floor", file=sys.stderr)
+        results = [live(places, chosen, rounds, packets, lives) for _ in track(range(lives))]
+    rows, table = [], new_table(against)
+    for name in chosen:
+        of_lives = [result[name] for result in results]
+        first = [measured[0] for measured in of_lives]
+        row = {
+            "case": name,
+            **rig.pooled(first).row(),
+            "ratio_of_lives": [life.row()["ratio"] for life in first],
+            "at_most": CASES[name].target,
+        }
+        rows.append(row)
+        add_row(table, row, of_lives)
     Console(width=150).print(table)
     if not quick:
         out.parent.mkdir(parents=True, exist_ok=True)

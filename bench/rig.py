@@ -23,10 +23,11 @@ import statistics
 import struct
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from ipaddress import IPv4Address
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -64,11 +65,8 @@ class Order(IntEnum):
     RANDOM = 2
 
 
-def enter_namespace() -> int:
-    """Moves this process to a network namespace of its own, where each real has a next hop.
-
-    Returns: the index of the interface that leads there.
-    """
+def enter_namespace() -> None:
+    """Moves this process to a network namespace of its own, where each real has a next hop."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(CLONE_NEWNET):
         raise OSError(ctypes.get_errno(), "unshare")
@@ -85,12 +83,14 @@ def enter_namespace() -> int:
         subprocess.run(["ip", *line.split()], check=True)
     # The program asks the FIB as from the loopback interface: see bpf/nexthop.h.
     Path("/proc/sys/net/ipv4/conf/lo/forwarding").write_text("1")
-    return socket.if_nametoindex("bench0")
 
 
 @contextlib.contextmanager
 def pins(label: str) -> Iterator[Path]:
-    """A private pin directory."""
+    """A private pin directory. Those of benches that were killed go."""
+    for old in BPFFS.glob("xdplb-bench-*"):
+        if not Path("/proc", old.name.split("-")[2]).exists():
+            shutil.rmtree(old, ignore_errors=True)
     place = BPFFS / f"xdplb-bench-{os.getpid()}-{label}"
     place.mkdir(mode=0o700)
     try:
@@ -169,6 +169,11 @@ class Director:
         memory = self.tables.flows.memory
         ctypes.memset(ctypes.addressof(memory), 0, ctypes.sizeof(memory))
 
+    def close(self) -> None:
+        """Gives program and tables back, once they are unpinned."""
+        self.tables.close()
+        self.program.module.cleanup()
+
     @property
     def counted(self) -> dict[str, int]:
         """The counters."""
@@ -220,8 +225,8 @@ def wrapped(frame: bytes, real: IPv4Address) -> bytes:
 class Wrapper:
     """The loaded wrapper.c, and what it can call."""
 
-    def __init__(self, ifindex: int) -> None:
-        self.ifindex = ifindex
+    def __init__(self) -> None:
+        self.ifindex = socket.if_nametoindex("bench0")
         outer = wrapped(Stream(Order.FIXED).frame(), FIRST_REAL)
         check = int.from_bytes(outer[24:26], "big")
         self._program = loader.compile_program(
@@ -265,6 +270,11 @@ class Wrapper:
         libbpf.prog_test_run(self._program.fd, frame, ifindex=self.ifindex, repeat=packets)
         return (time.thread_time_ns() - before) / packets
 
+    def close(self) -> None:
+        """Gives it back."""
+        os.close(self._link)
+        self._program.module.cleanup()
+
     def state(self) -> int:
         """Where the stream stands: give it to the next run to go on."""
         return int(self._plan.state)
@@ -301,6 +311,20 @@ class Measured:
         }
 
 
+def difference(lives: Sequence[tuple[Measured, Measured]]) -> list[float]:
+    """How much more the first costs in each life: the median over its rounds. In order of size."""
+    return sorted(float(np.median(np.subtract(mine.ns, other.ns))) for mine, other in lives)
+
+
+def pooled(lives: Sequence[Measured]) -> Measured:
+    """The rounds of all lives as one."""
+    return Measured(
+        list(chain.from_iterable(life.ns for life in lives)),
+        list(chain.from_iterable(life.floor for life in lives)),
+        list(chain.from_iterable(life.wrapper for life in lives)),
+    )
+
+
 def _fast(values: Sequence[float]) -> float:
     return float(np.percentile(values, 10))
 
@@ -319,7 +343,6 @@ def measure(
     *,
     rounds: int,
     packets: int,
-    after_round: Callable[[], None] = lambda: None,
 ) -> list[Measured]:
     """Times all targets, the floor and the wrapper alone, alternating in random order."""
     everyone = [BOUNCE, PREPEND, *targets]
@@ -329,7 +352,6 @@ def measure(
         for target in random.sample(everyone, len(everyone)):
             times[target].append(wrapper.run(target, stream, packets, states[target]))
             states[target] = wrapper.state()
-        after_round()
     alone = times[BOUNCE]
 
     def net(target: int) -> list[float]:
