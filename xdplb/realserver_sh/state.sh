@@ -82,8 +82,9 @@ report() {
 
 # ---- looking --------------------------------------------------------------------------------------
 
+# Asking ip for a tunl0 that is not there would load ipip, by its alias netdev-tunl0.
 link_state() { # dev
-	if ! ip link show dev "$1" >/dev/null 2>&1; then
+	if ! [ -d "$CONF/$1" ]; then
 		echo absent
 	elif [ -n "$(ip link show dev "$1" up)" ]; then
 		echo up
