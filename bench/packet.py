@@ -5,9 +5,7 @@ import contextlib
 import json
 import signal
 import statistics
-import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,14 +16,14 @@ import rig
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from rig import ACK, SYN, Director, Order, Stream, Wrapper
+from rig import ACK, SYN, Balanced, Director, Order, Stream, Wrapper
 
-from xdplb.dataplane import libbpf, source
-from xdplb.model import Tunables
+from xdplb.dataplane import libbpf
 
 MILLION = 1 << 20
 REALS = 100
 MH, RR, NOBODY = 0, 1, 4000  # numbers of services; the VIP of the last is not there
+SERVICES = [Balanced(MH, "mh", REALS), Balanced(RR, "rr", REALS)]
 
 Prepare = Callable[[Wrapper, int, Director], None]
 
@@ -46,8 +44,8 @@ def establish(flows: int) -> Prepare:
 
 def flood(wrapper: Wrapper, target: int, director: Director) -> None:
     """A table full of other flows' SYNs."""
-    packets = director.tunables.flow_buckets * 8 * 3 // 2
-    wrapper.run(target, Stream(Order.SEQUENTIAL, 0, SYN, RR), packets, 1 << 31)
+    places = director.tables.flows.entries * 8
+    wrapper.run(target, Stream(Order.SEQUENTIAL, 0, SYN, RR), places * 3 // 2, 1 << 31)
 
 
 @dataclass(frozen=True)
@@ -95,14 +93,6 @@ def check(wrapper: Wrapper, target: int, director: Director, case: Case) -> None
         assert got.frame == frame, "the frame did not pass untouched"
 
 
-def build(bpf: Path, pin_dir: Path) -> Director:
-    """A director with the services of the cases."""
-    director = Director(bpf, pin_dir, Tunables())
-    director.add_service(MH, "mh", REALS)
-    director.add_service(RR, "rr", REALS)
-    return director
-
-
 def measure_case(
     wrapper: Wrapper, directors: list[Director], case: Case, rounds: int, packets: int
 ) -> list[rig.Measured]:
@@ -123,16 +113,18 @@ def measure_case(
 
 
 def live(
-    places: list[Path], names: list[str], rounds: int | None, packets: int | None, lives: int
+    trees: list[Path], names: list[str], rounds: int | None, packets: int | None, lives: int
 ) -> dict[str, list[rig.Measured]]:
     """Measures all cases with programs compiled for it alone. By case, then by program."""
     with contextlib.ExitStack() as stack:
         wrapper = stack.enter_context(contextlib.closing(Wrapper()))
         directors = [
             stack.enter_context(
-                contextlib.closing(build(place, stack.enter_context(rig.pins(str(label)))))
+                contextlib.closing(
+                    Director(tree, stack.enter_context(rig.pins(str(label))), SERVICES)
+                )
             )
-            for label, place in enumerate(places)
+            for label, tree in enumerate(trees)
         ]
         return {
             name: measure_case(
@@ -146,62 +138,48 @@ def live(
         }
 
 
-@contextlib.contextmanager
-def bpf_directory(text: str) -> Any:
-    """A directory of C files, or that of a git revision."""
-    if Path(text).is_dir():
-        yield Path(text).resolve()
-        return
-    with tempfile.TemporaryDirectory(prefix="xdplb-bench-") as scratch:
-        command = ["git", "-C", str(rig.HERE.parent), "archive", text, "bpf"]
-        archive = subprocess.run(command, capture_output=True)
-        if archive.returncode:
-            raise click.BadParameter(f"'{text}' is neither a directory nor a git revision")
-        subprocess.run(["tar", "-x", "-C", scratch], input=archive.stdout, check=True)
-        yield Path(scratch, "bpf")
-
-
 def new_table(against: str | None) -> Table:
-    table = Table(
-        "case", "ns", "quartiles", "floor", "× floor", "at most", "", "quiet ns", "× floor"
-    )
+    titles = ["case", "ns", "floor", "× floor", "at most", "", "quiet ns", "× floor"]
+    if against:
+        other = Path(against).name
+        titles += [f"{other}: ns", "× floor", "quiet ns", "× floor", "difference", "by life"]
+    else:
+        titles += ["quartiles, ns"]
+    table = Table(*titles)
     for column in table.columns[1:]:
         column.justify = "right"
-    if against:
-        for title in (f"ns {Path(against).name}", "× floor", "quiet", "difference", "by life"):
-            table.add_column(title, justify="right")
+        column.no_wrap = True
     return table
 
 
 def add_row(table: Table, row: dict[str, Any], lives: list[list[rig.Measured]]) -> None:
     low, high = row["ns_quartiles"]
-    noisy = " noisy" if high - low > 0.1 * row["ns"] else ""
-    cells = [
-        row["case"],
-        f"{row['ns']:.1f}",
-        f"{low:.1f} … {high:.1f}",
-        f"{row['floor_ns']:.1f}",
-        f"{row['ratio']:.2f}",
-        f"{row['at_most']:.1f}",
-        ("ok" if row["ratio"] <= row["at_most"] else "ABOVE") + noisy,
-        f"{row['quiet_ns']:.1f}",
-        f"{row['quiet_ratio']:.2f}",
-    ]
+    noisy = "noisy " if high - low > 0.1 * row["ns"] else ""
+    ns, ratio, quiet, quiet_ratio = figures(row)
+    verdict = noisy + ("ok" if row["ratio"] <= row["at_most"] else "ABOVE")
+    floor, at_most = f"{row['floor_ns']:.1f}", f"{row['at_most']:.1f}"
+    cells = [row["case"], ns, floor, ratio, at_most, verdict, quiet, quiet_ratio]
     if len(lives[0]) > 1:
         theirs = rig.pooled([life[1] for life in lives]).row()
         changes = rig.difference([(life[0], life[1]) for life in lives])
         change = statistics.median(changes)
         cells += [
-            f"{theirs['ns']:.1f}",
-            f"{theirs['ratio']:.2f}",
-            f"{theirs['quiet_ns']:.1f}",
+            *figures(theirs),
             f"{change:+.1f} ns {change / theirs['ns']:+.1%}",
             f"{changes[0]:+.1f} … {changes[-1]:+.1f}",
         ]
+    else:
+        cells += [f"{low:.1f} … {high:.1f}"]
     table.add_row(*cells)
 
 
+def figures(row: dict[str, Any]) -> list[str]:
+    names = ("ns", "ratio", "quiet_ns", "quiet_ratio")
+    return [f"{row[name]:.{2 if 'ratio' in name else 1}f}" for name in names]
+
+
 LIVES_HELP = "Compile and load all anew so often: where code and tables come to lie costs ± 5 %."
+PROGRAM_HELP = "What to measure: a tree, a directory of C files, or a git revision. [this tree]"
 
 
 @click.command()
@@ -209,16 +187,16 @@ LIVES_HELP = "Compile and load all anew so often: where code and tables come to 
 @click.option("--packets", type=int, help="Packets per round and target. [by case]")
 @click.option("--lives", default=3, show_default=True, help=LIVES_HELP)
 @click.option("--case", "names", multiple=True, type=click.Choice(list(CASES)), help="Only these.")
-@click.option("--out", type=Path, default=rig.RESULTS / "packet.json", show_default=True)
-@click.option("--quick", is_flag=True, help="75 rounds, one life; writes nothing.")
-@click.option("--program-dir", default=str(source.BPF_DIR), help="C files: directory or revision.")
-@click.option("--against", help="Also measure this directory or git revision, interleaved.")
+@click.option("--out", type=Path, help="Where the JSON goes. [bench/results/packet.json if whole]")
+@click.option("--quick", is_flag=True, help="75 rounds, one life.")
+@click.option("--program-dir", default=str(rig.HERE.parent), help=PROGRAM_HELP)
+@click.option("--against", help="Also measure this one, interleaved.")
 def main(
     rounds: int | None,
     packets: int | None,
     lives: int,
     names: tuple[str, ...],
-    out: Path,
+    out: Path | None,
     quick: bool,
     program_dir: str,
     against: str | None,
@@ -230,10 +208,11 @@ def main(
         rounds, lives = rounds or 75, 1
     rig.enter_namespace()
     with contextlib.ExitStack() as stack:
-        places = [
-            stack.enter_context(bpf_directory(text)) for text in (program_dir, against) if text
-        ]
-        results = [live(places, chosen, rounds, packets, lives) for _ in track(range(lives))]
+        trees = [stack.enter_context(rig.snapshot(text)) for text in (program_dir, against) if text]
+        try:
+            results = [live(trees, chosen, rounds, packets, lives) for _ in track(range(lives))]
+        except rig.Unbuildable as error:
+            raise click.ClickException(str(error)) from error
     rows, table = [], new_table(against)
     for name in chosen:
         of_lives = [result[name] for result in results]
@@ -247,7 +226,9 @@ def main(
         rows.append(row)
         add_row(table, row, of_lives)
     Console(width=150).print(table)
-    if not quick:
+    if not (out or quick or names or against):
+        out = rig.RESULTS / "packet.json"
+    if out:
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(json.dumps({"machine": rig.machine(), "rows": rows}, indent=1) + "\n")
 

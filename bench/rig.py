@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the measurements share: a network namespace, directors with filled tables, and the clock.
+"""What the measurements share: a network namespace, directors, packets and the clock.
 
 A packet's cost is the time of wrapper → target less that of wrapper → `bounce` (see wrapper.c),
 both from one round of alternating runs. Time is the thread's CPU time: what other processes take
@@ -14,6 +14,7 @@ indirect jump (a retpoline where the kernel needs one), so little of its work ov
 import contextlib
 import ctypes
 import datetime
+import json
 import os
 import platform
 import random
@@ -22,6 +23,8 @@ import socket
 import statistics
 import struct
 import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -33,12 +36,8 @@ from typing import Any
 
 import numpy as np
 
-from xdplb.dataplane import libbpf, loader, source
-from xdplb.dataplane.directory import Directory
+from xdplb.dataplane import libbpf, loader
 from xdplb.dataplane.tables import Tables, decode_type, fill, map_memory
-from xdplb.model import Protocol, Real, Service, ServiceKey, Tunables
-from xdplb.net import address_words, outer_header_sum
-from xdplb.schedulers import get_scheduler
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -51,7 +50,6 @@ GATEWAY_MAC, DIP_MAC = bytes.fromhex("020000000001"), bytes.fromhex("02000000000
 FIRST_REAL = IPv4Address("10.1.0.1")
 FIRST_VIP = IPv4Address("10.2.0.0")
 FIRST_CLIENT = IPv4Address("48.0.0.0")
-TICK_NS = 1 << 30  # bpf/verdict.h
 
 SYN, ACK = 0x02, 0x10
 BOUNCE, PREPEND, FIRST_TARGET = 0, 1, 2  # places in the wrapper's table of targets
@@ -99,70 +97,75 @@ def pins(label: str) -> Iterator[Path]:
         shutil.rmtree(place)
 
 
-def service_key(number: int) -> ServiceKey:
-    """Service m of wrapper.c."""
-    return ServiceKey(Protocol.TCP, FIRST_VIP + (number >> 3), 80 + (number & 7))
+class Unbuildable(Exception):
+    """A tree's program does not load; what failed is on stderr."""
+
+
+@contextlib.contextmanager
+def snapshot(text: str) -> Iterator[Path]:
+    """A copy of a tree, so that who edits it meanwhile may.
+
+    text: a tree's directory; a directory of C files, to go with this tree's Python; or a git
+    revision. Raises: Unbuildable if it is none of these.
+    """
+    own = HERE.parent
+    with tempfile.TemporaryDirectory(prefix="xdplb-bench-") as scratch:
+        tree, named = Path(scratch), Path(text)
+        if named.is_dir():
+            root = own if (named / "xdplb.c").exists() else named
+            for part in ("bpf", "xdplb", "bench"):
+                shutil.copytree(root / part, tree / part)
+            if root is own:
+                shutil.rmtree(tree / "bpf")
+                shutil.copytree(named, tree / "bpf")
+        else:
+            command = ["git", "-C", str(own), "archive", text, "bpf", "xdplb", "bench"]
+            archive = subprocess.run(command, capture_output=True)
+            if archive.returncode:
+                raise Unbuildable(f"'{text}' is neither a directory nor a git revision")
+            subprocess.run(["tar", "-x", "-C", scratch], input=archive.stdout, check=True)
+        if not (tree / "bench/build.py").exists():
+            shutil.copy(HERE / "build.py", tree / "bench")
+        yield tree
+
+
+@dataclass(frozen=True)
+class Balanced:
+    """A service to measure, number m of wrapper.c, with reals of its own."""
+
+    number: int
+    scheduler: str
+    reals: int
+
+    def key(self) -> str:
+        """Its name, as xdplb.model.ServiceKey reads it."""
+        return f"tcp/{FIRST_VIP + (self.number >> 3)}:{80 + (self.number & 7)}"
 
 
 class Director:
-    """The program of one directory of C files, with its tables."""
+    """The program of one tree, loaded, with its tables filled by that tree's bench/build.py."""
 
-    def __init__(self, bpf: Path, pin_dir: Path, tunables: Tunables) -> None:
-        self.tunables = tunables
-        # enum_values() reads the C text at this place.
-        source.BPF_DIR = bpf
-        self.program = loader.compile_program(
-            "xdplb.c", "xdplb", source.defines(tunables, pin_dir), bpf
+    def __init__(
+        self, tree: Path, pin_dir: Path, services: Sequence[Balanced], **tunables: int
+    ) -> None:
+        described = []
+        address = FIRST_REAL
+        for service in services:
+            reals = [str(address + i) for i in range(service.reals)]
+            address += service.reals
+            described.append({"key": service.key(), "scheduler": service.scheduler, "reals": reals})
+        specification = {"tunables": tunables, "source": str(DIP), "services": described}
+        built = subprocess.run(
+            [sys.executable, tree / "bench/build.py", pin_dir],
+            input=json.dumps(specification),
+            env={**os.environ, "PYTHONPATH": str(tree)},
+            stdout=subprocess.PIPE,
+            text=True,
         )
-        self.fd = self.program.fd
-        self.tables = Tables(pin_dir, self.program.tables)
-        self.directory = Directory(self.tables)
-        self._picks = source.enum_values("pick")
-        self._flags = source.enum_values("service_flag")
-        self._reals = 0
-        self._configure(source.enum_values("flow_state"))
-
-    def _configure(self, states: dict[str, int]) -> None:
-        config = self.tables.config[0]
-        for name, timeout_s in (
-            ("FLOW_ESTABLISHED", 900),
-            ("FLOW_UDP", 300),
-            ("FLOW_NEW", 900),
-            ("FLOW_UDP_NEW", 300),
-            ("FLOW_CLOSING", 120),
-        ):
-            config.timeout[states[name]] = timeout_s * 10**9 // TICK_NS
-        config.flow_key[:] = [random.getrandbits(64), random.getrandbits(64)]
-
-    def add_service(self, number: int, scheduler: str, reals: int) -> None:
-        """Service m with reals of its own."""
-        key = service_key(number)
-        first = self._reals + 1  # 0 is no real
-        self._reals += reals
-        addresses = [FIRST_REAL + first - 1 + i for i in range(reals)]
-        for index, address in enumerate(addresses, first):
-            high, low = address_words(address)
-            record = self.tables.reals[index]
-            record.address.high, record.address.low = high, low
-            record.source.high, record.source.low = address_words(DIP)
-            fill(record, service=number + 1, header_sum=outer_header_sum(DIP, address))
-        self._write_ring(number, Service(key, scheduler, reals=tuple(map(Real, addresses))), first)
-
-    def _write_ring(self, number: int, service: Service, first: int) -> None:
-        scheduler = get_scheduler(service.scheduler)
-        size = self.tables.ring.entries
-        owners = scheduler.fill(service, size).owners
-        slots = np.zeros(size, dtype=np.dtype(self.tables.ring.leaf))
-        slots["real"] = np.resize(owners + first, size)
-        self.tables.write_ring(number, slots.tobytes())
-        self.directory.add_vip(service.key.vip)
-        self.directory.put_service(
-            service.key,
-            slots=len(owners),
-            id=number,
-            pick=self._picks[f"PICK_{scheduler.pick.name}"],
-            flags=self._flags["SERVICE_RECORDED"] if scheduler.pick.name == "TURN" else 0,
-        )
+        if built.returncode:
+            raise Unbuildable(f"the program of {tree} cannot be loaded, or its tables not filled")
+        self.tables = Tables(pin_dir, json.loads(built.stdout))
+        self.fd = libbpf.obj_get(pin_dir / "program")
 
     def forget_flows(self) -> None:
         """Empties the flow table."""
@@ -172,7 +175,7 @@ class Director:
     def close(self) -> None:
         """Gives program and tables back, once they are unpinned."""
         self.tables.close()
-        self.program.module.cleanup()
+        os.close(self.fd)
 
     @property
     def counted(self) -> dict[str, int]:

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: MIT
+"""Compiles this tree's program into a pin directory and fills its tables: a process of its own.
+
+    python bench/build.py PIN_DIR < SPECIFICATION > DESCRIPTIONS
+
+A measurement of two versions runs each version's own copy of this, so that each one's tables are
+filled by those who know their layout. SPECIFICATION is JSON: {"tunables": {name: value},
+"source": DIP, "services": [{"key": "tcp/192.0.2.1:80", "scheduler": "mh", "reals": [RIP, …]}, …]}.
+"""
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from xdplb.controller.reconcile import Reconciler
+from xdplb.controller.state import State
+from xdplb.dataplane import libbpf, loader, source
+from xdplb.dataplane.tables import Tables
+from xdplb.model import Real, Service, ServiceKey, Tunables
+from xdplb.net import parse_address
+
+
+def main() -> None:
+    pin_dir = Path(sys.argv[1])
+    specification = json.load(sys.stdin)
+    tunables = Tunables(**specification["tunables"])
+    program = loader.compile_program("xdplb.c", "xdplb", source.defines(tunables, pin_dir))
+    libbpf.obj_pin(program.fd, pin_dir / "program")
+
+    state = State.empty()
+    state.raw["tunables"] = asdict(tunables)
+    route = {"source": specification["source"], "local": False}
+    for service in specification["services"]:
+        reals = tuple(Real(parse_address(address)) for address in service["reals"])
+        state.put_service(
+            Service(ServiceKey.parse(service["key"]), service["scheduler"], reals=reals)
+        )
+        state.raw["routes"].update(dict.fromkeys(service["reals"], route))
+    Reconciler(Tables(pin_dir, program.tables), state).all()
+    json.dump(program.tables, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()
