@@ -25,7 +25,6 @@ ARRAY(struct slot, ring, RING_SLOTS);
 BPF_F_TABLE("array_of_maps$ring:" PIN "/rings", __u32, __u32, rings, MAX_SERVICES, 0);
 
 PER_CPU(struct counters, counters, 1);
-PER_CPU(struct stats, service_stats, MAX_SERVICES);
 PER_CPU(struct stats, real_stats, MAX_REALS);
 PER_CPU(struct reply_limit, reply_limits, 1);
 

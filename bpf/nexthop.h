@@ -68,18 +68,19 @@ static __always_inline int refresh_hop(struct packet *p, struct real *real)
 	return DROP(p, no_route);
 }
 
-static __always_inline int find_hop(struct packet *p, struct real *real, struct hop *hop)
+/* The hop in use stays as it is for a tick at least: its place is the one written after the next change. */
+static __always_inline int find_hop(struct packet *p, struct real *real, struct hop **hop)
 {
 	int verdict;
 
 	if (real->local)
 		return PASS(p, local);
-	*hop = real->hop[real->active & 1];
-	if (real->refreshed == p->tick && hop->ifindex)
+	*hop = &real->hop[real->active & 1];
+	if (real->refreshed == p->tick && (*hop)->ifindex)
 		return NEXT;
 	if ((verdict = refresh_hop(p, real)) != NEXT)
 		return verdict;
-	*hop = real->hop[real->active & 1];
+	*hop = &real->hop[real->active & 1];
 	return NEXT;
 }
 

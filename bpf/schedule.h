@@ -10,6 +10,7 @@
 #define XDPLB_SCHEDULE_H
 
 #include "flow.h"
+#include "siphash.h"
 
 /* The keys and the multiplier are IPVS's: net/netfilter/ipvs/ip_vs_mh.c, include/linux/hash.h. */
 #define MH_KEY 2654435761ULL
@@ -31,12 +32,35 @@ static __always_inline __u32 client_key(const struct packet *p, const struct ser
 	return service->flags & SERVICE_HASH_PORT ? key + bpf_ntohs(p->client_port) : key;
 }
 
-static __always_inline __u32 hash_mh(__u32 value)
+/* number % RING_SLOTS without a division. With bits = ceil(log2(slots)) the factor is below 2^32, the product
+ * below 2^64, and the quotient at most 1 too low: it lacks number * 2^-(31 + bits) < 2^(1 - bits), at most 1.
+ */
+#define RING_BITS (32 - __builtin_clz(RING_SLOTS - 1))
+#define RING_FACTOR ((1ULL << (31 + RING_BITS)) / RING_SLOTS)
+
+/* index % RING_SLOTS of one below 2 * RING_SLOTS, without a branch, which would double the verifier's paths;
+ * the empty asm keeps the compiler (LLVM 14) from making one of it.
+ */
+static __always_inline __u32 wrap_ring(__u32 index)
+{
+	__s64 less = (__s64)index - RING_SLOTS;
+
+	asm volatile("" : "+r"(less));
+	return less + (less >> 63 & RING_SLOTS);
+}
+
+static __always_inline __u32 mod_ring_slots(__u32 number)
+{
+	return wrap_ring(number - (number * RING_FACTOR >> (31 + RING_BITS)) * RING_SLOTS);
+}
+
+/* A client's slot by ip_vs_mh_hashkey(): a table of mh always has RING_SLOTS slots. */
+static __always_inline __u32 mh_slot(__u32 value)
 {
 	struct siphash s;
 
 	siphash_start(&s, MH_KEY, MH_KEY);
-	return siphash_finish(&s, 4ULL << 56 | value);
+	return mod_ring_slots(siphash_finish(&s, 4ULL << 56 | value));
 }
 
 static __always_inline int read_slot(struct packet *p, const struct service *service, __u32 index,
@@ -79,15 +103,14 @@ static __always_inline __u32 reselect(const struct service *service, __u32 key, 
 	if (!ring)
 		return otherwise;
 	for (int i = 0; i < RESELECT_TRIES; i++) {
-		__u32 index = hash_mh(key + offset) % service->slots;
+		__u32 index = mh_slot(key + offset);
 		struct slot *slot = bpf_map_lookup_elem(ring, &index);
 
 		if (!slot)
 			break;
 		if (!(slot->flags & SLOT_RESELECT))
 			return slot->real;
-		if (++offset >= service->slots)
-			offset = 0;
+		offset = wrap_ring(offset + 1);
 	}
 	return otherwise;
 }
@@ -101,8 +124,7 @@ static __always_inline int hashed_slot(struct packet *p, const struct service *s
 
 	if (!service->slots)
 		return DROP(p, no_real);
-	index = service->pick == PICK_SH ? key * GOLDEN_RATIO_32 >> SH_SHIFT :
-					   hash_mh(key) % service->slots;
+	index = service->pick == PICK_SH ? key * GOLDEN_RATIO_32 >> SH_SHIFT : mh_slot(key);
 	if ((verdict = read_slot(p, service, index, found)) != NEXT)
 		return verdict;
 	if (found->flags & SLOT_RESELECT)
@@ -114,7 +136,7 @@ static __always_inline struct real *find_real(const struct service *service, __u
 {
 	struct real *real = reals.lookup(&index);
 
-	return real && real->service == service->id + 1 ? real : NULL;
+	return real && real->service == service->id ? real : NULL;
 }
 
 /* Follows the flow's record. NULL: it has none, or begins afresh, or its real was removed. A SYN on a new

@@ -51,42 +51,48 @@ static __always_inline __u64 service_key(__u32 vip_id, __be16 port, __u8 protoco
 	return (__u64)vip_id << 32 | (__u64)port << 16 | protocol << 8 | 1;
 }
 
-static __always_inline struct service *find_service_in(__u32 index, __u64 key)
+union service_word {
+	__u64 word;
+	struct service service;
+};
+
+/* Returns the service by value, in one load: a pointer to it would have the verifier (6.18) walk all that
+ * follows once for each way. An id is never 0, so a word of 0 is none.
+ */
+static __always_inline __u64 find_service_in(__u32 index, __u64 key)
 {
 	struct service_bucket *bucket = services.lookup(&index);
 
 	if (!bucket)
-		return NULL;
+		return 0;
 #pragma unroll
 	for (int way = 0; way < BUCKET_WAYS; way++)
-		if (bucket->service[way].key == key)
-			return &bucket->service[way];
-	return NULL;
+		if (bucket->entry[way].key == key)
+			return *(volatile __u64 *)&bucket->entry[way].service;
+	return 0;
 }
 
-static __always_inline struct service *find_service_of(__u64 key)
+static __always_inline __u64 find_service_of(__u64 key)
 {
-	__u64 hash = key * GOLDEN_RATIO_64;
-	struct service *service;
+	__u64 hash = key * GOLDEN_RATIO_64, found;
 
-	service = find_service_in(first_bucket(hash, SERVICE_BUCKET_BITS), key);
-	if (!service)
-		service = find_service_in(second_bucket(hash, SERVICE_BUCKET_BITS), key);
-	return service;
+	found = find_service_in(first_bucket(hash, SERVICE_BUCKET_BITS), key);
+	if (!found)
+		found = find_service_in(second_bucket(hash, SERVICE_BUCKET_BITS), key);
+	return found;
 }
 
 /* The service on this very port, else the VIP's service for any port. */
-static __always_inline int find_service(struct packet *p, struct service *found)
+static __always_inline int find_service(struct packet *p, struct service *service)
 {
-	struct service *service;
+	union service_word found;
 
-	service = find_service_of(service_key(p->vip_id, p->service_port, p->protocol));
-	if (!service)
-		service = find_service_of(service_key(p->vip_id, 0, p->protocol));
-	if (!service)
+	found.word = find_service_of(service_key(p->vip_id, p->service_port, p->protocol));
+	if (!found.word)
+		found.word = find_service_of(service_key(p->vip_id, 0, p->protocol));
+	if (!found.word)
 		return PASS(p, no_service);
-	*found = *service;
-	settle(found);
+	*service = found.service;
 	return NEXT;
 }
 

@@ -38,15 +38,19 @@ enum service_flag {
 };
 
 struct service {
-	__u64 key;   /* of service_key(); 0: empty */
 	__u32 slots; /* of its ring that are in use */
-	__u16 id;    /* its place in rings, turns and service_stats */
+	__u16 id;    /* its place in rings and turns, from 1 */
 	__u8 pick;   /* enum pick */
 	__u8 flags;  /* enum service_flag */
 };
 
+struct service_entry {
+	__u64 key; /* of service_key(); 0: empty */
+	struct service service;
+};
+
 struct service_bucket {
-	struct service service[BUCKET_WAYS];
+	struct service_entry entry[BUCKET_WAYS];
 };
 
 enum slot_flag {
@@ -106,7 +110,7 @@ struct hop {
 struct real {
 	struct address address; /* RIP: outer destination */
 	struct address source;	/* DIP: outer source */
-	__u16 service;		/* id + 1 of the service it belongs to; 0: no real here */
+	__u16 service;		/* id of the service it belongs to; 0: no real here */
 	__u16 header_sum;	/* of the outer header's constant words: outer_header_sum() */
 	__u8 local;		/* the director itself: its packets go up */
 	__u8 active;		/* which hop is in use; the other is free to be written */
@@ -116,6 +120,7 @@ struct real {
 	__u8 pad_line[44];
 };
 
+/* Of one real of one service; a service's own are the sum of its reals'. */
 struct stats {
 	__u64 packets;
 	__u64 bytes; /* of IP packets as they came, without the tunnel's header */

@@ -32,7 +32,7 @@ static __always_inline int balance(struct packet *p)
 {
 	struct service service;
 	struct real *real;
-	struct hop hop;
+	struct hop *hop;
 	__u32 index;
 	int verdict;
 
@@ -51,12 +51,12 @@ static __always_inline int balance(struct packet *p)
 		return verdict;
 	if ((verdict = find_hop(p, real, &hop)) != NEXT)
 		return verdict;
-	if ((verdict = check_size(p, hop.mtu, IPIP_LENGTH)) != NEXT)
+	if ((verdict = check_size(p, hop->mtu, IPIP_LENGTH)) != NEXT)
 		return verdict;
-	if ((verdict = encapsulate(p, real, &hop)) != NEXT)
+	if ((verdict = encapsulate(p, real, hop)) != NEXT)
 		return verdict;
-	count_forwarded(p, service.id, index);
-	return send(p, &hop);
+	count_forwarded(p, index);
+	return send(p, hop);
 }
 
 int xdplb(struct xdp_md *ctx)

@@ -29,7 +29,7 @@ from xdplb.model import MAX_WEIGHT, Configuration, Protocol, Real, Service, Serv
 from xdplb.net import Address, parse_address, parse_endpoint
 from xdplb.schedulers import check_flags, get_scheduler
 
-MAX_TIMEOUT_S = 18 * 3600  # a flow's record tells times apart for 19.5 hours (bpf/types.h)
+MAX_TIMEOUT_S = 12 * 3600  # a flow's record tells times apart for 15 hours at least
 
 TABLES = ("timeouts", "service")
 TIMEOUTS = tuple(field.name for field in fields(Timeouts))
@@ -179,7 +179,7 @@ def check_service(service: Service) -> None:
 
 
 def check_timeouts(timeouts: Timeouts) -> None:
-    """Timeouts are from 1 s to 18 hours. Raises: UsageError."""
+    """Timeouts are from 1 s to 12 hours. Raises: UsageError."""
     for name, seconds in asdict(timeouts).items():
         if not 1 <= seconds <= MAX_TIMEOUT_S:
             raise UsageError(

@@ -201,11 +201,12 @@ class Director(Readings):
             tables = open_tables(self.place, state)
             for each in [key] if key else state.service_keys():
                 self._service(state, each)
-                tables.service_stats.clear_cpus(state.service_id(each))
+                state.raw["services"][str(each)]["past"] = {}
                 for index in state.real_indices(each):
                     tables.real_stats.clear_cpus(index)
             if key is None:
                 tables.counters.clear_cpus(0)
+            write_json(self.place.state, state.raw)
 
     @staticmethod
     def _service(state: State, key: ServiceKey) -> Service:

@@ -13,7 +13,7 @@ from xdplb.controller.director import learn_routes
 from xdplb.controller.readings import PINS_NAME, link_pin, open_tables, read_state
 from xdplb.controller.reconcile import Reconciler
 from xdplb.controller.state import Place, State, write_json
-from xdplb.dataplane import libbpf, loader, source
+from xdplb.dataplane import clock, libbpf, loader, source
 from xdplb.dataplane.directory import Directory
 from xdplb.dataplane.tables import Tables
 from xdplb.errors import InterfaceBusy, KernelRefused, NotFound
@@ -59,6 +59,7 @@ def attach(
         source.check_tunables(wanted)
         check_ring_slots(wanted.ring_slots)
         routes.check_bpffs()
+        timer = clock.measure()
         indices = {name: routes.ifindex(name) for name in ifnames}
         before = State(dict(state.raw))
         layout = source.layout_hash(wanted)
@@ -68,10 +69,10 @@ def attach(
         pins.mkdir(parents=True, exist_ok=True)
         if fresh:
             undo.callback(shutil.rmtree, pins)
-        program = loader.compile_program("xdplb.c", "xdplb", source.defines(wanted, pins))
+        program = loader.compile_program("xdplb.c", "xdplb", source.defines(wanted, pins, timer))
 
         tables = Tables(pins, program.tables)
-        state.raw["tunables"], state.raw["layout"] = asdict(wanted), layout
+        state.raw.update(tunables=asdict(wanted), layout=layout, hz=timer.hz)
         added = _add_vips(state, ifnames[0], vips, undo)
         if state.raw["lo_forwarding"] is None:
             found = netlink.read_sysctl(LO_FORWARDING)

@@ -72,9 +72,11 @@ class Readings:
             entry["draining_until"] = state.raw["services"][str(key)]["until"] or None
             reals = zip(entry["reals"], state.real_indices(key), strict=True)
             if stats:
-                entry["stats"] = tables.service_stats.sum_cpus(state.service_id(key))
+                entry["stats"] = total = dict(state.raw["services"][str(key)]["past"])
                 for real, index in reals:
                     real["stats"] = tables.real_stats.sum_cpus(index)
+                    for name, value in real["stats"].items():
+                        total[name] = total.get(name, 0) + value
             listed.append(entry)
         return listed
 

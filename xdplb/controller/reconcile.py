@@ -19,7 +19,6 @@ from xdplb.model import Protocol, Service, ServiceKey
 from xdplb.net import address_words, outer_header_sum, parse_address
 from xdplb.schedulers import Pick, get_scheduler
 
-TICK_S = (1 << 30) / 1e9  # bpf/verdict.h, tick_now()
 SYN_TIMEOUT_S = 60  # IPVS's for SYN_RECV: ip_vs_proto_tcp.c, tcp_timeouts[]
 
 
@@ -86,7 +85,7 @@ class Reconciler:
         used = {r[0] for s in self.state.raw["services"].values() for r in s["reals"].values()}
         for index in pending.reals:
             if index not in used:
-                self.tables.reals[index].service = 0
+                self._remove_real(index)
 
     def services(self, keys: Iterable[str]) -> None:
         """Bring these services, which are there, up to date."""
@@ -95,7 +94,7 @@ class Reconciler:
 
     def config(self) -> None:
         """Timeouts, and the flow table's secret if it has none yet."""
-        config = self.tables.config[0]
+        config, clock = self.tables.config[0], self.state.clock
         t = self.state.timeouts
         seconds = {
             "FLOW_NEW": min(SYN_TIMEOUT_S, t.tcp),
@@ -105,7 +104,7 @@ class Reconciler:
             "FLOW_UDP": t.udp,
         }
         for name, state in enum_values("flow_state").items():
-            config.timeout[state] = min(0xFFFF, round(seconds.get(name, 0) / TICK_S))
+            config.timeout[state] = clock.ticks(seconds.get(name, 0))
         if not config.flow_key[0]:
             config.flow_key[1] = int.from_bytes(os.urandom(8), sys.byteorder)
             config.flow_key[0] = int.from_bytes(os.urandom(8), sys.byteorder) | 1
@@ -119,7 +118,6 @@ class Reconciler:
             self._put_real(str(real.address), index, number)
         if is_new:
             self.tables.turns[number].next = 0
-            self.tables.service_stats.clear_cpus(number)
             self.tables.drop_ring(number)
         slots = self._put_ring(service, number, indices)
         self.directory.add_vip(service.key.vip)
@@ -135,7 +133,7 @@ class Reconciler:
         record = self.tables.reals[index]
         route = self.state.raw["routes"][address]
         rip, dip = parse_address(address), parse_address(route["source"])
-        if record.service == service + 1 and record.address.low == address_words(rip)[1]:
+        if record.service == service and record.address.low == address_words(rip)[1]:
             record.local = route["local"]
             return
         self.tables.real_stats.clear_cpus(index)
@@ -144,7 +142,16 @@ class Reconciler:
         record.refreshed = 0
         record.hop[0].ifindex = record.hop[1].ifindex = 0
         fill(record, local=route["local"], header_sum=outer_header_sum(dip, rip))
-        record.service = service + 1  # last: until now the program saw no real here
+        record.service = service  # last: until now the program saw no real here
+
+    def _remove_real(self, index: int) -> None:
+        """What it was sent stays in its service's totals, which are the sums of its reals'."""
+        record = self.tables.reals[index]
+        for service in self.state.raw["services"].values():
+            if service["id"] == record.service:
+                for name, value in self.tables.real_stats.sum_cpus(index).items():
+                    service["past"][name] = service["past"].get(name, 0) + value
+        record.service = 0
 
     def _put_ring(self, service: Service, number: int, indices: list[int]) -> int:
         """Returns: how many of the ring's slots are in use."""
@@ -229,14 +236,13 @@ def decode_flows(tables: Tables, state: State) -> Any:
     words = np.frombuffer(tables.flows.memory, np.uint64)
     words = words[words != 0]
     states = (words >> np.uint64(32)).astype(np.uint8) & 7
-    ticks = (time.clock_gettime_ns(time.CLOCK_MONOTONIC) >> 30) & 0xFFFF
-    ages = (ticks - (words & np.uint64(0xFFFF)).astype(np.int64)) & 0xFFFF
+    ages = (state.clock.now() - (words & np.uint64(0xFFFF)).astype(np.int64)) & 0xFFFF
     timeouts = np.array(list(tables.config[0].timeout))
     alive = ages < timeouts[states]
     flows = np.zeros(int(alive.sum()), [("real", "u4"), ("state", "u1"), ("age", "f4")])
     flows["real"] = (words[alive] >> np.uint64(16)).astype(np.uint32) & 0xFFFF
     flows["state"] = states[alive]
-    flows["age"] = ages[alive] * TICK_S
+    flows["age"] = ages[alive] * state.clock.tick_s
     return flows
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from xdplb.dataplane.clock import Clock
 from xdplb.errors import NoPermission, TableFull, UsageError
 from xdplb.model import Configuration, Real, Service, ServiceKey, Timeouts, Tunables
 from xdplb.net import Address, parse_address
@@ -75,7 +76,8 @@ class State:
     raw: {"version", "tunables", "timeouts", "layout": the pin directory's name,
     "interfaces": {name: {…}}, "vips": {address: interface it was added to, or ""},
     "services": {key: {"id", "scheduler", "flags", "one_packet", "until": end of its transitions in
-    seconds of CLOCK_BOOTTIME, 0: none, "reals": {address: [index, weight, last_weight]}}},
+    seconds of CLOCK_BOOTTIME, 0: none, "past": what its removed reals had counted,
+    "reals": {address: [index, weight, last_weight]}}},
     "routes": {real's address: {…}}, "next_real", "lo_forwarding"}.
     touched: the services changed since it was read, with what they were.
     """
@@ -100,6 +102,7 @@ class State:
                 "routes": {},
                 "next_real": 1,
                 "lo_forwarding": None,
+                "hz": 0,
             }
         )
 
@@ -112,6 +115,11 @@ class State:
     def timeouts(self) -> Timeouts:
         """The idle times in force."""
         return Timeouts(**self.raw["timeouts"])
+
+    @property
+    def clock(self) -> Clock:
+        """The ticks that the program counts in."""
+        return Clock(self.raw["hz"])
 
     @property
     def attached(self) -> bool:
@@ -173,6 +181,7 @@ class State:
             "flags": sorted(service.flags),
             "one_packet": service.one_packet,
             "until": old["until"] if old else 0,
+            "past": old["past"] if old else {},
             "reals": reals,
         }
         if new != old:
@@ -208,11 +217,11 @@ class State:
     def _place_service(self) -> int:
         used = {service["id"] for service in self.raw["services"].values()}
         limit = self.tunables.max_services
-        for place in range(limit):
+        for place in range(1, limit):
             if place not in used:
                 return place
         raise TableFull(
-            f"there are {limit} services already", "attach with a larger --tune max_services=…"
+            f"there are {limit - 1} services already", "attach with a larger --tune max_services=…"
         )
 
     def _place_real(self) -> int:

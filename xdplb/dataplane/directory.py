@@ -76,11 +76,11 @@ class Directory:
         return vip << 32 | htons(service.port) << 16 | service.protocol << 8 | 1
 
     def find_service(self, service: ServiceKey) -> Any:
-        """A service's live record (struct service), None if it is not there."""
+        """A service's live entry (struct service_entry), None if it is not there."""
         key = self._key(service)
         if key is None:
             return None
-        for _, record in _places(self._tables.services, "service", key):
+        for _, record in _places(self._tables.services, "entry", key):
             if record.key == key:
                 return record
         return None
@@ -91,7 +91,7 @@ class Directory:
         key = self._key(service)
         assert key is not None, "add_vip() comes first"
         if record is None:
-            places = _places(self._tables.services, "service", key)
+            places = _places(self._tables.services, "entry", key)
             record = next((r for _, r in places if r.key == 0), None)
         if record is None:
             raise TableFull(
@@ -99,9 +99,9 @@ class Directory:
                 "attach with a larger --tune max_services=…",
             )
         # One store for all that is not the key, then the key: no reader sees half a service.
-        new = type(record)(key=key, **values)
-        rest = ctypes.c_uint64.from_buffer(new, 8)
-        ctypes.c_uint64.from_address(ctypes.addressof(record) + 8).value = rest.value
+        new = type(record.service)(**values)
+        word = ctypes.c_uint64.from_buffer(new).value
+        ctypes.c_uint64.from_buffer(record.service).value = word
         record.key = key
 
     def remove_service(self, service: ServiceKey) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from xdplb.dataplane.clock import Clock
 from xdplb.errors import MissingPart, UsageError
 from xdplb.model import Tunables
 
@@ -79,8 +80,8 @@ def check_tunables(tunables: Tunables) -> None:
             )
 
 
-def defines(tunables: Tunables, pin_dir: Path) -> list[str]:
-    """The compiler's flags: sizes and the pin directory, nothing else."""
+def defines(tunables: Tunables, pin_dir: Path, clock: Clock) -> list[str]:
+    """The compiler's flags: sizes, the pin directory and the length of a tick, nothing else."""
     sizes = {
         "VIP_BUCKET_BITS": bucket_bits(tunables.max_vips),
         "SERVICE_BUCKET_BITS": bucket_bits(tunables.max_services),
@@ -88,6 +89,7 @@ def defines(tunables: Tunables, pin_dir: Path) -> list[str]:
         "MAX_SERVICES": tunables.max_services,
         "MAX_REALS": tunables.max_reals,
         "RING_SLOTS": tunables.ring_slots,
+        "TICK_SHIFT": clock.shift,
     }
     return [*(f"-D{name}={value}" for name, value in sizes.items()), f'-DPIN="{pin_dir}"']
 
