@@ -1,0 +1,400 @@
+# SPDX-License-Identifier: MIT
+"""The real program and the real control plane, without interfaces' traffic, files or commands.
+
+A `Balancer` is bpf/xdplb.c compiled once, in a network namespace of its own, pinned under a private
+directory. Its services are put there by the director's own code (xdplb.controller), whose state is
+kept in memory.
+"""
+
+import contextlib
+import ctypes
+import os
+import shutil
+import socket
+import subprocess
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import packets
+import pytest
+
+from xdplb import config, netlink
+from xdplb.controller.director import Director, learn_routes
+from xdplb.controller.reconcile import Pending, Reconciler, decode_flows
+from xdplb.controller.state import State
+from xdplb.dataplane import libbpf, loader, source
+from xdplb.dataplane.tables import Tables
+from xdplb.model import Protocol, Service, ServiceKey, Timeouts, Tunables
+from xdplb.net import address_of_words, parse_address
+
+XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_TX, XDP_REDIRECT = range(5)
+
+BPFFS = Path("/sys/fs/bpf")
+SMALL = Tunables(max_vips=64, max_services=64, max_reals=4096, flow_buckets=1024)
+TICK_NS = 1 << 30  # bpf/verdict.h
+SECOND_IFNAME, SECOND_GATEWAY = "ens160", "192.168.3.1"
+SECOND_HOP = packets.Hop(dst="02:00:00:00:03:01", src="02:00:00:00:03:c8")
+RS1, RS2 = "192.168.2.220", "192.168.2.210"  # on the director's own link
+RS1_HOP = packets.Hop(dst="02:00:00:00:02:dc", src=packets.DIP_MAC)
+
+# A flow's record: tag | state (3 bits) | real (16) | tick (16); bpf/types.h, enum flow_state.
+TAG_SHIFT, STATE_SHIFT, REAL_SHIFT, TICK_MASK = 35, 32, 16, 0xFFFF
+
+SYN, ACK = packets.syn(), packets.ack()
+CLIENTS = "10.200.0.1"  # the first of many
+Connections = dict[tuple[str, int], str | None]
+
+# All reals that are on no link of ours are reached by a gateway: 10.3.0.0/16 by the second one.
+NETWORK = f"""\
+link set lo up
+link add ens33 address {packets.DIP_MAC} type veth peer name peer33
+link add {SECOND_IFNAME} address {SECOND_HOP.src} type veth peer name peer160
+link add spare type veth peer name peer
+link set ens33 up
+link set peer33 up
+link set {SECOND_IFNAME} up
+link set peer160 up
+address add {packets.DIP}/24 dev ens33
+address add 192.168.3.200/24 dev {SECOND_IFNAME}
+neighbour add 192.168.2.1 lladdr {packets.GATEWAY_MAC} nud permanent dev ens33
+neighbour add {RS1} lladdr {RS1_HOP.dst} nud permanent dev ens33
+neighbour add {RS2} lladdr 02:00:00:00:02:d2 nud permanent dev ens33
+neighbour add {SECOND_GATEWAY} lladdr {SECOND_HOP.dst} nud permanent dev {SECOND_IFNAME}
+route add default via 192.168.2.1
+route add 10.3.0.0/16 via {SECOND_GATEWAY}
+"""
+
+
+def bpf_directory() -> Path:
+    """The C program under test; to see tests fail, break a copy and name it in the environment."""
+    return Path(os.environ.get("XDPLB_TEST_BPF_DIR", source.BPF_DIR)).resolve()
+
+
+def require_root() -> None:
+    """Skip on a person's machine, fail in CI."""
+    if os.geteuid() != 0:
+        reason = "loading BPF programs needs root; run: sudo make test"
+        pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
+
+
+class MemoryDirector(Director):
+    """The director's verbs, on tables that are at hand and a state in memory."""
+
+    def __init__(self, tables: Tables, state: State) -> None:
+        self.notes = []
+        self.tables = tables
+        self.state = state
+
+    @contextlib.contextmanager
+    def changing(self) -> Iterator[State]:
+        """As Director.changing(), without files."""
+        self.state.touched = {}
+        yield self.state
+        services = self.state.raw["services"]
+        reals = (services[key]["reals"] for key in self.state.touched if key in services)
+        learn_routes(self.state, {address for each in reals for address in each})
+        reconciler = Reconciler(self.tables, self.state)
+        reconciler.pending(Pending.of(self.state))
+        reconciler.end_transitions()
+
+
+class Balancer:
+    """One loaded program; `reset()` makes it new."""
+
+    _numbers = count()
+
+    def __init__(self, tunables: Tunables, namespace: str, pins: Path) -> None:
+        self.tunables = tunables
+        self.namespace = namespace
+        directory = bpf_directory()
+        source.BPF_DIR = directory  # enum_values() reads the C text there
+        self.program = loader.compile_program(
+            "xdplb.c", "xdplb", source.defines(tunables, pins), directory
+        )
+        self.fd = self.program.fd
+        self.tables = Tables(pins, self.program.tables)
+        self.states = source.enum_values("flow_state")
+        self._undo = contextlib.ExitStack()
+        self._routes: dict[str, Any] = {}
+        self._rings = 0
+        self.ifindex = 0
+
+    @classmethod
+    @contextlib.contextmanager
+    def loaded(cls, tunables: Tunables = SMALL) -> Iterator["Balancer"]:
+        """Compile and load it in a network of its own, and leave nothing behind."""
+        require_root()
+        name = f"xdplb-test-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        pins = BPFFS / name
+        with contextlib.ExitStack() as undo:
+            netlink.create_namespace(name)
+            undo.callback(netlink.remove_namespace, name)
+            pins.mkdir(mode=0o700)
+            undo.callback(shutil.rmtree, pins)
+            with netlink.namespace(name):
+                netlink.write_sysctl("net/ipv4/ip_forward", 0)
+                netlink.write_sysctl("net/ipv4/conf/lo/forwarding", 1)
+                subprocess.run(["ip", "-batch", "-"], input=NETWORK, text=True, check=True)
+                lb = cls(tunables, name, pins)
+                undo.callback(lb.tables.close)
+                lb.ifindex = socket.if_nametoindex("ens33")
+                # Attached anywhere, a program keeps its place in the kernel's XDP dispatcher;
+                # else each run of it patches the kernel's text twice, which takes 20 ms.
+                spare = socket.if_nametoindex("spare")
+                link = libbpf.link_create(lb.fd, spare, libbpf.XDP_FLAGS_SKB_MODE)
+                undo.callback(os.close, link)
+            yield lb
+
+    @contextlib.contextmanager
+    def test(self) -> Iterator["Balancer"]:
+        """What one test has: the program's network, and empty tables."""
+        with netlink.namespace(self.namespace), self._undo:
+            self.reset()
+            yield self
+
+    def reset(self) -> None:
+        """Empty all tables."""
+        tables = self.tables
+        for name in ("config", "vips", "services", "turns", "reals", "flows"):
+            memory = getattr(tables, name).memory
+            ctypes.memset(ctypes.addressof(memory), 0, ctypes.sizeof(memory))
+        for number in range(self._rings):
+            tables.drop_ring(number)
+        self._rings = 0
+        tables.counters.clear_cpus(0)
+        tables.reply_limits.clear_cpus(0)
+        state = State.empty()
+        state.raw["tunables"] = asdict(self.tunables)
+        state.raw["routes"] = self._routes
+        self.director = MemoryDirector(tables, state)
+        self.state = state
+        Reconciler(tables, state).config()
+        self._before = tables.counters.sum_cpus(0)
+
+    # ---- its network -------------------------------------------------------------------------
+
+    def ip(self, line: str, undo: str = "") -> None:
+        """Change the network by an `ip` command, and take it back after the test by another.
+
+        What the director learned of it is forgotten.
+        """
+        subprocess.run(["ip", *line.split()], check=True)
+        if undo:
+            self._undo.callback(subprocess.run, ["ip", *undo.split()], check=True)
+        self._routes = {}
+        self._undo.callback(setattr, self, "_routes", {})
+        self.state.raw["routes"] = dict(self.state.raw["routes"])
+
+    # ---- services: the director's own verbs --------------------------------------------------
+
+    def add_service(
+        self,
+        endpoint: str = f"{packets.VIP}:{packets.DPORT}",
+        reals: Sequence[str] = (packets.RIP,),
+        scheduler: str = "mh",
+        *,
+        flags: Sequence[str] = (),
+        udp: bool = False,
+        one_packet: bool = False,
+    ) -> ServiceKey:
+        """Add a service; reals as in a configuration file: `192.168.0.7 weight=3`."""
+        key = ServiceKey.parse(f"{'udp' if udp else 'tcp'}/{endpoint}")
+        service = Service(
+            key, scheduler, frozenset(flags), one_packet, tuple(map(config.parse_real, reals))
+        )
+        self.put_services([service])
+        return key
+
+    def put_services(self, services: Sequence[Service]) -> None:
+        """Add or change services in one change."""
+        with self.director.changing() as state:
+            for service in services:
+                config.check_service(service)
+                state.put_service(service)
+        self._rings = max(self._rings, *(state.service_id(s.key) + 1 for s in services))
+
+    @property
+    def key(self) -> ServiceKey:
+        """The only service, or the one added last."""
+        return self.state.service_keys()[-1]
+
+    def service(self, key: ServiceKey | None = None) -> Service:
+        """The service as it is wanted now."""
+        return self.state.service(key or self.key)
+
+    def add_real(self, address: str, weight: int = 1, key: ServiceKey | None = None) -> None:
+        """Add a real."""
+        self.director.add_real(key or self.key, parse_address(address), weight)
+
+    def set_weight(self, address: str, weight: int, key: ServiceKey | None = None) -> None:
+        """Weigh a real anew; 0 drains it."""
+        self.director.edit_real(key or self.key, parse_address(address), weight)
+
+    def remove_real(self, address: str, key: ServiceKey | None = None) -> None:
+        """Remove a real."""
+        self.director.remove_real(key or self.key, parse_address(address))
+
+    def remove_service(self, key: ServiceKey | None = None) -> None:
+        """Remove a service."""
+        self.director.remove_service(key or self.key)
+
+    def edit_service(self, **changes: Any) -> None:
+        """Change fields of a service."""
+        self.director.edit_service(self.key, **changes)
+
+    def attach_vip(self, vip: str) -> None:
+        """A VIP without a service, as `attach --vip` leaves it."""
+        self.state.raw["vips"][vip] = ""
+        Reconciler(self.tables, self.state).all()
+
+    def set_timeouts(self, **seconds: int) -> None:
+        """Set idle times: tcp, tcpfin, udp."""
+        self.state.raw["timeouts"] = asdict(Timeouts(**seconds))
+        Reconciler(self.tables, self.state).config()
+
+    # ---- packets -----------------------------------------------------------------------------
+
+    def send(self, frame: bytes, *, ifname: str = "") -> tuple[int, bytes]:
+        """Run the program on a frame from ens33 (or another interface): its action and frame."""
+        ifindex = socket.if_nametoindex(ifname) if ifname else self.ifindex
+        run = libbpf.prog_test_run(self.fd, frame, ifindex=ifindex)
+        return run.action, run.frame
+
+    def real_of(self, frame: bytes) -> str | None:
+        """The real that a frame is sent to, by its outer header; None if it is not forwarded."""
+        action, out = self.send(frame)
+        return packets.outer_dst(out) if action in (XDP_TX, XDP_REDIRECT) else None
+
+    def establish(self, src: str = packets.CIP, sport: int = packets.SPORT) -> str | None:
+        """A SYN and an ACK of a TCP connection. Returns: its real."""
+        real = self.real_of(packets.from_client(SYN, src, sport))
+        assert real == self.follow(src, sport)
+        return real
+
+    def follow(self, src: str = packets.CIP, sport: int = packets.SPORT) -> str | None:
+        """An ACK of a TCP connection. Returns: its real."""
+        return self.real_of(packets.from_client(ACK, src, sport))
+
+    def connect(self, clients: int = 100, first: str = CLIENTS) -> Connections:
+        """Establish connections from many clients. Returns: their reals."""
+        start = parse_address(first)
+        pairs = ((str(start + number), packets.SPORT + number) for number in range(clients))
+        return {(src, sport): self.establish(src, sport) for src, sport in pairs}
+
+    def moved(self, connections: Connections) -> Connections:
+        """Send an ACK on each. Returns: those that another real (or none) has got now."""
+        now = {client: self.follow(*client) for client in connections}
+        return {client: real for client, real in now.items() if real != connections[client]}
+
+    @property
+    def counted(self) -> dict[str, int]:
+        """Exactly the counters that moved since the last look."""
+        now = self.tables.counters.sum_cpus(0)
+        moved = {name: n - self._before[name] for name, n in now.items() if n != self._before[name]}
+        self._before = now
+        return moved
+
+    def index(self, real: str, key: ServiceKey | None = None) -> int:
+        """A real's place in the tables."""
+        return int(self.state.raw["services"][str(key or self.key)]["reals"][real][0])
+
+    def stats(self, real: str, key: ServiceKey | None = None) -> dict[str, int]:
+        """What was counted of a real."""
+        return self.tables.real_stats.sum_cpus(self.index(real, key))
+
+    def service_stats(self, key: ServiceKey | None = None) -> dict[str, int]:
+        """What was counted of a service."""
+        return self.tables.service_stats.sum_cpus(self.state.service_id(key or self.key))
+
+    # ---- flows and time ----------------------------------------------------------------------
+
+    @property
+    def words(self) -> Any:
+        """The flow table, live: shape (buckets, ways)."""
+        return np.frombuffer(self.tables.flows.memory, np.uint64).reshape(len(self), -1)
+
+    def __len__(self) -> int:
+        return int(self.tables.flows.entries)
+
+    @property
+    def flows(self) -> list[tuple[str, str]]:
+        """All live records: (state, real), sorted."""
+        names = {number: name.removeprefix("FLOW_") for name, number in self.states.items()}
+        records = decode_flows(self.tables, self.state)
+        return sorted((names[r["state"]], self.address(r["real"])) for r in records)
+
+    def address(self, index: int) -> str:
+        """A real's address by its place."""
+        words = self.tables.reals[index].address
+        return str(address_of_words(words.high, words.low))
+
+    def make_record(self, tag: int, state: str, real: int, age_ticks: int) -> int:
+        """A record as bpf/flow.h makes it."""
+        tick = (self.tick - age_ticks) & TICK_MASK
+        number = self.states[f"FLOW_{state}"]
+        return tag << TAG_SHIFT | number << STATE_SHIFT | real << REAL_SHIFT | tick
+
+    @property
+    def tick(self) -> int:
+        """The program's clock."""
+        return time.clock_gettime_ns(time.CLOCK_MONOTONIC_COARSE) // TICK_NS
+
+    def steady_tick(self) -> None:
+        """Wait, if it is near, for the next tick to have begun: what follows has half of one."""
+        while time.clock_gettime_ns(time.CLOCK_MONOTONIC_COARSE) % TICK_NS > TICK_NS // 2:
+            time.sleep(0.01)
+
+    def pass_ticks(self, ticks: int) -> None:
+        """Make all records older, and let transitions come nearer to their end."""
+        words = self.words
+        used = words != 0
+        old = words[used]
+        low = (old - np.uint64(ticks % (TICK_MASK + 1))) & np.uint64(TICK_MASK)
+        words[used] = old & ~np.uint64(TICK_MASK) | low
+        for service in self.state.raw["services"].values():
+            if service["until"]:
+                service["until"] = max(1, service["until"] - ticks * TICK_NS // 10**9)
+
+    def pass_time(self, seconds: float) -> None:
+        """As pass_ticks(), by seconds."""
+        self.pass_ticks(round(seconds * 10**9 / TICK_NS))
+
+    def end_transitions(self) -> list[ServiceKey]:
+        """What the next command or the agent does once time is up."""
+        for service in self.state.raw["services"].values():
+            if service["until"]:
+                service["until"] = 1
+        return Reconciler(self.tables, self.state).end_transitions()
+
+    def ring(self, key: ServiceKey | None = None) -> Any:
+        """A service's ring: numpy array of struct slot."""
+        live = self.tables.read_ring(self.state.service_id(key or self.key))
+        return np.frombuffer(live, np.dtype(self.tables.ring.leaf))
+
+    def expire_hop(self, real: str) -> None:
+        """Let the real's next hop be older than a tick."""
+        self.tables.reals[self.index(real)].refreshed = 0
+
+
+def differing_frames(left: Any, right: Any) -> list[str] | None:
+    """What pytest shows where (action, frame) differs from another one, field by field."""
+    if not all(isinstance(side, tuple) and len(side) == 2 for side in (left, right)):
+        return None
+    if not all(isinstance(side[1], bytes) and len(side[1]) >= 14 for side in (left, right)):
+        return None
+    lines = ["frames differ: - expected, + got"]
+    with contextlib.suppress(Exception):
+        import difflib
+
+        shown = [
+            [f"action {libbpf.XDP_ACTIONS[action]}", *packets.describe(frame), frame.hex(" ")]
+            for action, frame in (left, right)
+        ]
+        lines += difflib.ndiff(*shown)
+    return lines

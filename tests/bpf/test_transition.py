@@ -1,0 +1,353 @@
+# SPDX-License-Identifier: MIT
+"""A change of a service's reals breaks no connection, but those of a real that was removed."""
+
+import packets
+import pytest
+from balancer import ACK, SYN, XDP_DROP, XDP_TX
+
+from xdplb.dataplane.source import enum_values
+
+pytestmark = pytest.mark.root
+
+A, B, C = "192.168.0.7", "192.168.0.8", "192.168.0.9"
+HASHED = pytest.mark.parametrize("scheduler", ["mh", "sh"])
+EVERY = pytest.mark.parametrize("scheduler", ["rr", "wrr", "mh", "sh"])
+
+
+def reals_of(connections):
+    return set(connections.values())
+
+
+def recorded_slots(lb):
+    return int((lb.ring()["flags"] & enum_values("slot_flag")["SLOT_RECORDED"] != 0).sum())
+
+
+# Without a change, hashed flows leave no trace.
+
+
+@HASHED
+def test_nothing_is_recorded_while_nothing_changes(lb, scheduler):
+    """In steady state, mh and sh write no record."""
+    lb.add_service(reals=[A, B], scheduler=scheduler)
+
+    connections = lb.connect()
+
+    assert {A, B} == reals_of(connections)
+    assert [] == lb.flows
+    assert 0 == recorded_slots(lb)
+
+
+# Adding a real.
+
+
+@EVERY
+def test_adding_a_real_moves_no_connection(lb, scheduler):
+    """Connections stay where they are; new ones reach the new real too."""
+    lb.add_service(reals=[A, B], scheduler=scheduler)
+    connections = lb.connect()
+
+    lb.add_real(C)
+
+    assert {} == lb.moved(connections)
+    assert {A, B, C} == reals_of(lb.connect(first="10.201.0.1"))
+
+
+@HASHED
+def test_flow_without_record_is_recorded_with_the_previous_owner(lb, scheduler):
+    """In a slot that moved, a flow that is neither new nor recorded was the previous owner's."""
+    lb.add_service(reals=[A], scheduler=scheduler)
+    lb.add_real(B)
+    client = next(client for client, real in lb.connect().items() if real == B)
+    lb.words[:] = 0  # as if it had begun before
+
+    assert A == lb.follow(*client)
+    assert [("NEW", A)] == lb.flows
+    assert A == lb.follow(*client)
+    assert [("ESTABLISHED", A)] == lb.flows
+
+
+@HASHED
+def test_syn_goes_to_the_present_owner_and_is_recorded(lb, scheduler):
+    """In a slot that moved, new flows are the present owner's, and so are their next packets."""
+    lb.add_service(reals=[A], scheduler=scheduler)
+    lb.add_real(B)
+
+    connections = lb.connect(50)
+
+    assert {A, B} == reals_of(connections)
+    assert {("ESTABLISHED", B)} == set(lb.flows)
+    assert {} == lb.moved(connections)
+
+
+# Draining a real.
+
+
+@EVERY
+def test_draining_a_real_moves_no_connection(lb, scheduler):
+    """With weight 0, a real keeps its connections and gets no new ones."""
+    lb.add_service(reals=[A, B], scheduler=scheduler)
+    connections = lb.connect()
+
+    lb.set_weight(B, 0)
+
+    assert {} == lb.moved(connections)
+    assert {A} == reals_of(lb.connect(first="10.201.0.1"))
+
+
+@EVERY
+def test_weighing_a_real_anew_moves_no_connection(lb, scheduler):
+    """Weights count for new connections only."""
+    lb.add_service(reals=[A, f"{B} weight=5", C], scheduler=scheduler)
+    connections = lb.connect()
+
+    lb.set_weight(A, 7)
+    lb.set_weight(B, 1)
+
+    assert {} == lb.moved(connections)
+
+
+@pytest.mark.parametrize(
+    "scheduler",
+    [
+        "rr",
+        "wrr",
+        pytest.param("mh", marks=pytest.mark.xfail(strict=True, reason="dropped: drop_no_real")),
+        pytest.param("sh", marks=pytest.mark.xfail(strict=True, reason="dropped: drop_no_real")),
+    ],
+)
+def test_draining_the_only_real_moves_no_connection(lb, scheduler):
+    """A service all of whose reals are drained keeps its connections; new ones are dropped."""
+    lb.add_service(reals=[A], scheduler=scheduler)
+    connections = lb.connect()
+
+    lb.set_weight(A, 0)
+
+    assert {} == lb.moved(connections)
+    assert XDP_DROP == lb.send(packets.from_client(SYN, "10.201.0.1", 1))[0]
+
+
+@pytest.mark.parametrize(
+    "scheduler",
+    [
+        "rr",
+        "wrr",
+        pytest.param("mh", marks=pytest.mark.xfail(strict=True, reason="B's go to A")),
+        pytest.param("sh", marks=pytest.mark.xfail(strict=True, reason="B's go to A")),
+    ],
+)
+def test_draining_all_and_taking_one_back_moves_no_connection(lb, scheduler):
+    """A whole service's maintenance, one real after the other, breaks nothing."""
+    lb.add_service(reals=[A, B], scheduler=scheduler)
+    connections = lb.connect()
+
+    for real, weight in ((A, 0), (B, 0), (A, 1)):
+        lb.set_weight(real, weight)
+
+    assert {} == lb.moved(connections)
+
+
+@pytest.mark.xfail(strict=True, reason="dropped, though they are recorded: drop_no_real")
+@pytest.mark.parametrize("scheduler", ["mh", "sh"])
+def test_draining_the_only_real_keeps_udp_flows(lb, scheduler):
+    """UDP's flows are recorded: they stay with a drained real too."""
+    lb.add_service(reals=[A], scheduler=scheduler, udp=True)
+    datagram = packets.udp()
+    lb.send(datagram)
+
+    lb.set_weight(A, 0)
+
+    assert (XDP_TX, packets.ipip(datagram, A)) == lb.send(datagram)
+
+
+# Removing a real.
+
+
+@EVERY
+def test_removing_a_real_moves_only_its_own_connections(lb, scheduler):
+    """Who was on another real notices nothing; a removed real gets no packet."""
+    lb.add_service(reals=[A, B, C], scheduler=scheduler)
+    connections = lb.connect()
+
+    lb.remove_real(B)
+
+    assert {c for c, real in connections.items() if real == B} == set(lb.moved(connections))
+    assert B not in reals_of(lb.moved(connections))
+    assert {A, C} == reals_of(lb.connect(first="10.201.0.1"))
+
+
+@HASHED
+def test_removed_real_is_nobodys_previous_owner(lb, scheduler):
+    """Slots of a real that was removed move at once: no transition, nothing recorded."""
+    lb.add_service(reals=[A, B], scheduler=scheduler)
+    connections = lb.connect()
+
+    lb.remove_real(B)
+
+    assert {A} == reals_of(connections | lb.moved(connections))
+    assert 0 == recorded_slots(lb)
+    assert [] == lb.flows
+
+
+@HASHED
+def test_drained_real_that_is_removed_owns_nothing(lb, scheduler):
+    """A previous owner that is removed gets no packet of those slots any more."""
+    lb.add_service(reals=[A, B], scheduler=scheduler)
+    connections = lb.connect()
+    lb.set_weight(B, 0)
+    lb.moved(connections)  # all are recorded now
+
+    lb.remove_real(B)
+
+    assert {c for c, real in connections.items() if real == B} == set(lb.moved(connections))
+    assert {A} == {lb.follow(*client) for client in connections}
+
+
+# Slots that change twice.
+
+
+@HASHED
+def test_slot_that_changes_twice_keeps_its_first_previous_owner(lb, scheduler):
+    """Flows from before both changes, and those from between them, stay where they are."""
+    lb.add_service(reals=[A], scheduler=scheduler)
+    before = lb.connect()
+    lb.add_real(B)
+    between = lb.connect(first="10.201.0.1")
+    lb.add_real(C)
+    after = lb.connect(first="10.202.0.1")
+
+    assert ({A}, {A, B}, {A, B, C}) == tuple(map(reals_of, (before, between, after)))
+    assert {} == lb.moved(before | between | after)
+    twice = lb.ring()[lb.ring()["real"] == lb.index(C)]
+    assert {lb.index(A)} == set(twice["previous"].tolist())
+
+
+@HASHED
+def test_real_that_comes_back_has_its_old_connections(lb, scheduler):
+    """Drained and taken back, a real still has its connections, and the others theirs."""
+    lb.add_service(reals=[A, B], scheduler=scheduler)
+    before = lb.connect()
+    lb.set_weight(A, 0)
+    between = lb.connect(first="10.201.0.1")
+    lb.set_weight(A, 1)
+
+    assert {} == lb.moved(before | between)
+
+
+# The end of transitions.
+
+
+@HASHED
+def test_transition_ends_when_nobody_needs_it(lb, scheduler):
+    """Time is up and no record names the previous owner: the slots are stateless again."""
+    lb.add_service(reals=[A], scheduler=scheduler)
+    lb.add_real(B)
+    connections = lb.connect()
+
+    ended = lb.end_transitions()
+
+    assert [lb.key] == ended
+    assert 0 == recorded_slots(lb)
+    assert {} == lb.moved(connections)
+
+
+@HASHED
+def test_transition_waits_for_the_previous_owners_flows(lb, scheduler):
+    """While a live record names the previous owner, its slots stay in transition."""
+    lb.add_service(reals=[A], scheduler=scheduler)
+    connections = lb.connect()
+    lb.add_real(B)
+    lb.moved(connections)  # they are recorded
+
+    assert [] == lb.end_transitions()
+    assert {} == lb.moved(connections)
+
+    lb.pass_time(1000)
+    assert [lb.key] == lb.end_transitions()
+
+
+@pytest.mark.xfail(strict=True, reason="ended while records name the real between: they break")
+@HASHED
+def test_transition_waits_for_the_flows_of_a_real_that_was_between(lb, scheduler):
+    """B had the slots while A was drained. Their flows last, though A is not previous to anyone."""
+    lb.add_service(reals=[A, B], scheduler=scheduler)
+    lb.set_weight(A, 0)
+    between = lb.connect()
+    lb.set_weight(A, 1)
+
+    lb.end_transitions()
+
+    assert {} == lb.moved(between)
+
+
+@pytest.mark.xfail(strict=True, reason="ended while records name the real between: they break")
+@HASHED
+def test_transition_waits_for_flows_of_slots_without_a_previous_owner(lb, scheduler):
+    """A was removed, so the slots that B had and C got have no previous owner; B's flows last."""
+    lb.add_service(reals=[A], scheduler=scheduler)
+    lb.add_real(B)
+    lb.remove_real(A)
+    between = lb.connect()
+    lb.add_real(C)
+
+    lb.end_transitions()
+
+    assert {} == lb.moved(between)
+
+
+@pytest.mark.xfail(strict=True, reason="ended while records name the others: they break")
+def test_transition_waits_for_flows_that_were_reselected(lb):
+    """With mh-fallback a drained real's clients went to several reals; they stay there."""
+    lb.add_service(reals=[A, B, C], flags=["mh-fallback"])
+    lb.set_weight(A, 0)
+    between = lb.connect()
+    lb.set_weight(A, 1)
+
+    lb.end_transitions()
+
+    assert {} == lb.moved(between)
+
+
+# Another scheduler.
+
+
+@pytest.mark.xfail(strict=True, reason="slots that name the same real by chance look up no record")
+@pytest.mark.parametrize("scheduler", ["mh", "sh"])
+def test_recorded_flows_outlive_a_change_of_scheduler(lb, scheduler):
+    """From rr to mh: every flow has its record, so none need break."""
+    lb.add_service(reals=[A, B], scheduler="rr")
+    connections = lb.connect()
+
+    lb.edit_service(scheduler=scheduler)
+
+    assert {} == lb.moved(connections)
+
+
+def test_udp_flows_outlive_a_change_of_scheduler(lb):
+    """UDP's flows are recorded under every scheduler."""
+    lb.add_service(reals=[A, B], scheduler="mh", flags=["mh-port"], udp=True)
+    frames = [packets.udp(sport=1000 + n) for n in range(20)]
+    before = [lb.real_of(frame) for frame in frames]
+
+    lb.edit_service(scheduler="rr", flags=frozenset())
+
+    assert {A, B} == set(before)
+    assert before == [lb.real_of(frame) for frame in frames]
+
+
+def test_losing_all_records_loses_no_hashed_connection(lb):
+    """A director that lost its flow table sends mh's connections where they were."""
+    lb.add_service(reals=[A, B, C])
+    connections = lb.connect()
+    lb.words[:] = 0
+
+    assert {} == lb.moved(connections)
+
+
+def test_stateless_flows_begin_at_a_syn(lb):
+    """Without a record, a flow is counted as begun by its SYN."""
+    lb.add_service(reals=[A])
+
+    for frame in (SYN, ACK, ACK):
+        lb.send(frame)
+
+    assert (3, 1) == (lb.stats(A)["packets"], lb.stats(A)["flows"])

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: MIT
+"""What the tests of the XDP program share: it is compiled once a session for each set of sizes."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any
+
+import pytest
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Bcc 0.26 warns of a text that is not bytes, and quotes all of it."""
+    config.addinivalue_line("filterwarnings", "ignore:not a bytes object:DeprecationWarning")
+
+
+@pytest.fixture(scope="session")
+def balancers() -> Iterator[Callable[..., Any]]:
+    """The program by its tunables (balancer.SMALL if none are given), compiled when first asked."""
+    from balancer import SMALL, Balancer
+
+    with contextlib.ExitStack() as stack:
+
+        @cache
+        def get(tunables: Any = SMALL) -> Any:
+            return stack.enter_context(Balancer.loaded(tunables))
+
+        yield get
+
+
+@pytest.fixture
+def lb(balancers: Callable[..., Any]) -> Iterator[Any]:
+    """The program with empty tables, in its network namespace; see balancer.Balancer."""
+    with balancers().test() as balancer:
+        yield balancer
+
+
+def pytest_assertrepr_compare(op: str, left: Any, right: Any) -> list[str] | None:
+    """Frames that differ are shown field by field."""
+    if op != "==":
+        return None
+    from balancer import differing_frames
+
+    return differing_frames(left, right)

@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: MIT
+"""Frames, as bytes: what clients send, and what the director must make of it.
+
+The expected frames are built from the RFCs with scapy, never with the program's own arithmetic.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from scapy.layers.inet import ICMP, IP, TCP, UDP
+from scapy.layers.inet import fragment as scapy_fragment
+from scapy.layers.inet6 import IPv6
+from scapy.layers.l2 import ARP, Dot1AD, Dot1Q, Ether
+from scapy.packet import Packet, Raw
+from scapy.utils import checksum
+
+CIP, VIP, DIP, RIP = "192.168.1.200", "10.0.0.80", "192.168.2.200", "192.168.0.7"
+SPORT, DPORT = 40000, 80
+IPIP_LENGTH = 20
+TAG_TYPES = (b"\x81\x00", b"\x88\xa8")
+
+
+@dataclass(frozen=True)
+class Hop:
+    """Ethernet addresses of a frame that leaves the director."""
+
+    dst: str
+    src: str
+
+
+DIP_MAC, GATEWAY_MAC = "02:00:00:00:02:c8", "02:00:00:00:02:01"
+GATEWAY = Hop(dst=GATEWAY_MAC, src=DIP_MAC)
+
+
+# What clients send. `tags` are VLAN tags, outermost first; other fields are scapy's IP's.
+
+
+def link(*tags: Packet, **fields: Any) -> Packet:
+    """The Ethernet header of a frame from the gateway to the director."""
+    frame = Ether(**{"dst": DIP_MAC, "src": GATEWAY_MAC, **fields})
+    for tag in tags:
+        frame /= tag
+    return frame
+
+
+def ip(transport: Packet, *, tags: tuple[Packet, ...] = (), **fields: Any) -> bytes:
+    """A client's packet to the VIP. DF is set, as Linux's TCP does."""
+    header = IP(**{"src": CIP, "dst": VIP, "flags": "DF", "id": 0x1234, "ttl": 62, **fields})
+    return bytes(link(*tags) / header / transport)
+
+
+def tcp(
+    flags: str, *, sport: int = SPORT, dport: int = DPORT, payload: bytes = b"", **fields: Any
+) -> bytes:
+    """A TCP segment to the VIP."""
+    segment = TCP(sport=sport, dport=dport, flags=flags, seq=1000, window=64240)
+    return ip(segment / Raw(payload) if payload else segment, **fields)
+
+
+def syn(**fields: Any) -> bytes:
+    """Opens a connection."""
+    return tcp("S", **fields)
+
+
+def ack(**fields: Any) -> bytes:
+    """Belongs to a connection."""
+    return tcp("A", **fields)
+
+
+def fin(**fields: Any) -> bytes:
+    """Closes a connection."""
+    return tcp("FA", **fields)
+
+
+def rst(**fields: Any) -> bytes:
+    """Breaks a connection off."""
+    return tcp("R", **fields)
+
+
+def udp(
+    *, sport: int = SPORT, dport: int = DPORT, payload: bytes = b"question", **fields: Any
+) -> bytes:
+    """A datagram to the VIP."""
+    return ip(UDP(sport=sport, dport=dport) / Raw(payload), **fields)
+
+
+def icmp(**fields: Any) -> bytes:
+    """A ping to the VIP."""
+    return ip(ICMP() / Raw(b"ping"), **fields)
+
+
+def arp(*tags: Packet) -> bytes:
+    """A question for the VIP's MAC address."""
+    return bytes(link(*tags, dst="ff:ff:ff:ff:ff:ff") / ARP(pdst=VIP))
+
+
+def ipv6(*tags: Packet) -> bytes:
+    """IPv6, which passes."""
+    return bytes(link(*tags) / IPv6(dst="2001:db8::80") / TCP(dport=DPORT, flags="S"))
+
+
+def vlan(number: int, **fields: Any) -> Packet:
+    """A customer's tag, IEEE 802.1Q."""
+    return Dot1Q(vlan=number, **fields)
+
+
+def service_vlan(number: int, **fields: Any) -> Packet:
+    """A provider's tag, IEEE 802.1ad."""
+    return Dot1AD(vlan=number, **fields)
+
+
+def fragments(size: int = 1400) -> list[bytes]:
+    """A large datagram's fragments."""
+    packet = IP(src=CIP, dst=VIP, id=77) / UDP(sport=SPORT, dport=DPORT) / Raw(bytes(3000))
+    return [bytes(link() / part) for part in scapy_fragment(packet, size)]
+
+
+def from_client(frame: bytes, src: str, sport: int) -> bytes:
+    """The frame, from another client: built a hundred times as fast as by scapy.
+
+    Its transport's checksum is no longer right, which is none of the director's business.
+    """
+    at = len(split(frame)[0]) + 14
+    header = bytearray(frame[at : at + 20])
+    header[10:12] = bytes(2)
+    header[12:16] = bytes(map(int, src.split(".")))
+    header[10:12] = checksum(bytes(header)).to_bytes(2, "big")
+    return frame[:at] + bytes(header) + sport.to_bytes(2, "big") + frame[at + 22 :]
+
+
+# What the director makes of it.
+
+
+def mac(text: str) -> bytes:
+    """A MAC address's bytes."""
+    return bytes.fromhex(text.replace(":", ""))
+
+
+def split(frame: bytes) -> tuple[bytes, bytes]:
+    """A frame's VLAN tags, and its IP packet with whatever trails it."""
+    at = 12
+    while frame[at : at + 2] in TAG_TYPES:
+        at += 4
+    return frame[12:at], frame[at + 2 :]
+
+
+def with_ttl(packet: bytes, ttl: int) -> bytes:
+    """An IPv4 packet with another TTL, its header's checksum written anew."""
+    length = (packet[0] & 15) * 4
+    header = bytearray(packet[:length])
+    header[8] = ttl
+    header[10:12] = bytes(2)
+    header[10:12] = checksum(bytes(header)).to_bytes(2, "big")
+    return bytes(header) + packet[length:]
+
+
+def ipip(frame: bytes, dst: str = RIP, *, src: str = DIP, hop: Hop = GATEWAY, id: int = 0) -> bytes:  # noqa: A002
+    """The client's frame as it must leave for a real, in IP in IP (RFC 2003, RFC 6040).
+
+    id: the outer header's identification, which is 0 with DF and anything without (`outer_id`).
+    """
+    tags, packet = split(frame)
+    inner = with_ttl(packet, packet[8] - 1)
+    outer = IP(
+        tos=inner[1],
+        len=int.from_bytes(inner[2:4], "big") + IPIP_LENGTH,
+        id=id,
+        flags="DF" if inner[6] & 0x40 else 0,
+        ttl=inner[8],
+        proto=4,
+        src=src,
+        dst=dst,
+    )
+    return mac(hop.dst) + mac(hop.src) + tags + b"\x08\x00" + bytes(outer) + inner
+
+
+def outer_id(frame: bytes) -> int:
+    """The identification of a frame's (first) IP header."""
+    return int.from_bytes(split(frame)[1][4:6], "big")
+
+
+def outer_dst(frame: bytes) -> str:
+    """The destination of a frame's (first) IP header."""
+    return ".".join(map(str, split(frame)[1][16:20]))
+
+
+def too_big(frame: bytes, mtu: int) -> bytes:
+    """The answer to a frame whose packet is larger than `mtu` (RFC 792, RFC 1191)."""
+    tags, packet = split(frame)
+    client, vip = packet[12:16], packet[16:20]
+    answer = (
+        IP(
+            tos=packet[1] & 0xFC,
+            id=0,
+            ttl=64,
+            src=".".join(map(str, vip)),
+            dst=".".join(map(str, client)),
+        )
+        / ICMP(type="dest-unreach", code="fragmentation-needed", nexthopmtu=mtu)
+        / Raw(packet[:28])
+    )
+    return frame[6:12] + frame[:6] + tags + b"\x08\x00" + bytes(answer)
+
+
+# What a person reads when two frames differ.
+
+
+def describe(frame: bytes) -> list[str]:
+    """A frame, field by field."""
+    return [repr(layer) for layer in Ether(frame).show(dump=True).splitlines()]
