@@ -16,10 +16,10 @@
 struct flow {
 	struct flow_bucket *bucket;
 	struct config *config;
-	__u64 hash;    /* low bits: bucket; top 29: tag. A foreign flow matches once in 2^26 lookups. */
-	__u64 *entry;  /* where its record is, or was before it expired; NULL: nowhere */
-	__u64 record;  /* as it was read */
-	bool alive;    /* it has a record that is not expired */
+	__u64 hash; /* low bits: bucket; top 29: tag. A foreign flow matches once in 2^26 lookups. */
+	__u64 *entry; /* where its record is, or was before it expired; NULL: nowhere */
+	__u64 record; /* as it was read */
+	bool alive;   /* it has a record that is not expired */
 };
 
 static __always_inline __u8 flow_state(__u64 record)

@@ -32,8 +32,8 @@ enum pick {
 };
 
 enum service_flag {
-	SERVICE_HASH_PORT = 1,	/* the client's port is hashed too: mh-port, sh-port */
-	SERVICE_RECORDED = 2,	/* every flow is recorded, whatever its slot says */
+	SERVICE_HASH_PORT = 1,  /* the client's port is hashed too: mh-port, sh-port */
+	SERVICE_RECORDED = 2,   /* every flow is recorded, whatever its slot says */
 	SERVICE_ONE_PACKET = 4, /* no flows: each packet is balanced by itself */
 };
 
@@ -73,8 +73,8 @@ struct turn {
 #define FLOW_STATES 8
 
 struct config {
-	__u64 flow_key[2];	      /* secret: flows hash by it */
-	__u16 timeout[FLOW_STATES];   /* in ticks, by enum flow_state; 0 for FLOW_EMPTY */
+	__u64 flow_key[2];          /* secret: flows hash by it */
+	__u16 timeout[FLOW_STATES]; /* in ticks, by enum flow_state; 0 for FLOW_EMPTY */
 };
 
 /* ---- what the program keeps --------------------------------------------------------------- */
@@ -87,9 +87,9 @@ enum flow_state {
 	FLOW_EMPTY = 0,
 	FLOW_ESTABLISHED = 2, /* TCP */
 	FLOW_UDP = 3,
-	FLOW_NEW = 4,	      /* TCP, only a SYN (or, in transition, one packet) was seen */
-	FLOW_UDP_NEW = 5,     /* UDP, one packet was seen */
-	FLOW_CLOSING = 6,     /* TCP, FIN or RST seen */
+	FLOW_NEW = 4,     /* TCP, only a SYN (or, in transition, one packet) was seen */
+	FLOW_UDP_NEW = 5, /* UDP, one packet was seen */
+	FLOW_CLOSING = 6, /* TCP, FIN or RST seen */
 };
 
 #define FLOW_WAYS 8
@@ -109,11 +109,11 @@ struct hop {
 /* One real server of one service. The first 64 bytes are all that a packet needs. */
 struct real {
 	struct address address; /* RIP: outer destination */
-	struct address source;	/* DIP: outer source */
-	__u16 service;		/* id of the service it belongs to; 0: no real here */
-	__u16 header_sum;	/* of the outer header's constant words: outer_header_sum() */
-	__u8 local;		/* the director itself: its packets go up */
-	__u8 active;		/* which hop is in use; the other is free to be written */
+	struct address source;  /* DIP: outer source */
+	__u16 service;          /* id of the service it belongs to; 0: no real here */
+	__u16 header_sum;       /* of the outer header's constant words: outer_header_sum() */
+	__u8 local;             /* the director itself: its packets go up */
+	__u8 active;            /* which hop is in use; the other is free to be written */
 	__u16 pad;
 	__u32 refreshed; /* tick of the last bpf_fib_lookup() */
 	struct hop hop[2];
@@ -131,29 +131,29 @@ struct stats {
 /* Each packet ends in exactly one of these. pass_*: went up to the kernel's stack; drop_*: lost. */
 struct counters {
 	/* expected */
-	__u64 forwarded;	/* left for a real, by the interface it came in on */
+	__u64 forwarded;          /* left for a real, by the interface it came in on */
 	__u64 forwarded_redirect; /* left for a real by another interface */
-	__u64 replied_too_big;	/* answered with ICMP: larger than the path to the real takes, with DF */
-	__u64 pass_not_ipv4;	/* ARP, IPv6, LLDP, … */
-	__u64 pass_not_vip;	/* addressed to no VIP */
-	__u64 pass_no_service;	/* to a VIP, but to no service on it: look at `xdplb list` */
-	__u64 pass_icmp;	/* ICMP to a VIP: the kernel answers */
-	__u64 pass_protocol;	/* to a VIP, neither TCP, UDP nor ICMP */
-	__u64 pass_fragment;	/* a fragment of a packet to a VIP */
-	__u64 pass_ttl;		/* TTL used up: the kernel answers with time exceeded */
-	__u64 pass_local;	/* its real is the director itself */
+	__u64 replied_too_big; /* answered with ICMP: larger than the path to the real takes, with DF */
+	__u64 pass_not_ipv4;   /* ARP, IPv6, LLDP, … */
+	__u64 pass_not_vip;    /* addressed to no VIP */
+	__u64 pass_no_service; /* to a VIP, but to no service on it: look at `xdplb list` */
+	__u64 pass_icmp;       /* ICMP to a VIP: the kernel answers */
+	__u64 pass_protocol;   /* to a VIP, neither TCP, UDP nor ICMP */
+	__u64 pass_fragment;   /* a fragment of a packet to a VIP */
+	__u64 pass_ttl;        /* TTL used up: the kernel answers with time exceeded */
+	__u64 pass_local;      /* its real is the director itself */
 	/* worth a look when they grow */
-	__u64 pass_truncated;	/* too short for an IP header: the VIP cannot be read */
-	__u64 pass_no_flow;	/* TCP in midstream, and the flow is not known: the kernel resets it */
-	__u64 pass_too_big;	/* larger than the path takes, without DF */
+	__u64 pass_truncated; /* too short for an IP header: the VIP cannot be read */
+	__u64 pass_no_flow; /* TCP in midstream, and the flow is not known: the kernel resets it */
+	__u64 pass_too_big; /* larger than the path takes, without DF */
 	/* alarming */
-	__u64 drop_malformed;	/* to a VIP, with lengths that contradict each other */
-	__u64 drop_no_real;	/* the service has no usable real: add one, or give one a weight */
-	__u64 drop_no_route;	/* no route to the real: look at `ip route get RIP` */
+	__u64 drop_malformed;    /* to a VIP, with lengths that contradict each other */
+	__u64 drop_no_real;      /* the service has no usable real: add one, or give one a weight */
+	__u64 drop_no_route;     /* no route to the real: look at `ip route get RIP` */
 	__u64 drop_no_neighbour; /* the next hop does not answer ARP: look at `ip neigh` */
-	__u64 drop_reply_limit;	/* too many packets that are too big: their answers are limited */
-	__u64 drop_headroom;	/* the driver left no room before the frame for the outer header */
-	__u64 drop_no_config;	/* the tables are not filled yet: attach was interrupted, repeat it */
+	__u64 drop_reply_limit;  /* too many packets that are too big: their answers are limited */
+	__u64 drop_headroom;     /* the driver left no room before the frame for the outer header */
+	__u64 drop_no_config; /* the tables are not filled yet: attach was interrupted, repeat it */
 };
 
 #define COUNTERS (sizeof(struct counters) / sizeof(__u64))

@@ -17,18 +17,18 @@
 /* A packet's values as the stages find them. No pointers into the frame: moving its head spoils them. */
 struct packet {
 	struct xdp_md *ctx;
-	__u32 tag[2];	   /* VLAN tags, as they stood in the frame */
+	__u32 tag[2]; /* VLAN tags, as they stood in the frame */
 	struct address client;
 	struct address vip;
 	__u32 vip_id;
-	__u32 tags;	   /* how many there were */
-	__u32 transport;   /* offset of the TCP or UDP header */
-	__u32 length;	   /* of the IP packet, by its header */
-	__u32 tick;	   /* now */
-	__u32 fate;	   /* index of a counter */
+	__u32 tags;      /* how many there were */
+	__u32 transport; /* offset of the TCP or UDP header */
+	__u32 length;    /* of the IP packet, by its header */
+	__u32 tick;      /* now */
+	__u32 fate;      /* index of a counter */
 	__be16 client_port;
 	__be16 service_port;
-	__be16 fragment;   /* IPv4's flags and fragment offset */
+	__be16 fragment; /* IPv4's flags and fragment offset */
 	__u8 protocol;
 	__u8 tos;
 	__u8 ttl;

@@ -36,6 +36,9 @@ def _status(name: str, as_json: bool) -> None:
     if as_json:
         print_json(hosts)
         return
+    if not any(host["exists"] for host in hosts):
+        click.echo(f"lab '{name}' is down; xdplb lab up builds it")
+        return
     for host in hosts:
         web = f"  nginx {host['web_pid']}" if host["web_pid"] else ""
         click.echo(f"{host['name']:8}{', '.join(host['addresses'])}{web}")

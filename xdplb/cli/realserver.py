@@ -35,6 +35,13 @@ director_option = click.option(
     metavar="ADDRESS",
     help="Accept tunnels from this DIP only; repeat.",
 )
+device_option = click.option(
+    "--dev",
+    "devices",
+    multiple=True,
+    metavar="INTERFACE",
+    help="Where tunnels come in, if neither a director nor the default route tells; repeat.",
+)
 decap_option = click.option(
     "--decap",
     type=click.Choice([kind.value for kind in realserver.Decap]),
@@ -68,6 +75,7 @@ def realserver_command() -> None:
 @realserver_command.command("setup")
 @host_options
 @director_option
+@device_option
 @decap_option
 @click.option("--persist", is_flag=True, help="Survive a reboot.")
 @json_option
@@ -76,6 +84,7 @@ def _setup(
     netns: str | None,
     ssh: str | None,
     directors: tuple[str, ...],
+    devices: tuple[str, ...],
     decap: str,
     persist: bool,
     as_json: bool,
@@ -87,6 +96,7 @@ def _setup(
         realserver.Host(netns, ssh),
         _addresses(vips, "VIP"),
         _addresses(directors, "director"),
+        devices=devices,
         decap=realserver.Decap(decap),
         persist=persist,
     )
@@ -96,6 +106,7 @@ def _setup(
 @realserver_command.command("check")
 @host_options
 @director_option
+@device_option
 @decap_option
 @json_option
 def _check(
@@ -103,6 +114,7 @@ def _check(
     netns: str | None,
     ssh: str | None,
     directors: tuple[str, ...],
+    devices: tuple[str, ...],
     decap: str,
     as_json: bool,
 ) -> None:
@@ -111,6 +123,7 @@ def _check(
         realserver.Host(netns, ssh),
         _addresses(vips, "VIP"),
         _addresses(directors, "director"),
+        devices=devices,
         decap=realserver.Decap(decap),
     )
     _report(facts, as_json)

@@ -26,6 +26,7 @@ from xdplb.model import Configuration, Real, Service, ServiceKey, Timeouts, Tuna
 from xdplb.net import Address, parse_address
 
 RUN = Path("/run/xdplb")
+RESERVED = ("lab", "realserver", "decap")  # other directories under RUN
 VERSION = 1
 
 
@@ -33,9 +34,10 @@ class Place:
     """Where an instance's files are."""
 
     def __init__(self, instance: str) -> None:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", instance):
+        if instance in RESERVED or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", instance):
             raise UsageError(
-                f"instance '{instance}' is not a name", "use letters, digits, '_' and '-'"
+                f"instance '{instance}' is not a name an instance can have",
+                f"use letters, digits, '_' and '-', but none of {', '.join(RESERVED)}",
             )
         self.instance = instance
         self.run = RUN / instance
