@@ -15,7 +15,7 @@ from pathlib import Path
 
 from xdplb.controller.reconcile import Reconciler
 from xdplb.controller.state import State
-from xdplb.dataplane import libbpf, loader, source
+from xdplb.dataplane import clock, libbpf, loader, source
 from xdplb.dataplane.tables import Tables
 from xdplb.model import Real, Service, ServiceKey, Tunables
 from xdplb.net import parse_address
@@ -25,11 +25,14 @@ def main() -> None:
     pin_dir = Path(sys.argv[1])
     specification = json.load(sys.stdin)
     tunables = Tunables(**specification["tunables"])
-    program = loader.compile_program("xdplb.c", "xdplb", source.defines(tunables, pin_dir))
+    ticks = clock.measure()
+    timer = clock.measure()
+    flags = source.defines(tunables, pin_dir, timer)
+    program = loader.compile_program("xdplb.c", "xdplb", flags)
     libbpf.obj_pin(program.fd, pin_dir / "program")
 
     state = State.empty()
-    state.raw["tunables"] = asdict(tunables)
+    state.raw.update(tunables=asdict(tunables), hz=ticks.hz)
     route = {"source": specification["source"], "local": False}
     for service in specification["services"]:
         reals = tuple(Real(parse_address(address)) for address in service["reals"])

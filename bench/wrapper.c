@@ -10,7 +10,7 @@
 
 #define HEADERS 54 /* Ethernet, IPv4, TCP */
 
-/* How the next flow's number is found: enum order is rig.Order's. */
+/* How the next flow's number is found: enum order is stopwatch.Order's. */
 enum order {
 	ORDER_FIXED = 0,
 	ORDER_SEQUENTIAL = 1,
