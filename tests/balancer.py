@@ -28,16 +28,15 @@ from xdplb import config, netlink
 from xdplb.controller.director import Director, learn_routes
 from xdplb.controller.reconcile import Pending, Reconciler, decode_flows
 from xdplb.controller.state import State
-from xdplb.dataplane import libbpf, loader, source
+from xdplb.dataplane import clock, libbpf, loader, source
 from xdplb.dataplane.tables import Tables
-from xdplb.model import Protocol, Service, ServiceKey, Timeouts, Tunables
+from xdplb.model import Service, ServiceKey, Timeouts, Tunables
 from xdplb.net import address_of_words, parse_address
 
 XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_TX, XDP_REDIRECT = range(5)
 
 BPFFS = Path("/sys/fs/bpf")
 SMALL = Tunables(max_vips=64, max_services=64, max_reals=4096, flow_buckets=1024)
-TICK_NS = 1 << 30  # bpf/verdict.h
 SECOND_IFNAME, SECOND_GATEWAY = "ens160", "192.168.3.1"
 SECOND_HOP = packets.Hop(dst="02:00:00:00:03:01", src="02:00:00:00:03:c8")
 RS1, RS2 = "192.168.2.220", "192.168.2.210"  # on the director's own link
@@ -112,10 +111,11 @@ class Balancer:
     def __init__(self, tunables: Tunables, namespace: str, pins: Path) -> None:
         self.tunables = tunables
         self.namespace = namespace
+        self.clock = clock.measure()
         directory = bpf_directory()
         source.BPF_DIR = directory  # enum_values() reads the C text there
         self.program = loader.compile_program(
-            "xdplb.c", "xdplb", source.defines(tunables, pins), directory
+            "xdplb.c", "xdplb", source.defines(tunables, pins, self.clock), directory
         )
         self.fd = self.program.fd
         self.tables = Tables(pins, self.program.tables)
@@ -171,7 +171,7 @@ class Balancer:
         tables.reply_limits.clear_cpus(0)
         state = State.empty()
         state.raw["tunables"] = asdict(self.tunables)
-        state.raw["routes"] = self._routes
+        state.raw.update(routes=self._routes, hz=self.clock.hz)
         self.director = MemoryDirector(tables, state)
         self.state = state
         Reconciler(tables, state).config()
@@ -308,10 +308,6 @@ class Balancer:
         """What was counted of a real."""
         return self.tables.real_stats.sum_cpus(self.index(real, key))
 
-    def service_stats(self, key: ServiceKey | None = None) -> dict[str, int]:
-        """What was counted of a service."""
-        return self.tables.service_stats.sum_cpus(self.state.service_id(key or self.key))
-
     # ---- flows and time ----------------------------------------------------------------------
 
     @property
@@ -343,12 +339,13 @@ class Balancer:
     @property
     def tick(self) -> int:
         """The program's clock."""
-        return time.clock_gettime_ns(time.CLOCK_MONOTONIC_COARSE) // TICK_NS
+        return self.clock.now()
 
     def steady_tick(self) -> None:
-        """Wait, if it is near, for the next tick to have begun: what follows has half of one."""
-        while time.clock_gettime_ns(time.CLOCK_MONOTONIC_COARSE) % TICK_NS > TICK_NS // 2:
-            time.sleep(0.01)
+        """Wait for a tick to begin: what follows has all of it."""
+        begun = self.tick
+        while self.tick == begun:
+            time.sleep(0.002)
 
     def pass_ticks(self, ticks: int) -> None:
         """Make all records older, and let transitions come nearer to their end."""
@@ -359,11 +356,11 @@ class Balancer:
         words[used] = old & ~np.uint64(TICK_MASK) | low
         for service in self.state.raw["services"].values():
             if service["until"]:
-                service["until"] = max(1, service["until"] - ticks * TICK_NS // 10**9)
+                service["until"] = max(1, service["until"] - round(ticks * self.clock.tick_s))
 
     def pass_time(self, seconds: float) -> None:
         """As pass_ticks(), by seconds."""
-        self.pass_ticks(round(seconds * 10**9 / TICK_NS))
+        self.pass_ticks(round(seconds / self.clock.tick_s))
 
     def end_transitions(self) -> list[ServiceKey]:
         """What the next command or the agent does once time is up."""
