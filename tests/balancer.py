@@ -54,7 +54,7 @@ NETWORK = f"""\
 link set lo up
 link add ens33 address {packets.DIP_MAC} type veth peer name peer33
 link add {SECOND_IFNAME} address {SECOND_HOP.src} type veth peer name peer160
-link add spare type veth peer name peer
+link add spare type veth peer name unused
 link set ens33 up
 link set peer33 up
 link set {SECOND_IFNAME} up
@@ -123,7 +123,7 @@ class Balancer:
         self._undo = contextlib.ExitStack()
         self._routes: dict[str, Any] = {}
         self._rings = 0
-        self.ifindex = 0
+        self.ifindex = self.unused_ifindex = 0
 
     @classmethod
     @contextlib.contextmanager
@@ -144,6 +144,7 @@ class Balancer:
                 lb = cls(tunables, name, pins)
                 undo.callback(lb.tables.close)
                 lb.ifindex = socket.if_nametoindex("ens33")
+                lb.unused_ifindex = socket.if_nametoindex("unused")
                 # Attached anywhere, a program keeps its place in the kernel's XDP dispatcher;
                 # else each run of it patches the kernel's text twice, which takes 20 ms.
                 spare = socket.if_nametoindex("spare")

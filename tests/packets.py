@@ -43,9 +43,12 @@ def link(*tags: Packet, **fields: Any) -> Packet:
     return frame
 
 
-def ip(transport: Packet, *, tags: tuple[Packet, ...] = (), **fields: Any) -> bytes:
+def ip(
+    transport: Packet, *, tags: tuple[Packet, ...] = (), ip_flags: str = "DF", **fields: Any
+) -> bytes:
     """A client's packet to the VIP. DF is set, as Linux's TCP does."""
-    header = IP(**{"src": CIP, "dst": VIP, "flags": "DF", "id": 0x1234, "ttl": 62, **fields})
+    values = {"src": CIP, "dst": VIP, "flags": ip_flags, "id": 0x1234, "ttl": 62, **fields}
+    header = IP(**values)
     return bytes(link(*tags) / header / transport)
 
 

@@ -1,9 +1,30 @@
 # SPDX-License-Identifier: MIT
+"""The outer header, field by field (RFC 2003, RFC 6040, RFC 6864), and the inner one."""
+
+import ctypes
+import os
+from pathlib import Path
+
 import packets
 import pytest
-from balancer import XDP_TX
+from balancer import XDP_DROP, XDP_TX
+from packets import service_vlan, vlan
+
+from xdplb.dataplane import libbpf, loader
+from xdplb.dataplane.tables import decode_type, map_memory
 
 pytestmark = pytest.mark.root
+
+NOT_ECT, ECT_1, ECT_0, CE = range(4)
+EF = 46 << 2
+
+
+@pytest.fixture
+def served(lb):
+    """A director with one TCP and one UDP service."""
+    lb.add_service()
+    lb.add_service(udp=True)
+    return lb
 
 
 def test_syn_leaves_in_ipip(lb):
@@ -15,3 +36,173 @@ def test_syn_leaves_in_ipip(lb):
 
     assert (XDP_TX, packets.ipip(syn, dst="192.168.0.7")) == out
     assert {"forwarded": 1} == lb.counted
+
+
+def test_datagram_leaves_in_ipip(lb):
+    """UDP is wrapped as TCP is."""
+    lb.add_service("10.0.0.80:53", reals=["192.168.0.7"], udp=True)
+    question = packets.udp(dst="10.0.0.80", dport=53)
+
+    out = lb.send(question)
+
+    assert (XDP_TX, packets.ipip(question, dst="192.168.0.7")) == out
+    assert {"forwarded": 1} == lb.counted
+
+
+@pytest.mark.parametrize("dscp", [0, EF, 0xFC])
+@pytest.mark.parametrize("ecn", [NOT_ECT, ECT_1, ECT_0, CE])
+def test_tos_and_ecn_are_copied(served, dscp, ecn):
+    """The outer header has the inner one's DSCP and ECN (RFC 6040, normal mode)."""
+    syn = packets.syn(tos=dscp | ecn)
+
+    out = served.send(syn)
+
+    assert (XDP_TX, packets.ipip(syn)) == out
+    assert dscp | ecn == packets.split(out[1])[1][1]
+
+
+@pytest.mark.parametrize("ttl", [2, 3, 64, 128, 255])
+def test_ttl_is_spent_inside_and_copied_outside(served, ttl):
+    """The inner TTL is one less, its checksum right, and the outer one is the same."""
+    syn = packets.syn(ttl=ttl)
+
+    out = served.send(syn)
+
+    assert (XDP_TX, packets.ipip(syn)) == out
+    outer, inner = packets.split(out[1])[1][:20], packets.split(out[1])[1][20:]
+    assert (ttl - 1, ttl - 1) == (outer[8], inner[8])
+
+
+def test_inner_checksum_is_right_for_every_carry(served):
+    """The checksum is adjusted, not computed: its carries come out right, 0xfeff and 0xffff too."""
+    wanted = {0x0000, 0x0001, 0xFDFF, 0xFE00, 0xFEFE, 0xFEFF, 0xFF00, 0xFFFE}
+    seen = set()
+    header = packets.syn(id=0)
+    base = int.from_bytes(header[24:26], "big")
+    for check in wanted:
+        number = (base - check) % 0xFFFF
+        syn = packets.syn(id=number)
+        seen.add(int.from_bytes(syn[24:26], "big"))
+
+        assert (XDP_TX, packets.ipip(syn)) == served.send(syn)
+    assert wanted - {0x0000} <= seen
+
+
+def test_wrong_inner_checksum_stays_wrong(served):
+    """A header that was damaged on the way is not made good: the real drops it."""
+    syn = packets.syn(chksum=0x1111)
+
+    _, out = served.send(syn)
+
+    assert 0x1111 + 0x0100 == int.from_bytes(out[14 + 20 + 10 : 14 + 20 + 12], "big")
+
+
+def test_with_df_the_outer_id_is_0(served):
+    """DF is copied; then the packet is atomic and needs no ID (RFC 6864)."""
+    datagram = packets.udp(ip_flags="DF", id=0xBEEF)
+
+    out = served.send(datagram)
+
+    assert (XDP_TX, packets.ipip(datagram, id=0)) == out
+    assert 0x4000 == int.from_bytes(out[1][20:22], "big")
+
+
+def test_without_df_outer_ids_differ(served):
+    """Without DF, a router may fragment: packets on the way together have different IDs."""
+    datagram = packets.udp(ip_flags="")
+    ids = set()
+    for _ in range(50):
+        out = served.send(datagram)
+        ids.add(packets.outer_id(out[1]))
+
+        assert (XDP_TX, packets.ipip(datagram, id=packets.outer_id(out[1]))) == out
+        assert 0 == int.from_bytes(out[1][20:22], "big")
+    assert len(ids) > 45
+
+
+@pytest.mark.parametrize("length", [*range(8), 63, 64, 1400, 1438])
+def test_length_and_checksum_for_payloads_of_any_size(served, length):
+    """The outer length covers the inner packet, and the outer checksum covers it."""
+    frame = packets.tcp("PA", payload=b"x" * length)
+
+    out = served.send(frame)
+
+    assert (XDP_TX, packets.ipip(frame)) == out
+    assert 60 + length == int.from_bytes(out[1][16:18], "big")
+
+
+@pytest.mark.parametrize(
+    "real", ["1.2.3.4", "223.255.255.254", "192.168.0.7", "100.64.0.0", "10.255.255.255"]
+)
+def test_outer_checksum_for_any_real(lb, real):
+    """The precomputed part of the checksum is right whatever the real's address."""
+    lb.add_service(reals=[real])
+    syn = packets.syn()
+
+    assert (XDP_TX, packets.ipip(syn, dst=real)) == lb.send(syn)
+
+
+@pytest.fixture(scope="session")
+def wrapper(balancers):
+    """dirty.c in front of the director: call it with how much headroom to leave."""
+    balancer = balancers()
+    with balancer.test() as lb:
+        program = loader.compile_program("dirty.c", "dirty", [], Path(__file__).parent)
+        link = libbpf.link_create(program.fd, lb.unused_ifindex, libbpf.XDP_FLAGS_SKB_MODE)
+    zero = ctypes.c_uint32(0)
+    libbpf.map_update(program.module["targets"].map_fd, zero, ctypes.c_uint32(balancer.fd))
+    plan = map_memory(
+        program.module["plans"].map_fd, decode_type(program.tables["plans"]["leaf"]), 1
+    )[0]
+
+    def send(frame, left=0):
+        plan.left = left
+        run = libbpf.prog_test_run(program.fd, frame, ifindex=balancer.ifindex)
+        return run.action, run.frame
+
+    yield send
+    os.close(link)
+
+
+@pytest.mark.parametrize("tags", [(), (vlan(5),), (service_vlan(7), vlan(5))], ids=len)
+def test_no_byte_of_the_headroom_shows(served, wrapper, tags):
+    """Headroom full of 0xFF, as drivers leave it: every byte of what is added is written."""
+    frames = [packets.syn(tags=tags), packets.udp(tags=tags, ip_flags="DF")]
+
+    for frame in frames:
+        assert (XDP_TX, packets.ipip(frame)) == wrapper(frame)
+    assert {"forwarded": 2} == served.counted
+
+
+def test_no_byte_of_the_headroom_shows_in_replies(served, wrapper):
+    """The ICMP answer too is written whole."""
+    frame = packets.tcp("A", payload=bytes(1441))
+
+    assert (XDP_TX, packets.too_big(frame, 1480)) == wrapper(frame)
+    assert {"replied_too_big": 1} == served.counted
+
+
+@pytest.mark.parametrize("left", [1, 8, 19])
+def test_without_headroom_frames_are_dropped(served, wrapper, left):
+    """Where a driver leaves no room for the outer header, a counter of its own says so."""
+    action, _ = wrapper(packets.syn(), left=left)
+
+    assert XDP_DROP == action
+    assert {"drop_headroom": 1} == served.counted
+
+
+def test_headroom_of_20_bytes_is_enough(served, wrapper):
+    """The outer header's own length suffices."""
+    syn = packets.syn()
+
+    assert (XDP_TX, packets.ipip(syn)) == wrapper(syn, left=20)
+    assert {"forwarded": 1} == served.counted
+
+
+@pytest.mark.parametrize("left", [13, 15])
+def test_without_headroom_tagged_frames_are_dropped(served, wrapper, left):
+    """Tags that were taken off are room for the outer header, but must be put back."""
+    action, _ = wrapper(packets.syn(tags=(vlan(5), vlan(6))), left=left)
+
+    assert XDP_DROP == action
+    assert {"drop_headroom": 1} == served.counted
