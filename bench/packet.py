@@ -119,7 +119,6 @@ def figures(row: dict[str, Any]) -> list[str]:
 
 
 LIVES_HELP = "Compile and load all anew so often: where code and tables come to lie costs ± 5 %."
-PROGRAM_HELP = "What to measure: a tree, a directory of C files, or a git revision. [this tree]"
 
 
 @click.command()
@@ -129,7 +128,7 @@ PROGRAM_HELP = "What to measure: a tree, a directory of C files, or a git revisi
 @click.option("--case", "names", multiple=True, type=click.Choice(list(CASES)), help="Only these.")
 @click.option("--out", type=Path, help="Where the JSON goes. [bench/results/packet.json if whole]")
 @click.option("--quick", is_flag=True, help="75 rounds, one life.")
-@click.option("--program-dir", default=str(rig.HERE.parent), help=PROGRAM_HELP)
+@click.option("--program-dir", default=str(rig.HERE.parent), help=rig.PROGRAM_HELP)
 @click.option("--against", help="Also measure this one, interleaved.")
 def main(
     rounds: int | None,

@@ -34,6 +34,8 @@ FIRST_REAL = IPv4Address("10.1.0.1")
 FIRST_VIP = IPv4Address("10.2.0.0")
 FIRST_CLIENT = IPv4Address("48.0.0.0")
 
+PROGRAM_HELP = "What to measure: a tree, a directory of C files, or a git revision. [this tree]"
+
 
 def enter_namespace() -> None:
     """Moves this process to a network namespace of its own, where each real has a next hop."""
