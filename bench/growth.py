@@ -48,7 +48,7 @@ def flows_panel() -> Panel:
     services = (Balanced(0, "mh", 100), Balanced(1, "rr", 100))
     return Panel(
         "flows",
-        "flows (random order; 1 service, 100 reals)",
+        "flows (random order; 1 service, 100 reals; table of 32 M flows)",
         services,
         # Four places per flow of the longest curve: with one, an eighth of them would find none.
         {"flow_buckets": 1 << 22},
@@ -116,6 +116,14 @@ def caption(machine: dict[str, Any]) -> str:
     )
 
 
+def short(number: int) -> str:
+    """8388608 as 8 M."""
+    for unit, name in ((1 << 20, " M"), (1 << 10, " K")):
+        if number >= unit:
+            return f"{number // unit}{name}"
+    return str(number)
+
+
 def plot(result: dict[str, Any], place: Path) -> None:
     """Draws the rows as PNG and SVG."""
     import matplotlib as mpl
@@ -128,7 +136,7 @@ def plot(result: dict[str, Any], place: Path) -> None:
     styles = {"mh": ("#0072B2", "o"), "rr": ("#D55E00", "s")}
     present = [name for name in PANELS if any(r["series"] == name for r in result["rows"])]
     figure, axes = pyplot.subplots(
-        1, len(present), figsize=(5 * len(present), 4), sharey=False, squeeze=False
+        1, len(present), figsize=(5 * len(present), 4), sharey=True, squeeze=False
     )
     for axis, name in zip(axes[0], present, strict=True):
         rows = [row for row in result["rows"] if row["series"] == name]
@@ -144,6 +152,8 @@ def plot(result: dict[str, Any], place: Path) -> None:
         floor = [min(row["floor_ns"] for row in rows if row[name] == n) for n in x]
         axis.plot(x, floor, color="#555555", linestyle="--", label="floor: prepend a header")
         axis.set_xscale("log", base=2)
+        axis.set_xticks(x[:: max(1, len(x) // 6)], minor=False)
+        axis.xaxis.set_major_formatter(lambda n, _: short(int(n)))
         axis.set_xlabel(PANELS[name]().title, fontsize=9)
         axis.set_ylim(bottom=0)
         axis.grid(alpha=0.3)
@@ -176,7 +186,7 @@ def main(lives: int, series: tuple[str, ...], out: Path, program_dir: str, replo
         of = f"{row['scheduler']}, {row[row['series']]:,} {row['series']}"
         costs = f"{row['ns']:7.1f} ns {row['ratio']:6.2f} × floor"
         print(f"{of:24} {costs}, quiet {row['quiet_ns']:.1f} ns {row['quiet_ratio']:.2f} × floor")
-    result = {"machine": rig.machine(), "rows": rows}
+    result = {"machine": rig.machine(program_dir), "rows": rows}
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(result, indent=1) + "\n")
     plot(result, out)

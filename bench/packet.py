@@ -166,7 +166,9 @@ def main(
         out = rig.RESULTS / "packet.json"
     if out:
         out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps({"machine": rig.machine(), "rows": rows}, indent=1) + "\n")
+        out.write_text(
+            json.dumps({"machine": rig.machine(program_dir), "rows": rows}, indent=1) + "\n"
+        )
 
 
 if __name__ == "__main__":

@@ -157,7 +157,7 @@ class Director:
         return self.tables.counters.sum_cpus(0)
 
 
-def machine() -> dict[str, Any]:
+def machine(program_dir: str) -> dict[str, Any]:
     """Where and of what these figures are."""
     cpus = Path("/proc/cpuinfo").read_text().splitlines()
     model = next((line.split(": ")[1] for line in cpus if line.startswith("model name")), "unknown")
@@ -166,17 +166,21 @@ def machine() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "kernel": platform.release(),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "commit": commit(),
+        "commit": commit(program_dir),
         "load": round(os.getloadavg()[0], 2),
     }
 
 
-def commit() -> str:
-    """The commit of this tree; with + if the C program differs from it."""
+def commit(program_dir: str) -> str:
+    """The commit that was measured; with + if the C program differs from it."""
 
     def git(*words: str) -> str:
         done = subprocess.run(["git", "-C", str(HERE), *words], capture_output=True, text=True)
         return done.stdout.strip()
 
+    if not Path(program_dir).is_dir():
+        return git("rev-parse", "--short", program_dir) or program_dir
+    if Path(program_dir).resolve() != HERE.parent:
+        return program_dir
     changed = git("status", "--porcelain", "--", str(HERE.parent / "bpf"))
     return (git("rev-parse", "--short", "HEAD") or "unknown") + ("+" if changed else "")
