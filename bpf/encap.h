@@ -7,41 +7,20 @@
 
 #include "encap_ipip.h"
 
-static __always_inline int write_link(struct packet *p, const struct hop *hop)
-{
-	struct ethhdr *eth = frame_start(p);
-
-	if ((void *)(eth + 1) > frame_end(p))
-		return DROP(p, headroom);
-	__builtin_memcpy(eth->h_dest, hop->dst, sizeof(eth->h_dest));
-	__builtin_memcpy(eth->h_source, hop->src, sizeof(eth->h_source));
-	eth->h_proto = bpf_htons(ETH_P_IP);
-	return NEXT;
-}
-
-/* Decrements the client packet's TTL, as ip_vs_tunnel_xmit() has it done by __ip_vs_get_out_rt(). */
-static __always_inline int spend_ttl(struct packet *p)
-{
-	struct iphdr *ip = frame_start(p) + IP_AT;
-
-	if ((void *)(ip + 1) > frame_end(p))
-		return DROP(p, malformed);
-	ip->ttl = --p->ttl;
-	ip->check = csum_after_ttl(ip->check);
-	return NEXT;
-}
-
 static __always_inline int encapsulate(struct packet *p, const struct real *real,
 				       const struct hop *hop)
 {
-	int verdict;
+	struct macs *macs;
+	__be16 *ethertype;
 
-	if ((verdict = spend_ttl(p)) != NEXT)
-		return verdict;
 	if (bpf_xdp_adjust_head(p->ctx, -IPIP_LENGTH))
 		return DROP(p, headroom);
-	if ((verdict = write_link(p, hop)) != NEXT)
-		return verdict;
+	macs = frame_start(p);
+	ethertype = (__be16 *)(macs + 1);
+	if ((void *)(ethertype + 1) > frame_end(p))
+		return DROP(p, headroom);
+	*macs = hop->macs;
+	*ethertype = bpf_htons(ETH_P_IP);
 	return write_ipip(p, real);
 }
 

@@ -29,29 +29,35 @@ struct ipip_header {
 /* With DF an atomic datagram needs no ID (RFC 6864 §4.1), and the kernel sends 0; without, it must differ
  * between packets of one DIP and RIP that are on the way together.
  */
-static __always_inline __be16 outer_id(const struct packet *p)
+static __always_inline __be16 outer_id(__be16 dont_fragment)
 {
-	return p->fragment & bpf_htons(IP_DONT_FRAGMENT) ? 0 : bpf_get_prandom_u32();
+	return dont_fragment ? 0 : bpf_get_prandom_u32();
 }
 
-/* ECN is copied: RFC 6040 §4.1, normal mode. */
+/* Also decrements the client packet's TTL, as __ip_vs_get_out_rt() does. ECN is copied: RFC 6040 §4.1, normal
+ * mode.
+ */
 static __always_inline int write_ipip(struct packet *p, const struct real *real)
 {
 	struct ipip_header *outer = frame_start(p) + IP_AT;
-	struct ipip_header header = {
+	struct iphdr *inner = (void *)(outer + 1);
+	struct ipip_header header;
+
+	if ((void *)(inner + 1) > frame_end(p))
+		return DROP(p, headroom);
+	inner->ttl--;
+	inner->check = csum_after_ttl(inner->check);
+	header = (struct ipip_header){
 		.version_ihl = 0x45,
-		.tos = p->tos,
+		.tos = inner->tos,
 		.tot_len = bpf_htons(p->length + IPIP_LENGTH),
-		.id = outer_id(p),
-		.frag_off = p->fragment & bpf_htons(IP_DONT_FRAGMENT),
-		.ttl = p->ttl,
+		.frag_off = inner->frag_off & bpf_htons(IP_DONT_FRAGMENT),
+		.ttl = inner->ttl,
 		.protocol = IPPROTO_IPIP,
 		.saddr = real->source.low >> 32,
 		.daddr = real->address.low >> 32,
 	};
-
-	if ((void *)(outer + 1) > frame_end(p))
-		return DROP(p, headroom);
+	header.id = outer_id(header.frag_off);
 	header.check = csum_fold(real->header_sum + bpf_htons(header.tos) + header.tot_len +
 				 header.id + header.frag_off + header.ttl);
 	*outer = header;

@@ -15,7 +15,7 @@
 
 struct flow {
 	struct flow_bucket *bucket;
-	struct config *config;
+	const struct config *config;
 	__u64 hash; /* low bits: bucket; top 29: tag. A foreign flow matches once in 2^26 lookups. */
 	__u64 *entry; /* where its record is, or was before it expired; NULL: nowhere */
 	__u64 record; /* as it was read */
@@ -75,16 +75,14 @@ static __always_inline __u64 hash_flow(const struct packet *p, const struct conf
 
 static __always_inline int find_flow(struct packet *p, __u16 service, struct flow *flow)
 {
-	__u32 zero = 0, index;
+	__u32 index;
 
-	flow->config = config.lookup(&zero);
-	if (!flow->config)
-		return DROP(p, no_config);
+	flow->config = &p->director->config;
 	flow->hash = hash_flow(p, flow->config, service);
 	index = flow->hash & ((1 << FLOW_BUCKET_BITS) - 1);
 	flow->bucket = flows.lookup(&index);
 	if (!flow->bucket)
-		return DROP(p, no_config);
+		return DROP(p, no_real); /* cannot be: the index is masked */
 	flow->entry = NULL;
 	flow->record = 0;
 	flow->alive = false;

@@ -9,7 +9,9 @@
 #include "parse.h"
 
 #define REPLIES_PER_TICK 1000 /* and CPU */
-#define QUOTED_PAYLOAD 8      /* RFC 792: the ports, and TCP's sequence number */
+#define IPTOS_TOS_NOT_ECN 0x1c
+#define IPTOS_INTERNETCONTROL 0xc0 /* as icmp_send() sets it */
+#define QUOTED_PAYLOAD 8           /* RFC 792: the ports, and TCP's sequence number */
 
 struct too_big {
 	struct iphdr ip;
@@ -69,7 +71,7 @@ static __always_inline int write_too_big(struct packet *p, __u32 mtu)
 	reply->ip = (struct iphdr){
 		.version = 4,
 		.ihl = sizeof(reply->ip) / 4,
-		.tos = p->tos & ~0x3,
+		.tos = (reply->quoted.tos & IPTOS_TOS_NOT_ECN) | IPTOS_INTERNETCONTROL,
 		.tot_len = bpf_htons(sizeof(*reply)),
 		.ttl = 64,
 		.protocol = IPPROTO_ICMP,
@@ -109,9 +111,11 @@ static __always_inline int reply_too_big(struct packet *p, __u32 mtu)
  */
 static __always_inline int check_size(struct packet *p, __u32 mtu, int added)
 {
+	struct iphdr *ip = frame_start(p) + IP_AT;
+
 	if (p->length + added <= mtu)
 		return NEXT;
-	if (!(p->fragment & bpf_htons(IP_DONT_FRAGMENT)))
+	if ((void *)(ip + 1) > frame_end(p) || !(ip->frag_off & bpf_htons(IP_DONT_FRAGMENT)))
 		return PASS(p, too_big);
 	return reply_too_big(p, mtu - added);
 }

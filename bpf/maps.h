@@ -13,10 +13,7 @@
 #define PER_CPU(leaf, name, size) \
 	BPF_F_TABLE("percpu_array:" PIN "/" #name, __u32, leaf, name, size, 0)
 
-ARRAY(struct config, config, 1);
-ARRAY(struct vip_bucket, vips, 1 << VIP_BUCKET_BITS);
-ARRAY(struct service_bucket, services, 1 << SERVICE_BUCKET_BITS);
-ARRAY(struct turn, turns, MAX_SERVICES);
+ARRAY(struct director, director, 1);
 ARRAY(struct real, reals, MAX_REALS);
 ARRAY(struct flow_bucket, flows, 1 << FLOW_BUCKET_BITS);
 

@@ -13,17 +13,23 @@
  */
 #define LOOPBACK_IFINDEX 1
 
-static __always_inline bool same_mac(const __u8 *a, const __u8 *b)
+/* An Ethernet header begins with the destination, struct bpf_fib_lookup has the source first. */
+static __always_inline struct macs macs_of(const struct bpf_fib_lookup *fib)
 {
-	const __u16 *x = (const __u16 *)a, *y = (const __u16 *)b;
+	struct macs macs;
 
-	return !((x[0] ^ y[0]) | (x[1] ^ y[1]) | (x[2] ^ y[2]));
+	__builtin_memcpy(&macs, fib->dmac, sizeof(fib->dmac));
+	__builtin_memcpy((void *)&macs + sizeof(fib->dmac), fib->smac, sizeof(fib->smac));
+	return macs;
 }
 
 static __always_inline bool same_hop(const struct hop *hop, const struct bpf_fib_lookup *fib)
 {
+	struct macs macs = macs_of(fib);
+
 	return hop->ifindex == fib->ifindex && hop->mtu == fib->mtu_result &&
-	       same_mac(hop->dst, fib->dmac) && same_mac(hop->src, fib->smac);
+	       hop->macs.word[0] == macs.word[0] && hop->macs.word[1] == macs.word[1] &&
+	       hop->macs.word[2] == macs.word[2];
 }
 
 /* Writes the hop not in use, then switches: a reader never sees half of one. A second CPU in the same tick
@@ -38,8 +44,7 @@ static __always_inline void publish_hop(struct real *real, const struct bpf_fib_
 		return;
 	hop->ifindex = fib->ifindex;
 	hop->mtu = fib->mtu_result;
-	__builtin_memcpy(hop->dst, fib->dmac, sizeof(hop->dst));
-	__builtin_memcpy(hop->src, fib->smac, sizeof(hop->src));
+	hop->macs = macs_of(fib);
 	barrier();
 	real->active = !active;
 }

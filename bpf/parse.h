@@ -36,11 +36,11 @@ static __always_inline bool opens_connection(const struct packet *p)
 
 static __always_inline int parse_network(struct packet *p)
 {
-	struct ethhdr *eth = frame_start(p);
-	struct iphdr *ip = (void *)(eth + 1);
+	__be16 *ethertype = frame_start(p) + sizeof(struct macs);
+	struct iphdr *ip = (void *)(ethertype + 1);
 	void *end = frame_end(p);
 
-	if ((void *)(eth + 1) > end || eth->h_proto != bpf_htons(ETH_P_IP))
+	if ((void *)ip > end || *ethertype != bpf_htons(ETH_P_IP))
 		return PASS(p, not_ipv4);
 	if ((void *)(ip + 1) > end)
 		return PASS(p, truncated);
@@ -88,10 +88,9 @@ static __always_inline int parse_transport(struct packet *p)
 		return DROP(p, malformed);
 	if (ip->frag_off & bpf_htons(IP_MORE_FRAGMENTS | IP_OFFSET))
 		return PASS(p, fragment);
-	p->fragment = ip->frag_off;
+	if (ip->ttl <= 1)
+		return PASS(p, ttl);
 	p->protocol = ip->protocol;
-	p->tos = ip->tos;
-	p->ttl = ip->ttl;
 	p->transport = IP_AT + header;
 	return parse_ports(p);
 }

@@ -63,20 +63,28 @@ static __always_inline __u32 mh_slot(__u32 value)
 	return mod_ring_slots(siphash_finish(&s, 4ULL << 56 | value));
 }
 
+union slot_word {
+	__u64 word;
+	struct slot slot;
+};
+
+/* Reads a slot whole: Python may be replacing the ring. */
 static __always_inline int read_slot(struct packet *p, const struct service *service, __u32 index,
 				     struct slot *found)
 {
 	__u32 id = service->id;
 	void *ring = rings.lookup(&id);
-	struct slot *slot;
+	union slot_word read;
+	__u64 *slot;
 
 	if (!ring)
 		return DROP(p, no_real);
 	slot = bpf_map_lookup_elem(ring, &index);
-	if (!slot || !slot->real)
+	if (!slot)
 		return DROP(p, no_real);
-	*found = *slot;
-	return NEXT;
+	read.word = *slot;
+	*found = read.slot;
+	return found->real ? NEXT : DROP(p, no_real);
 }
 
 /* rr and wrr: the ring's next slot, whichever CPU asks. */
@@ -84,9 +92,9 @@ static __always_inline int next_slot(struct packet *p, const struct service *ser
 				     struct slot *found)
 {
 	__u32 id = service->id;
-	struct turn *turn = turns.lookup(&id);
+	struct turn *turn = &p->director->turns[id];
 
-	if (!turn || !service->slots)
+	if (id >= MAX_SERVICES || !service->slots)
 		return DROP(p, no_real);
 	return read_slot(p, service, __sync_fetch_and_add(&turn->next, 1) % service->slots, found);
 }
@@ -143,7 +151,7 @@ static __always_inline struct real *find_real(const struct service *service, __u
  * record is a retransmission and must reach the same real; on any other the client's port is used again.
  */
 static __always_inline struct real *follow_flow(struct packet *p, const struct service *service,
-						struct flow *flow, __u32 *index)
+						const struct flow *flow, __u32 *index)
 {
 	struct real *real;
 
@@ -156,17 +164,13 @@ static __always_inline struct real *follow_flow(struct packet *p, const struct s
 	return real;
 }
 
-static __always_inline int pick_recorded(struct packet *p, const struct service *service,
-					 struct slot *slot, __u32 *index)
+/* The real of a flow that has none yet, or none any more. */
+static __always_inline int begin_flow(struct packet *p, const struct service *service,
+				      struct slot *slot, struct flow *flow, __u32 *index)
 {
 	bool begins = opens_connection(p) || p->protocol == IPPROTO_UDP;
-	struct flow flow;
 	int verdict;
 
-	if ((verdict = find_flow(p, service->id, &flow)) != NEXT)
-		return verdict;
-	if (follow_flow(p, service, &flow, index))
-		return NEXT;
 	if (service->pick == PICK_TURN) {
 		if (!begins)
 			return PASS(p, no_flow);
@@ -175,7 +179,7 @@ static __always_inline int pick_recorded(struct packet *p, const struct service 
 	}
 	*index = begins || !slot->previous ? slot->real : slot->previous;
 	p->new_flow = begins;
-	record_flow(p, &flow, *index);
+	record_flow(p, flow, *index);
 	return NEXT;
 }
 
@@ -183,19 +187,22 @@ static __always_inline int pick_real(struct packet *p, const struct service *ser
 				     struct real **real, __u32 *index)
 {
 	struct slot slot = {};
-	int verdict;
+	struct flow flow;
+	int verdict = NEXT;
 
 	if (service->pick != PICK_TURN)
 		verdict = hashed_slot(p, service, &slot);
 	else if (service->flags & SERVICE_ONE_PACKET)
 		verdict = next_slot(p, service, &slot);
-	else
-		verdict = NEXT;
 	if (verdict != NEXT)
 		return verdict;
 
 	if ((service->flags & SERVICE_RECORDED) || (slot.flags & SLOT_RECORDED)) {
-		if ((verdict = pick_recorded(p, service, &slot, index)) != NEXT)
+		if ((verdict = find_flow(p, service->id, &flow)) != NEXT)
+			return verdict;
+		if ((*real = follow_flow(p, service, &flow, index)))
+			return NEXT;
+		if ((verdict = begin_flow(p, service, &slot, &flow, index)) != NEXT)
 			return verdict;
 	} else {
 		*index = slot.real;

@@ -22,10 +22,8 @@ static __always_inline __u32 second_bucket(__u64 hash, int bits)
 
 static __always_inline bool find_vip_in(struct packet *p, __u32 index)
 {
-	struct vip_bucket *bucket = vips.lookup(&index);
+	struct vip_bucket *bucket = &p->director->vips[index];
 
-	if (!bucket)
-		return false;
 #pragma unroll
 	for (int way = 0; way < BUCKET_WAYS; way++) {
 		if (bucket->vip[way].low == p->vip.low && bucket->vip[way].high == p->vip.high) {
@@ -59,12 +57,10 @@ union service_word {
 /* Returns the service by value, in one load: a pointer to it would have the verifier (6.18) walk all that
  * follows once for each way. An id is never 0, so a word of 0 is none.
  */
-static __always_inline __u64 find_service_in(__u32 index, __u64 key)
+static __always_inline __u64 find_service_in(struct packet *p, __u32 index, __u64 key)
 {
-	struct service_bucket *bucket = services.lookup(&index);
+	struct service_bucket *bucket = &p->director->services[index];
 
-	if (!bucket)
-		return 0;
 #pragma unroll
 	for (int way = 0; way < BUCKET_WAYS; way++)
 		if (bucket->entry[way].key == key)
@@ -72,13 +68,14 @@ static __always_inline __u64 find_service_in(__u32 index, __u64 key)
 	return 0;
 }
 
-static __always_inline __u64 find_service_of(__u64 key)
+static __always_inline __u64 find_service_of(struct packet *p, __be16 port)
 {
+	__u64 key = service_key(p->vip_id, port, p->protocol);
 	__u64 hash = key * GOLDEN_RATIO_64, found;
 
-	found = find_service_in(first_bucket(hash, SERVICE_BUCKET_BITS), key);
+	found = find_service_in(p, first_bucket(hash, SERVICE_BUCKET_BITS), key);
 	if (!found)
-		found = find_service_in(second_bucket(hash, SERVICE_BUCKET_BITS), key);
+		found = find_service_in(p, second_bucket(hash, SERVICE_BUCKET_BITS), key);
 	return found;
 }
 
@@ -87,9 +84,9 @@ static __always_inline int find_service(struct packet *p, struct service *servic
 {
 	union service_word found;
 
-	found.word = find_service_of(service_key(p->vip_id, p->service_port, p->protocol));
+	found.word = find_service_of(p, p->service_port);
 	if (!found.word)
-		found.word = find_service_of(service_key(p->vip_id, 0, p->protocol));
+		found.word = find_service_of(p, 0);
 	if (!found.word)
 		return PASS(p, no_service);
 	*service = found.service;

@@ -77,6 +77,16 @@ struct config {
 	__u16 timeout[FLOW_STATES]; /* in ticks, by enum flow_state; 0 for FLOW_EMPTY */
 };
 
+/* What concerns the whole director, in one value: one lookup finds it, and from there an address is an
+ * addition, where a lookup by a computed key stores, reloads and compares the key.
+ */
+struct director {
+	struct config config;
+	struct turn turns[MAX_SERVICES];
+	struct vip_bucket vips[1 << VIP_BUCKET_BITS];
+	struct service_bucket services[1 << SERVICE_BUCKET_BITS];
+};
+
 /* ---- what the program keeps --------------------------------------------------------------- */
 
 /* A flow's record is one word, so that it is read and replaced whole:
@@ -98,10 +108,14 @@ struct flow_bucket {
 	__u64 entry[FLOW_WAYS];
 };
 
+/* An Ethernet header's addresses, destination first; by words, which copy faster than bytes. */
+struct macs {
+	__u32 word[3];
+};
+
 /* Where a frame for a real leaves, as bpf_fib_lookup() said. */
 struct hop {
-	__u8 dst[6];
-	__u8 src[6];
+	struct macs macs;
 	__u32 ifindex; /* 0: not known yet */
 	__u32 mtu;     /* of the route, bytes of IP packet */
 };
@@ -153,7 +167,6 @@ struct counters {
 	__u64 drop_no_neighbour; /* the next hop does not answer ARP: look at `ip neigh` */
 	__u64 drop_reply_limit;  /* too many packets that are too big: their answers are limited */
 	__u64 drop_headroom;     /* the driver left no room before the frame for the outer header */
-	__u64 drop_no_config; /* the tables are not filled yet: attach was interrupted, repeat it */
 };
 
 #define COUNTERS (sizeof(struct counters) / sizeof(__u64))

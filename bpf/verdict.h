@@ -17,6 +17,7 @@
 /* A packet's values as the stages find them. No pointers into the frame: moving its head spoils them. */
 struct packet {
 	struct xdp_md *ctx;
+	struct director *director;
 	__u32 tag[2]; /* VLAN tags, as they stood in the frame */
 	struct address client;
 	struct address vip;
@@ -28,10 +29,7 @@ struct packet {
 	__u32 fate;      /* index of a counter */
 	__be16 client_port;
 	__be16 service_port;
-	__be16 fragment; /* IPv4's flags and fragment offset */
 	__u8 protocol;
-	__u8 tos;
-	__u8 ttl;
 	__u8 tcp_flags;
 	__u8 new_flow;
 };

@@ -8,11 +8,6 @@
 #include "verdict.h"
 
 #define TAG_LENGTH 4
-#define MACS_LENGTH 12
-
-struct macs {
-	__u32 word[MACS_LENGTH / 4];
-};
 
 static __always_inline bool is_tag(__be16 ethertype)
 {
@@ -59,6 +54,10 @@ static __always_inline bool put_tag(struct packet *p, int nth)
 
 static __always_inline void take_tags(struct packet *p)
 {
+	__be16 *ethertype = frame_start(p) + sizeof(struct macs);
+
+	if ((void *)(ethertype + 1) > frame_end(p) || *ethertype == bpf_htons(ETH_P_IP))
+		return;
 	take_tag(p, 0);
 	if (p->tags)
 		take_tag(p, 1);

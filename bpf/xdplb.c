@@ -33,9 +33,12 @@ static __always_inline int balance(struct packet *p)
 	struct service service;
 	struct real *real;
 	struct hop *hop;
-	__u32 index;
+	__u32 index, zero = 0;
 	int verdict;
 
+	p->director = director.lookup(&zero);
+	if (!p->director)
+		return PASS(p, not_vip);
 	if ((verdict = parse_network(p)) != NEXT)
 		return verdict;
 	if ((verdict = find_vip(p)) != NEXT)
@@ -44,8 +47,6 @@ static __always_inline int balance(struct packet *p)
 		return verdict;
 	if ((verdict = find_service(p, &service)) != NEXT)
 		return verdict;
-	if (p->ttl <= 1)
-		return PASS(p, ttl);
 	p->tick = tick_now();
 	if ((verdict = pick_real(p, &service, &real, &index)) != NEXT)
 		return verdict;

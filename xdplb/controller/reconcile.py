@@ -94,7 +94,7 @@ class Reconciler:
 
     def config(self) -> None:
         """Timeouts, and the flow table's secret if it has none yet."""
-        config, clock = self.tables.config[0], self.state.clock
+        config, clock = self.tables.director[0].config, self.state.clock
         t = self.state.timeouts
         seconds = {
             "FLOW_NEW": min(SYN_TIMEOUT_S, t.tcp),
@@ -117,7 +117,7 @@ class Reconciler:
         for real, index in zip(service.reals, indices, strict=True):
             self._put_real(str(real.address), index, number)
         if is_new:
-            self.tables.turns[number].next = 0
+            self.tables.director[0].turns[number].next = 0
             self.tables.drop_ring(number)
         slots = self._put_ring(service, number, indices)
         self.directory.add_vip(service.key.vip)
@@ -237,7 +237,7 @@ def decode_flows(tables: Tables, state: State) -> Any:
     words = words[words != 0]
     states = (words >> np.uint64(32)).astype(np.uint8) & 7
     ages = (state.clock.now() - (words & np.uint64(0xFFFF)).astype(np.int64)) & 0xFFFF
-    timeouts = np.array(list(tables.config[0].timeout))
+    timeouts = np.array(list(tables.director[0].config.timeout))
     alive = ages < timeouts[states]
     flows = np.zeros(int(alive.sum()), [("real", "u4"), ("state", "u1"), ("age", "f4")])
     flows["real"] = (words[alive] >> np.uint64(16)).astype(np.uint32) & 0xFFFF

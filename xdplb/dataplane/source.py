@@ -69,8 +69,8 @@ def check_tunables(tunables: Tunables) -> None:
             "give one; each bucket holds 8 flows in 64 bytes",
         )
     for name, low, high in (
-        ("max_vips", 1, 16384),
-        ("max_services", 1, 65534),
+        ("max_vips", 1, 4096),
+        ("max_services", 2, 4096),
         ("max_reals", 2, MAX_REALS),
         ("ring_slots", 251, 131071),
     ):
