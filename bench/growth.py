@@ -152,7 +152,8 @@ def plot(result: dict[str, Any], place: Path) -> None:
         floor = [min(row["floor_ns"] for row in rows if row[name] == n) for n in x]
         axis.plot(x, floor, color="#555555", linestyle="--", label="floor: prepend a header")
         axis.set_xscale("log", base=2)
-        axis.set_xticks(x[:: max(1, len(x) // 6)], minor=False)
+        step = 3 if x[-1] > 4096 else 1  # octaves between ticks
+        axis.set_xticks([n for n in x if (n.bit_length() - 1) % step == 0])
         axis.xaxis.set_major_formatter(lambda n, _: short(int(n)))
         axis.set_xlabel(PANELS[name]().title, fontsize=9)
         axis.set_ylim(bottom=0)
