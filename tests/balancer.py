@@ -61,13 +61,20 @@ link set {SECOND_IFNAME} up
 link set peer160 up
 address add {packets.DIP}/24 dev ens33
 address add 192.168.3.200/24 dev {SECOND_IFNAME}
-neighbour add 192.168.2.1 lladdr {packets.GATEWAY_MAC} nud permanent dev ens33
-neighbour add {RS1} lladdr {RS1_HOP.dst} nud permanent dev ens33
-neighbour add {RS2} lladdr 02:00:00:00:02:d2 nud permanent dev ens33
-neighbour add {SECOND_GATEWAY} lladdr {SECOND_HOP.dst} nud permanent dev {SECOND_IFNAME}
 route add default via 192.168.2.1
 route add 10.3.0.0/16 via {SECOND_GATEWAY}
 """
+NEIGHBOURS = f"""\
+neighbour replace 192.168.2.1 lladdr {packets.GATEWAY_MAC} nud permanent dev ens33
+neighbour replace {RS1} lladdr {RS1_HOP.dst} nud permanent dev ens33
+neighbour replace {RS2} lladdr 02:00:00:00:02:d2 nud permanent dev ens33
+neighbour replace {SECOND_GATEWAY} lladdr {SECOND_HOP.dst} nud permanent dev {SECOND_IFNAME}
+"""
+
+
+def ip_batch(lines: str) -> None:
+    """Run many `ip` commands."""
+    subprocess.run(["ip", "-batch", "-"], input=lines, text=True, check=True)
 
 
 def bpf_directory() -> Path:
@@ -93,7 +100,7 @@ class MemoryDirector(Director):
     @contextlib.contextmanager
     def changing(self) -> Iterator[State]:
         """As Director.changing(), without files."""
-        self.state.touched = {}
+        self.state = State(self.state.raw)  # as each command reads it anew
         yield self.state
         services = self.state.raw["services"]
         reals = (services[key]["reals"] for key in self.state.touched if key in services)
@@ -140,7 +147,7 @@ class Balancer:
             with netlink.namespace(name):
                 netlink.write_sysctl("net/ipv4/ip_forward", 0)
                 netlink.write_sysctl("net/ipv4/conf/lo/forwarding", 1)
-                subprocess.run(["ip", "-batch", "-"], input=NETWORK, text=True, check=True)
+                ip_batch(NETWORK + NEIGHBOURS)
                 lb = cls(tunables, name, pins)
                 undo.callback(lb.tables.close)
                 lb.ifindex = socket.if_nametoindex("ens33")
@@ -174,7 +181,6 @@ class Balancer:
         state.raw["tunables"] = asdict(self.tunables)
         state.raw.update(routes=self._routes, hz=self.clock.hz)
         self.director = MemoryDirector(tables, state)
-        self.state = state
         Reconciler(tables, state).config()
         self._before = tables.counters.sum_cpus(0)
 
@@ -183,14 +189,18 @@ class Balancer:
     def ip(self, line: str, undo: str = "") -> None:
         """Change the network by an `ip` command, and take it back after the test by another.
 
-        What the director learned of it is forgotten.
+        Neighbours are put back by themselves. What the director learned of it all is forgotten.
         """
+        self._undo.callback(ip_batch, f"{undo}\n{NEIGHBOURS}")
         subprocess.run(["ip", *line.split()], check=True)
-        if undo:
-            self._undo.callback(subprocess.run, ["ip", *undo.split()], check=True)
         self._routes = {}
         self._undo.callback(setattr, self, "_routes", {})
         self.state.raw["routes"] = dict(self.state.raw["routes"])
+
+    @property
+    def state(self) -> State:
+        """What the director wants."""
+        return self.director.state
 
     # ---- services: the director's own verbs --------------------------------------------------
 
@@ -343,10 +353,14 @@ class Balancer:
         return self.clock.now()
 
     def steady_tick(self) -> None:
-        """Wait for a tick to begin: what follows has all of it."""
-        begun = self.tick
-        while self.tick == begun:
-            time.sleep(0.002)
+        """Wait, if it is near, for the next tick to begin: what follows has a third of one."""
+        length = 1 << self.clock.shift
+        while clock.jiffies() % length > length * 2 // 3:
+            time.sleep(0.005)
+
+    def timeout(self, state: str) -> int:
+        """A record's life, in ticks."""
+        return int(self.tables.config[0].timeout[self.states[f"FLOW_{state}"]])
 
     def pass_ticks(self, ticks: int) -> None:
         """Make all records older, and let transitions come nearer to their end."""

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: MIT
+"""Packets that do not fit the path to their real once they are wrapped."""
+
+import time
+
+import packets
+import pytest
+from balancer import XDP_DROP, XDP_PASS, XDP_TX
+
+pytestmark = pytest.mark.root
+
+FITS = 1500 - 20  # bytes of IP packet inside the tunnel, on Ethernet
+HEADERS = 40
+REPLIES_PER_TICK = 1000  # bpf/icmp.h
+
+
+def segment(length, **fields):
+    """A segment of so many bytes of IP packet."""
+    return packets.tcp("A", payload=b"x" * (length - HEADERS), **fields)
+
+
+@pytest.fixture
+def served(lb):
+    """A director with one service of TCP and one of UDP."""
+    lb.add_service()
+    lb.add_service(udp=True)
+    return lb
+
+
+def test_largest_packet_that_fits_is_forwarded(served):
+    """The outer header takes 20 bytes of the path's MTU: 1480 are left."""
+    frame = segment(FITS)
+
+    assert (XDP_TX, packets.ipip(frame)) == served.send(frame)
+    assert {"forwarded": 1} == served.counted
+
+
+@pytest.mark.parametrize("length", [FITS + 1, 1500, 2000, 3000])
+def test_larger_ones_with_df_are_answered(served, length):
+    """With DF: an ICMP answer from the VIP, with the MTU left in the tunnel, quoting 28 bytes."""
+    frame = segment(length)
+
+    assert (XDP_TX, packets.too_big(frame, FITS)) == served.send(frame)
+    assert {"replied_too_big": 1} == served.counted
+
+
+def test_datagrams_are_answered_too(served):
+    """Path MTU discovery is not TCP's alone."""
+    frame = packets.udp(payload=bytes(1460))
+
+    assert (XDP_TX, packets.too_big(frame, FITS)) == served.send(frame)
+
+
+@pytest.mark.parametrize("length", [FITS + 1, 1500])
+def test_larger_ones_without_df_go_up(served, length):
+    """Without DF the packet may be fragmented, which only the kernel could do: it passes."""
+    frame = segment(length, ip_flags="")
+
+    assert (XDP_PASS, frame) == served.send(frame)
+    assert {"pass_too_big": 1} == served.counted
+
+
+def test_larger_ones_with_options_go_up(served):
+    """A quote of options would have no fixed size: the kernel sees to these."""
+    frame = segment(1500, options=b"\x01" * 4)
+
+    assert (XDP_PASS, frame) == served.send(frame)
+    assert {"pass_too_big": 1} == served.counted
+
+
+def test_padding_does_not_count(served):
+    """What trails the packet is not part of its size, and not quoted."""
+    frame = segment(FITS) + bytes(100)
+
+    assert XDP_TX == served.send(frame)[0]
+    assert {"forwarded": 1} == served.counted
+
+
+@pytest.mark.parametrize(("tos", "quoted"), [(0xB8, 0xB8), (0xBB, 0xB8), (0x03, 0x00)])
+def test_answers_keep_the_class_of_service_without_ecn(served, tos, quoted):
+    """The answer has the packet's DSCP; it is no ECN-capable transport."""
+    frame = segment(1500, tos=tos)
+
+    _, out = served.send(frame)
+
+    assert packets.too_big(frame, FITS) == out
+    assert quoted == out[15]
+
+
+def test_answers_quote_the_packet_as_it_came(served):
+    """The quote has the TTL and checksum that the client's side knows."""
+    frame = segment(1500, ttl=7)
+
+    _, out = served.send(frame)
+
+    assert frame[14:42] == out[-28:]
+
+
+def test_the_routes_mtu_counts(lb):
+    """A route with a smaller, locked MTU than its interface: its own is told."""
+    lb.ip("route add 10.7.0.0/24 via 192.168.2.1 mtu lock 1400", undo="route del 10.7.0.0/24")
+    lb.add_service(reals=["10.7.0.1"])
+    fits, larger = segment(1380), segment(1381)
+
+    assert (XDP_TX, packets.ipip(fits, "10.7.0.1")) == lb.send(fits)
+    assert (XDP_TX, packets.too_big(larger, 1380)) == lb.send(larger)
+
+
+def test_answers_are_limited(served):
+    """A CPU sends a thousand answers a tick; what is more is dropped and counted."""
+    frame = segment(1500)
+    served.steady_tick()
+
+    for _ in range(REPLIES_PER_TICK + 10):
+        served.send(frame)
+
+    counted = served.counted
+    assert REPLIES_PER_TICK + 10 == sum(counted.values())
+    assert {"replied_too_big", "drop_reply_limit"} == set(counted)
+    assert XDP_DROP == served.send(frame)[0]
+
+
+def test_the_limit_is_for_a_tick(served):
+    """In the next tick, answers are sent again."""
+    frame = segment(1500)
+    served.steady_tick()
+    for _ in range(REPLIES_PER_TICK + 1):
+        served.send(frame)
+    assert 1 == served.counted["drop_reply_limit"]
+    for _ in range(200):
+        if XDP_TX == served.send(frame)[0]:
+            break
+        time.sleep(0.01)
+
+    assert (XDP_TX, packets.too_big(frame, FITS)) == served.send(frame)
+
+
+def test_answered_packets_are_no_traffic_of_the_real(served):
+    """What was not forwarded is not counted as the real's."""
+    served.send(segment(1500))
+
+    assert 0 == sum(served.stats(packets.RIP).values())
