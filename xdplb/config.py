@@ -159,14 +159,14 @@ def _within(place: str) -> Iterator[None]:
 def check_service(service: Service) -> None:
     """What must hold of a service by itself. Raises: UsageError, AlreadyExists."""
     with _within(f"service {service.key}"):
-        _check_address(service.key.vip, "VIP")
+        check_address(service.key.vip, "VIP")
         scheduler = get_scheduler(service.scheduler)
         check_flags(scheduler, service.flags)
         if service.one_packet and service.key.protocol != Protocol.UDP:
             raise UsageError("one_packet is for UDP only", "leave it out, or make this service UDP")
         seen: set[Address] = set()
         for real in service.reals:
-            _check_address(real.address, "real")
+            check_address(real.address, "real")
             if real.address == service.key.vip:
                 raise UsageError(f"real {real.address} is the VIP itself", "give the real's RIP")
             if real.address in seen:
@@ -187,7 +187,8 @@ def check_timeouts(timeouts: Timeouts) -> None:
             )
 
 
-def _check_address(address: Address, what: str) -> None:
+def check_address(address: Address, what: str) -> None:
+    """Raises: UsageError naming `what` that cannot be balanced."""
     if address.version == 6:
         raise UsageError(f"{what} {address}: IPv6 is not supported yet", "use an IPv4 address")
     if address.is_unspecified or address.is_multicast:

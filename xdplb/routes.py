@@ -32,10 +32,10 @@ class Route:
     local: bool
 
 
-def _ip(*arguments: str, batch: Sequence[str] = ()) -> "subprocess.CompletedProcess[str]":
-    command = ["ip", *arguments, *(["-force", "-batch", "-"] if batch else [])]
+def _ip(*arguments: str, batch: Sequence[str] | None = None) -> "subprocess.CompletedProcess[str]":
+    command = ["ip", *arguments, *([] if batch is None else ["-force", "-batch", "-"])]
     try:
-        return subprocess.run(command, input="\n".join(batch), capture_output=True, text=True)
+        return subprocess.run(command, input="\n".join(batch or ()), capture_output=True, text=True)
     except FileNotFoundError as error:
         raise MissingPart("there is no command ip", "run: apt-get install iproute2") from error
 
@@ -86,14 +86,27 @@ def keep_neighbours(routes: Iterable[Route]) -> None:
     One that an operator made permanent stays as it is.
     """
     wanted = sorted({(route.via, route.device) for route in routes if not route.local})
-    _ip(batch=[f"neighbour add {via} dev {device} managed" for via, device in wanted])
+    if not wanted:
+        return
+    done = _ip(batch=[f"neighbour add {via} dev {device} managed" for via, device in wanted])
+    if "File exists" in done.stderr:  # learned from traffic: it becomes managed, and keeps its MAC
+        permanent = {(n["dst"], n["dev"]) for n in _neighbours() if "PERMANENT" in n["state"]}
+        known = [hop for hop in wanted if hop not in permanent]
+        _ip(batch=[f"neighbour replace {via} dev {device} managed" for via, device in known])
 
 
-def release_neighbour(route: Route) -> None:
-    """The kernel may forget this next hop, if it was kept for us."""
-    shown = _ip("-json", "neighbour", "show", route.via, "dev", route.device).stdout
-    if any("managed" in neighbour for neighbour in json.loads(shown or "[]")):
-        _ip("neighbour", "delete", route.via, "dev", route.device)
+def release_neighbours(routes: Iterable[Route]) -> None:
+    """The kernel may forget these next hops, if they were kept for us."""
+    hops = {(route.via, route.device) for route in routes if not route.local}
+    if not hops:
+        return
+    managed = {(n["dst"], n["dev"]) for n in _neighbours() if "managed" in n}
+    _ip(batch=[f"neighbour delete {via} dev {device}" for via, device in sorted(hops & managed)])
+
+
+def _neighbours() -> list[dict[str, Any]]:
+    shown: list[dict[str, Any]] = json.loads(_ip("-json", "neighbour").stdout or "[]")
+    return shown
 
 
 def announce(vip: Address) -> None:
@@ -116,20 +129,20 @@ def announce(vip: Address) -> None:
 
 def check_bpffs() -> None:
     """Pins must outlive the command. Raises: MissingPart."""
+    try:
+        private = BPFFS.stat().st_dev != Path(f"/proc/1/root{BPFFS}").stat().st_dev
+    except OSError:
+        private = False  # it is nowhere, or init is another PID namespace's: not ours to see
+    if private:
+        raise MissingPart(
+            f"{BPFFS} is one of a private mount namespace: pins in it die with this command",
+            "enter the network namespace alone, with nsenter --net=… rather than ip netns exec",
+        )
     kind = subprocess.run(
         ["stat", "--file-system", "--format=%T", str(BPFFS)], capture_output=True, text=True
     ).stdout.strip()
     if kind != "bpf_fs":
         raise MissingPart(f"{BPFFS} is not a BPF file system", f"run: mount -t bpf bpf {BPFFS}")
-    try:
-        same = BPFFS.stat().st_dev == Path(f"/proc/1/root{BPFFS}").stat().st_dev
-    except OSError:
-        same = True  # another PID namespace's init, whose root is not ours to see
-    if not same:
-        raise MissingPart(
-            f"{BPFFS} belongs to a private mount namespace: pins in it die with this command",
-            "enter the network namespace alone, with nsenter --net=… rather than ip netns exec",
-        )
 
 
 def set_address(verb: str, ifname: str, address: Address) -> None:

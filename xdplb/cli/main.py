@@ -60,6 +60,13 @@ def cli(ctx: click.Context, instance: str) -> None:
     ctx.obj = instance
 
 
+def _line_of(error: click.ClickException) -> str:
+    """What click says in several lines."""
+    message = " ".join(error.format_message().split()).rstrip(".")
+    ctx = getattr(error, "ctx", None)
+    return f"{message}; see: {ctx.command_path if ctx else 'xdplb'} --help"
+
+
 def main() -> None:
     """Run the command line. Exit code: 0 done, 1 failed, 2 asked wrongly."""
     try:
@@ -67,11 +74,11 @@ def main() -> None:
     except XdplbError as error:
         click.echo(f"xdplb: {error}", err=True)
         sys.exit(error.exit_code)
-    except click.UsageError as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
-        sys.exit(2)
+        sys.exit(error.exit_code)
     except click.ClickException as error:
-        error.show()
+        click.echo(f"xdplb: {_line_of(error)}", err=True)
         sys.exit(error.exit_code)
     except click.exceptions.Exit as done:
         sys.exit(done.exit_code)

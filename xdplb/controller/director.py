@@ -1,31 +1,38 @@
 # SPDX-License-Identifier: MIT
 """Changing and reading a director that is attached."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import Any
 
 from xdplb import config, routes
-from xdplb.controller.readings import Readings, open_tables, read_state
+from xdplb.controller.finish import finish, forget_routes, unused
+from xdplb.controller.pins import open_tables
+from xdplb.controller.readings import Readings
 from xdplb.controller.reconcile import Pending, Reconciler
-from xdplb.controller.state import State, read_json, write_json
+from xdplb.controller.state import State, write_bytes, write_json
+from xdplb.dataplane.tables import Tables
 from xdplb.errors import AlreadyExists, NotFound, XdplbError
 from xdplb.model import Configuration, Real, Service, ServiceKey, Timeouts
 from xdplb.net import Address
+from xdplb.routes import Route
 from xdplb.schedulers import Pick, get_scheduler
 
 
-def learn_routes(state: State, addresses: set[str]) -> None:
-    """Learn the way to reals that are new, and have the kernel keep their neighbours resolved.
-
-    Raises: UsageError naming a real without a route.
-    """
+def find_routes(state: State, addresses: set[str]) -> list[Route]:
+    """Learn the ways to reals that are new. Raises: UsageError naming a real without a route."""
     new = sorted(addresses - state.raw["routes"].keys())
-    if new:
-        found = routes.resolve(new)
-        routes.keep_neighbours(found.values())
-        state.raw["routes"].update({a: asdict(route) for a, route in found.items()})
+    found = routes.resolve(new) if new else {}
+    state.raw["routes"].update({address: asdict(route) for address, route in found.items()})
+    return list(found.values())
+
+
+def learn_routes(state: State, addresses: set[str]) -> list[Route]:
+    """As find_routes(), and have the kernel keep their neighbours resolved."""
+    found = find_routes(state, addresses)
+    routes.keep_neighbours(found)
+    return found
 
 
 class Director(Readings):
@@ -36,60 +43,62 @@ class Director(Readings):
         self.notes: list[str] = []  # what the operator should hear, though nothing failed
 
     @contextmanager
+    def _opened(self) -> Iterator[tuple[State, Tables]]:
+        with self.place.locked():
+            state = State.read(self.place.state)
+            finish(self.place, state)
+            yield state, open_tables(self.place, state)
+
+    @contextmanager
     def changing(self) -> Iterator[State]:
         """Edit the desired state in the block; afterwards the tables follow.
 
         An exception in the block leaves everything as it was; so does one while the tables follow.
         """
-        with self.place.locked():
-            state = read_state(self.place)
-            tables = open_tables(self.place, state)
-            reconciler = Reconciler(tables, state)
-            self._finish(reconciler)
+        with self._opened() as (state, tables):
+            timeouts = state.raw["timeouts"]
             yield state
-            learn_routes(
-                state,
-                {
-                    address
-                    for key in state.touched
-                    for address in state.raw["services"].get(key, {"reals": ()})["reals"]
-                },
-            )
             pending = Pending.of(state)
-            if not pending.services:
+            pending.config = state.raw["timeouts"] != timeouts
+            if not (pending.services or pending.config):
                 return
+            services = state.raw["services"]
+            there = [services[key] for key in pending.services if key in services]
+            found = find_routes(state, {address for s in there for address in s["reals"]})
+            reconciler = Reconciler(tables, state)
+            reconciler.expect_transitions()
+            before = self.place.state.read_bytes()
             write_json(self.place.pending, asdict(pending))
-            write_json(self.place.state, state.raw)
+            state.write(self.place.state)
+            written = _followed(there)
             try:
+                routes.keep_neighbours(found)
                 reconciler.pending(pending)
             except XdplbError:
-                state.restore()
-                write_json(self.place.state, state.raw)
-                reconciler.pending(pending.reversed(state))
-                self.place.pending.unlink()
+                self._take_back(before, tables, pending, found)
                 raise
-            reconciler.end_transitions()
-            self._forget_routes(state)
-            write_json(self.place.state, state.raw)
+            looked = reconciler.due_transitions()
+            if looked:
+                reconciler.end_transitions()
+            gone = any(
+                old["reals"].keys() - services.get(key, {"reals": {}})["reals"].keys()
+                for key, old in state.touched.items()
+                if old is not None
+            )
+            if gone:
+                forget_routes(state)
+            if gone or looked or _followed(there) != written:
+                state.write(self.place.state)
             self.place.pending.unlink()
 
-    def _finish(self, reconciler: Reconciler) -> None:
-        """Finish what a command that was killed had begun."""
-        raw = read_json(self.place.pending)
-        if raw is not None:
-            reconciler.pending(Pending(**raw))
-            self.place.pending.unlink()
-
-    @staticmethod
-    def _forget_routes(state: State) -> None:
-        gone = {
-            address for old in state.touched.values() if old is not None for address in old["reals"]
-        }
-        for address in gone - state.addresses() if gone else ():
-            route = routes.Route(**state.raw["routes"].pop(address))
-            kept = {(r["device"], r["via"]) for r in state.raw["routes"].values()}
-            if (route.device, route.via) not in kept:
-                routes.release_neighbour(route)
+    def _take_back(
+        self, before: bytes, tables: Tables, pending: Pending, found: Iterable[Route]
+    ) -> None:
+        write_bytes(self.place.state, before)
+        state = State.read(self.place.state)
+        Reconciler(tables, state).pending(pending)
+        routes.release_neighbours(unused(found, state))
+        self.place.pending.unlink()
 
     def add_service(self, service: Service) -> None:
         """Raises: AlreadyExists, UsageError, TableFull, NotAttached."""
@@ -180,25 +189,18 @@ class Director(Readings):
                 state.remove_service(key)
             for service in wanted.services.values():
                 state.put_service(service)
-        if wanted.timeouts != before.timeouts:
-            self.set_timeouts(wanted.timeouts)
+            state.raw["timeouts"] = asdict(wanted.timeouts)
         return config.diff(before, wanted)
 
     def set_timeouts(self, timeouts: Timeouts) -> None:
         """Raises: UsageError."""
         config.check_timeouts(timeouts)
-        with self.place.locked():
-            state = read_state(self.place)
-            tables = open_tables(self.place, state)
+        with self.changing() as state:
             state.raw["timeouts"] = asdict(timeouts)
-            write_json(self.place.state, state.raw)
-            Reconciler(tables, state).config()
 
     def zero(self, key: ServiceKey | None = None) -> None:
         """Set the counters of a service and its reals to zero; without a key, all there are."""
-        with self.place.locked():
-            state = read_state(self.place)
-            tables = open_tables(self.place, state)
+        with self._opened() as (state, tables):
             for each in [key] if key else state.service_keys():
                 self._service(state, each)
                 state.raw["services"][str(each)]["past"] = {}
@@ -206,7 +208,7 @@ class Director(Readings):
                     tables.real_stats.clear_cpus(index)
             if key is None:
                 tables.counters.clear_cpus(0)
-            write_json(self.place.state, state.raw)
+            state.write(self.place.state)
 
     @staticmethod
     def _service(state: State, key: ServiceKey) -> Service:
@@ -226,3 +228,8 @@ class Director(Readings):
         new = replace(service, reals=reals)
         config.check_service(new)
         state.put_service(new)
+
+
+def _followed(services: Iterable[Mapping[str, Any]]) -> list[Any]:
+    """What only shows when the tables follow, of services that change."""
+    return [(s["until"], list(s["between"]), dict(s["past"])) for s in services]

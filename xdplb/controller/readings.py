@@ -3,42 +3,15 @@
 
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from xdplb import routes
+from xdplb.controller import links, pins
+from xdplb.controller.pins import open_tables
 from xdplb.controller.reconcile import decode_flows
-from xdplb.controller.state import Place, State, read_json
+from xdplb.controller.state import Place, State
 from xdplb.dataplane import libbpf
 from xdplb.dataplane.source import enum_values
-from xdplb.dataplane.tables import Tables
-from xdplb.errors import NotAttached
 from xdplb.model import Configuration, Service, Timeouts, Tunables
-
-PINS_NAME = "xdplb"
-
-
-def open_tables(place: Place, state: State) -> Tables:
-    """The tables of an attached director. Raises: NotAttached."""
-    descriptions = read_json(place.tables)
-    pin_dir = routes.BPFFS / PINS_NAME / place.instance / state.raw["layout"]
-    if not state.attached or descriptions is None or not pin_dir.is_dir():
-        raise NotAttached(
-            f"no director is attached as instance '{place.instance}'",
-            "run: xdplb attach INTERFACE --vip ADDRESS",
-        )
-    return Tables(pin_dir, descriptions)
-
-
-def read_state(place: Place) -> State:
-    """The desired state, empty if nothing was ever said."""
-    raw = read_json(place.state)
-    return State.empty() if raw is None else State(raw)
-
-
-def link_pin(home: Path, ifname: str) -> Path:
-    """Where an interface's link is pinned; bpffs takes no dots in names, VLANs' have one."""
-    return home / f"link_{ifname.replace('.', '@')}"
 
 
 class Readings:
@@ -49,21 +22,21 @@ class Readings:
 
     def tunables(self) -> Tunables:
         """The sizes in force, or those the next attach takes."""
-        return read_state(self.place).tunables
+        return State.read(self.place.state).tunables
 
     def timeouts(self) -> Timeouts:
         """The idle times in force, or those the next attach takes."""
-        return read_state(self.place).timeouts
+        return State.read(self.place.state).timeouts
 
     def configuration(self) -> Configuration:
         """What `save` writes. Raises: NotAttached."""
-        state = read_state(self.place)
+        state = State.read(self.place.state)
         open_tables(self.place, state)
         return state.configuration()
 
     def listing(self, *, stats: bool = False) -> list[dict[str, Any]]:
         """All services and reals, as `list --json` shows them. Raises: NotAttached, NotFound."""
-        state = read_state(self.place)
+        state = State.read(self.place.state)
         tables = open_tables(self.place, state)
         listed = []
         for key in state.service_keys():
@@ -84,7 +57,7 @@ class Readings:
         """Live flow records by service, real and state. Raises: NotAttached."""
         import numpy as np
 
-        state = read_state(self.place)
+        state = State.read(self.place.state)
         tables = open_tables(self.place, state)
         flows = decode_flows(tables, state)
         names = {
@@ -110,7 +83,7 @@ class Readings:
 
     def counters(self) -> Mapping[str, int]:
         """What became of every packet: the fields of struct counters. Raises: NotAttached."""
-        return open_tables(self.place, read_state(self.place)).counters.sum_cpus(0)
+        return open_tables(self.place, State.read(self.place.state)).counters.sum_cpus(0)
 
     def rates(self, seconds: float) -> list[dict[str, Any]]:
         """As listing(), with what was counted in so many seconds, a second."""
@@ -131,9 +104,9 @@ class Readings:
 
     def status(self) -> dict[str, Any]:
         """What is attached where, by path and id, and what became of every packet."""
-        state = read_state(self.place)
+        state = State.read(self.place.state)
         tables = open_tables(self.place, state)
-        program = tables.pin_dir.parent / "program"
+        program = pins.program_pin(self.place, state)
         added: dict[str, list[str]] = {name: [] for name in state.raw["interfaces"]}
         for vip, owner in state.raw["vips"].items():
             if owner in added:
@@ -142,9 +115,9 @@ class Readings:
             "instance": self.place.instance,
             "interfaces": {
                 name: {
-                    **about,
+                    "mode": about["mode"] if links.is_linked(self.place, name) else "gone",
                     "added_vips": added[name],
-                    "link": str(link_pin(program.parent, name)),
+                    "link": str(pins.link_pin(self.place, name)),
                 }
                 for name, about in state.raw["interfaces"].items()
             },

@@ -3,57 +3,52 @@
 reals, then the ring, then the service; the reverse to remove.
 """
 
+import ctypes
 import os
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from xdplb.controller import transition
-from xdplb.controller.state import State
+from xdplb.controller.state import NOBODY, State, places_of
 from xdplb.dataplane.directory import Directory
 from xdplb.dataplane.source import enum_values
 from xdplb.dataplane.tables import Tables, fill
 from xdplb.model import Protocol, Service, ServiceKey
-from xdplb.net import address_words, outer_header_sum, parse_address
+from xdplb.net import Address, address_words, outer_header_sum, parse_address
 from xdplb.schedulers import Pick, get_scheduler
 
 SYN_TIMEOUT_S = 60  # IPVS's for SYN_RECV: ip_vs_proto_tcp.c, tcp_timeouts[]
+LOOK_AGAIN_S = 60  # after a look at all flows that found some which keep a transition going
 
 
 @dataclass
 class Pending:
-    """What a change touches: enough to finish it from the desired state alone.
+    """What a change touches: enough to finish it, or to take it back, from the state alone.
 
-    services: keys; reals: places of reals that went; gone: services that went, key → id.
+    services: key → its place before and after; reals: places of reals that came or went; config:
+    whether the timeouts changed; links: whether addresses and programs on interfaces are to follow
+    the state; detach: an interface that is to be left.
     """
 
-    services: list[str] = field(default_factory=list)
+    services: dict[str, list[int]] = field(default_factory=dict)
     reals: list[int] = field(default_factory=list)
-    gone: dict[str, int] = field(default_factory=dict)
+    config: bool = False
+    links: bool = False
+    detach: str = ""
 
     @classmethod
     def of(cls, state: State) -> "Pending":
         """From what was done to the state since it was read."""
-        pending = cls(list(state.touched))
+        pending = cls()
         for key, old in state.touched.items():
-            new = state.raw["services"].get(key)
-            if old is None:
-                continue
-            kept = set(new["reals"]) if new else set()
-            pending.reals += [r[0] for address, r in old["reals"].items() if address not in kept]
-            if new is None:
-                pending.gone[key] = old["id"]
+            sides = [side for side in (old, state.raw["services"].get(key)) if side]
+            pending.services[key] = sorted({side["id"] for side in sides})
+            places = [set(places_of(side)) for side in sides]
+            pending.reals += sorted(places[0] ^ places[1] if len(places) > 1 else places[0])
         return pending
-
-    def reversed(self, state: State) -> "Pending":
-        """For the way back: everything that either side has."""
-        back = Pending(self.services)
-        used = {r[0] for s in state.raw["services"].values() for r in s["reals"].values()}
-        back.reals = [index for index in self.reals if index not in used]
-        back.gone = {k: i for k, i in self.gone.items() if k not in state.raw["services"]}
-        return back
 
 
 def boot_seconds() -> int:
@@ -68,6 +63,7 @@ class Reconciler:
         self.tables = tables
         self.state = state
         self.directory = Directory(tables)
+        self._until = boot_seconds() + state.timeouts.tcp  # the end of transitions that begin now
 
     def all(self) -> None:
         """Everything, as for tables that were just made."""
@@ -77,15 +73,24 @@ class Reconciler:
         self.services(self.state.raw["services"])
 
     def pending(self, pending: Pending) -> None:
-        """What a change touched."""
-        for key, number in pending.gone.items():
-            if key not in self.state.raw["services"]:
-                self._remove_service(ServiceKey.parse(key), number)
-        self.services(key for key in pending.services if key in self.state.raw["services"])
-        used = {r[0] for s in self.state.raw["services"].values() for r in s["reals"].values()}
-        for index in pending.reals:
-            if index not in used:
-                self._remove_real(index)
+        """What a change touched. Places that are free again are as empty as they were at first."""
+        if pending.config:
+            self.config()
+        services = self.state.raw["services"]
+        there = {key: services[key] for key in pending.services if key in services}
+        used_ids = {service["id"] for service in there.values()}
+        used = {place for service in there.values() for place in places_of(service)}
+        gone = pending.services.keys() - there.keys()
+        vips = set(self.state.vips()) if gone else set()
+        for key in gone:
+            self._remove_service(ServiceKey.parse(key), vips)
+        for number in {id_ for ids in pending.services.values() for id_ in ids} - used_ids:
+            self.tables.drop_ring(number)
+            self.tables.director[0].turns[number].next = 0
+        self.services(there)
+        for place in pending.reals:
+            if place not in used:
+                self._remove_real(place, there)
 
     def services(self, keys: Iterable[str]) -> None:
         """Bring these services, which are there, up to date."""
@@ -113,13 +118,13 @@ class Reconciler:
         number = self.state.service_id(service.key)
         indices = self.state.real_indices(service.key)
         scheduler = get_scheduler(service.scheduler)
-        is_new = self.directory.find_service(service.key) is None
+        record = self.directory.find_service(service.key)
         for real, index in zip(service.reals, indices, strict=True):
             self._put_real(str(real.address), index, number)
-        if is_new:
+        if record is None:
             self.tables.director[0].turns[number].next = 0
             self.tables.drop_ring(number)
-        slots = self._put_ring(service, number, indices)
+        slots = self._put_ring(service, number, indices, record and record.service)
         self.directory.add_vip(service.key.vip)
         self.directory.put_service(
             service.key,
@@ -144,49 +149,83 @@ class Reconciler:
         fill(record, local=route["local"], header_sum=outer_header_sum(dip, rip))
         record.service = service  # last: until now the program saw no real here
 
-    def _remove_real(self, index: int) -> None:
-        """What it was sent stays in its service's totals, which are the sums of its reals'."""
+    def _remove_real(self, index: int, services: Mapping[str, Any]) -> None:
+        """What it was sent stays in its service's totals, which are the sums of its reals'.
+
+        services: those that it may have belonged to.
+        """
         record = self.tables.reals[index]
-        for service in self.state.raw["services"].values():
+        for service in services.values():
             if service["id"] == record.service:
                 for name, value in self.tables.real_stats.sum_cpus(index).items():
                     service["past"][name] = service["past"].get(name, 0) + value
-        record.service = 0
+        record.service = 0  # first: from here on the program sees no real
+        ctypes.memset(ctypes.addressof(record), 0, ctypes.sizeof(record))
+        self.tables.real_stats.clear_cpus(index)
 
-    def _put_ring(self, service: Service, number: int, indices: list[int]) -> int:
-        """Returns: how many of the ring's slots are in use."""
+    def _put_ring(self, service: Service, number: int, indices: list[int], now: Any) -> int:
+        """Brings a service's ring up to date.
+
+        now: struct service as the program has it, None if it has none. Returns: how many of the
+        ring's slots are in use.
+        """
         import numpy as np
 
+        pick = get_scheduler(service.scheduler).pick
         dtype = transition.slot_dtype(self.tables.ring.leaf)
         size = self.tables.ring.entries
         filled = get_scheduler(service.scheduler).fill(service, size)
         owners = np.array([0, *indices], dtype=np.uint16)[filled.owners + 1]
-        ring = transition.repeat_ring(owners, size, dtype)
         live = self.tables.read_ring(number)
         old = np.zeros(size, dtype) if live is None else np.frombuffer(live, dtype).copy()
+        if pick != Pick.TURN and indices and not len(owners) and old["real"].any():
+            owners = np.full(size, NOBODY, np.uint16)  # the flows that there are go on
+        ring = transition.repeat_ring(owners, size, dtype)
         if is_stateless(service):
             flags = enum_values("slot_flag")
-            reselect = np.resize(filled.reselect, size) if len(owners) else np.zeros(size, bool)
+            reselect = np.resize(filled.reselect, size) if len(filled.owners) else ring["flags"] > 0
+            turned = now is not None and now.pick == Pick.TURN
             ring = transition.merge_rings(
-                old, ring, reselect, indices, flags["SLOT_RECORDED"], flags["SLOT_RESELECT"]
+                np.zeros(size, dtype) if turned else old,
+                ring,
+                reselect,
+                indices,
+                flags["SLOT_RECORDED"],
+                flags["SLOT_RESELECT"],
             )
-            if ring["flags"].any():
-                raw = self.state.raw["services"][str(service.key)]
-                raw["until"] = boot_seconds() + self.state.timeouts.tcp
+            if turned:  # its flows are all recorded, each in whatever slot
+                ring["flags"] |= flags["SLOT_RECORDED"]
+        raw = self.state.raw["services"][str(service.key)]
         if live is None or old.tobytes() != ring.tobytes():
             self.tables.write_ring(number, ring.tobytes())
+            raw["until"] = self._until
+        if not ring["flags"].any():
+            raw["until"], raw["between"] = 0, []
         return len(owners)
 
-    def _remove_service(self, key: ServiceKey, number: int) -> None:
-        self.directory.remove_service(key)
-        if key.vip not in self.state.vips():
+    def _remove_service(self, key: ServiceKey, vips: Collection[Address]) -> None:
+        record = self.directory.find_service(key)
+        if record is not None:
+            self.directory.remove_service(key)
+            ctypes.memset(ctypes.addressof(record), 0, ctypes.sizeof(record))
+        if key.vip not in vips:
             self.directory.remove_vip(key.vip)
-        self.tables.drop_ring(number)
+
+    def expect_transitions(self) -> None:
+        """Says when the transitions of changed services will end, before any begins."""
+        for key, old in self.state.touched.items():
+            new = self.state.raw["services"].get(key)
+            if new and old and is_stateless(self.state.service(ServiceKey.parse(key))):
+                new["until"] = self._until
+
+    def due_transitions(self) -> list[str]:
+        """The services whose transitions' time is up."""
+        now = boot_seconds()
+        return [k for k, s in self.state.raw["services"].items() if 0 < s["until"] <= now]
 
     def end_transitions(self) -> list[ServiceKey]:
         """End what transitions can end. Returns: the services that have none any more."""
-        now = boot_seconds()
-        due = [k for k, s in self.state.raw["services"].items() if 0 < s["until"] <= now]
+        due = self.due_transitions()
         if not due:
             return []
         import numpy as np
@@ -198,13 +237,16 @@ class Reconciler:
         for key in due:
             raw = self.state.raw["services"][key]
             old = np.frombuffer(self.tables.read_ring(raw["id"]), dtype)
+            between = live & set(raw["between"]) & set(places_of(raw))
             new = transition.end_transitions(
-                old, live, flags["SLOT_RECORDED"], flags["SLOT_RESELECT"]
+                old, live, between, flags["SLOT_RECORDED"], flags["SLOT_RESELECT"]
             )
             if old.tobytes() != new.tobytes():
                 self.tables.write_ring(raw["id"], new.tobytes())
-            if not (new["flags"] & flags["SLOT_RECORDED"]).any():
-                raw["until"] = 0
+            if (new["flags"] & flags["SLOT_RECORDED"]).any():
+                raw["until"] = boot_seconds() + LOOK_AGAIN_S
+            else:
+                raw["until"], raw["between"] = 0, []
                 ended.append(ServiceKey.parse(key))
         return ended
 

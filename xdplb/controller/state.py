@@ -3,7 +3,8 @@
 
 `/run/xdplb/<instance>/state.json` is replaced by rename, under a lock, and readable by root only.
 Beside it, while a change is under way, lies `pending.json`: what the change touches. It is written
-first and removed last, so that the next command can finish what one that was killed began.
+first and removed last, so that the next command can finish what one that was killed began. And
+`tables-<layout>.json` describes the tables that are pinned under that name.
 
 The file is kept as the plain values that JSON gives, and only the services that a command looks at
 become model objects: with 512 services of 100 reals that is the difference of 0.3 s a command.
@@ -21,13 +22,15 @@ from types import MappingProxyType
 from typing import Any
 
 from xdplb.dataplane.clock import Clock
-from xdplb.errors import NoPermission, TableFull, UsageError
+from xdplb.errors import NoPermission, TableFull, UsageError, XdplbError
 from xdplb.model import Configuration, Real, Service, ServiceKey, Timeouts, Tunables
 from xdplb.net import Address, parse_address
+from xdplb.routes import Route
 
 RUN = Path("/run/xdplb")
 RESERVED = ("lab", "realserver", "decap")  # other directories under RUN
 VERSION = 1
+NOBODY = 0xFFFF  # a place that no real ever has: the owner of slots while all reals are drained
 
 
 class Place:
@@ -43,33 +46,61 @@ class Place:
         self.run = RUN / instance
         self.state = self.run / "state.json"
         self.pending = self.run / "pending.json"
-        self.tables = self.run / "tables.json"
+
+    def tables(self, layout: str) -> Path:
+        """The tables' descriptions, as BCC gave them."""
+        return self.run / f"tables-{layout}.json"
 
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the instance's lock. Raises: NoPermission."""
         if os.geteuid() != 0:
-            raise NoPermission("xdplb needs root: its maps and its state are root's", "use sudo")
+            raise _not_root()
         self.run.mkdir(parents=True, exist_ok=True, mode=0o700)
         with (self.run / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
 
+def _not_root() -> NoPermission:
+    return NoPermission("xdplb needs root: its maps and its state are root's", "use sudo")
+
+
 def write_json(path: Path, value: Any) -> None:
     """Replace a file whole, readable by root only."""
+    write_bytes(path, json.dumps(value, separators=(",", ":")).encode())
+
+
+def write_bytes(path: Path, text: bytes) -> None:
+    """Replace a file whole, readable by root only. Raises: XdplbError where there is no room."""
     new = path.with_suffix(".new")
-    new.touch(mode=0o600)
-    new.write_text(json.dumps(value, separators=(",", ":")))
-    new.replace(path)
+    try:
+        new.touch(mode=0o600)
+        new.write_bytes(text)
+        new.replace(path)
+    except OSError as error:
+        raise XdplbError(
+            f"{path} cannot be written: {error.strerror}", f"make room in {path.parent}"
+        ) from error
 
 
 def read_json(path: Path) -> Any:
-    """A file's value, None if there is no such file."""
+    """A file's value, None if there is no such file. Raises: NoPermission, XdplbError."""
     try:
         return json.loads(path.read_bytes())
     except FileNotFoundError:
         return None
+    except PermissionError:
+        raise _not_root() from None
+    except ValueError as error:
+        raise XdplbError(
+            f"{path} is damaged: {error}", f"remove it, and attach and apply again (rm {path})"
+        ) from error
+
+
+def places_of(service: Mapping[str, Any]) -> list[int]:
+    """The places of a service's reals in the tables, in their order."""
+    return [place for place, *_ in service["reals"].values()]
 
 
 class State:
@@ -78,9 +109,10 @@ class State:
     raw: {"version", "tunables", "timeouts", "layout": the pin directory's name,
     "interfaces": {name: {…}}, "vips": {address: interface it was added to, or ""},
     "services": {key: {"id", "scheduler", "flags", "one_packet", "until": end of its transitions in
-    seconds of CLOCK_BOOTTIME, 0: none, "past": what its removed reals had counted,
+    seconds of CLOCK_BOOTTIME, 0: none, "between": places of reals that may have recorded flows in
+    slots that were never said to be theirs before, "past": what its removed reals had counted,
     "reals": {address: [index, weight, last_weight]}}},
-    "routes": {real's address: {…}}, "next_real", "lo_forwarding"}.
+    "routes": {real's address: a Route's fields}, "next_real", "lo_forwarding", "hz"}.
     touched: the services changed since it was read, with what they were.
     """
 
@@ -88,6 +120,31 @@ class State:
         self.raw = raw
         self.touched: dict[str, Any] = {}
         self._used: set[int] | None = None
+        self._used_ids: set[int] | None = None
+
+    @classmethod
+    def read(cls, path: Path) -> "State":
+        """The desired state, empty if nothing was ever said. Raises: NoPermission, XdplbError."""
+        raw = read_json(path)
+        if raw is None:
+            return cls.empty()
+        ways = [asdict(Route(*way)) for way in raw.pop("ways")]
+        on_link = {i for i, way in enumerate(ways) if not way["via"]}
+        raw["routes"] = {
+            address: {**ways[i], "via": address} if i in on_link else ways[i]
+            for address, i in raw["routes"].items()
+        }
+        return cls(raw)
+
+    def write(self, path: Path) -> None:
+        """Replace the file. Many reals share few ways: each is written once."""
+        ways: dict[tuple[Any, ...], int] = {}
+        routes = {}
+        for address, route in self.raw["routes"].items():
+            via = "" if route["via"] == address else route["via"]
+            way = (route["device"], via, route["source"], route["local"])
+            routes[address] = ways.setdefault(way, len(ways))
+        write_json(path, {**self.raw, "routes": routes, "ways": list(ways)})
 
     @classmethod
     def empty(cls) -> "State":
@@ -157,7 +214,7 @@ class State:
 
     def real_indices(self, key: ServiceKey) -> list[int]:
         """The places of a service's reals in the tables, in the order of `Service.reals`."""
-        return [index for index, *_ in self.raw["services"][str(key)]["reals"].values()]
+        return places_of(self.raw["services"][str(key)])
 
     def configuration(self) -> Configuration:
         """All that an operator could have said."""
@@ -183,29 +240,38 @@ class State:
             "flags": sorted(service.flags),
             "one_packet": service.one_packet,
             "until": old["until"] if old else 0,
+            "between": old["between"] if old else [],
             "past": old["past"] if old else {},
             "reals": reals,
         }
-        if new != old:
-            self.touch(key)
-            self.raw["services"][key] = new
+        if new == old and list(reals) == list(old["reals"]):  # as IPVS's, rings go by the order
+            return
+        if old and (old["until"] or old["scheduler"] != new["scheduler"]):
+            new["between"] = sorted({*old["between"], *places_of(old)})
+        self.touch(key)
+        self.raw["services"][key] = new
 
     def remove_service(self, key: ServiceKey) -> None:
         """Remove a service that is there."""
         self.touch(str(key))
-        del self.raw["services"][str(key)]
+        gone = self.raw["services"].pop(str(key))
+        if self._used_ids is not None:
+            self._used_ids.discard(gone["id"])
+
+    def renew_places(self) -> None:
+        """Give all new places, for tables that were just made and hold no flows.
+
+        Raises: TableFull.
+        """
+        self._used, self._used_ids, self.raw["next_real"] = set(), set(), 1
+        for service in self.raw["services"].values():
+            service.update(id=self._place_service(), until=0, between=[])
+            for real in service["reals"].values():
+                real[0] = self._place_real()
 
     def touch(self, key: str) -> None:
         """Remember what a service was before this change."""
         self.touched.setdefault(key, self.raw["services"].get(key))
-
-    def restore(self) -> None:
-        """Undo what was done to services since the state was read."""
-        for key, old in self.touched.items():
-            if old is None:
-                self.raw["services"].pop(key, None)
-            else:
-                self.raw["services"][key] = old
 
     def addresses(self) -> set[str]:
         """All reals' addresses, each once."""
@@ -217,10 +283,12 @@ class State:
         return sorted(named, key=lambda vip: (vip.version, vip.packed))
 
     def _place_service(self) -> int:
-        used = {service["id"] for service in self.raw["services"].values()}
+        if self._used_ids is None:
+            self._used_ids = {service["id"] for service in self.raw["services"].values()}
         limit = self.tunables.max_services
         for place in range(1, limit):
-            if place not in used:
+            if place not in self._used_ids:
+                self._used_ids.add(place)
                 return place
         raise TableFull(
             f"there are {limit - 1} services already", "attach with a larger --tune max_services=…"
@@ -234,7 +302,7 @@ class State:
         if self._used is None:
             services: Mapping[str, Any] = self.raw["services"]
             self._used = {r[0] for s in services.values() for r in s["reals"].values()}
-        limit = self.tunables.max_reals
+        limit = min(self.tunables.max_reals, NOBODY)
         for step in range(limit - 1):
             place = (self.raw["next_real"] - 1 + step) % (limit - 1) + 1
             if place not in self._used:

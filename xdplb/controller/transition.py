@@ -8,7 +8,9 @@ without a record belong to the previous owner (bpf/schedule.h). The rules:
   recorded;
 - a real that was removed is nobody's previous owner: its slots move at once;
 - a slot to reselect records its flows too: its clients went to several reals, none of them *the*
-  previous owner when it comes back.
+  previous owner when it comes back;
+- a transition ends when no live record can belong to it: none names its previous owner, none a real
+  that may have been the owner in between, but the present one.
 """
 
 from __future__ import annotations
@@ -69,13 +71,23 @@ def merge_rings(
 
 
 def end_transitions(
-    ring: NDArray[Any], recorded_reals: Collection[int], recorded: int, reselected: int
+    ring: NDArray[Any],
+    live: Collection[int],
+    between: Collection[int],
+    recorded: int,
+    reselected: int,
 ) -> NDArray[Any]:
-    """The ring with those transitions ended whose previous owner has no live record any more."""
+    """The ring with those transitions ended that no live record can belong to.
+
+    live: the reals that live records name; between: those of them that may have owned any slot
+    since its transition began, without being its previous owner.
+    """
     import numpy as np
 
     ended = ring.copy()
-    done = ~np.isin(ring["previous"], list(recorded_reals)) & ((ring["flags"] & reselected) == 0)
+    done = ~np.isin(ring["previous"], list(live)) & ((ring["flags"] & reselected) == 0)
+    for real in between:
+        done &= ring["real"] == real
     ended["flags"] = np.where(done, ring["flags"] & ~np.uint32(recorded), ring["flags"])
     ended["previous"] = np.where(done, 0, ring["previous"])
     return ended

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: MIT
+"""Finishing what a command that was killed had begun, and what both share."""
+
+from collections.abc import Iterable
+from contextlib import ExitStack
+
+from xdplb import routes
+from xdplb.controller import links, pins
+from xdplb.controller.reconcile import Pending, Reconciler
+from xdplb.controller.state import Place, State, read_json
+from xdplb.routes import Route
+
+
+def finish(place: Place, state: State) -> None:
+    """Finish what a command that was killed had begun. Raises: NotAttached, InterfaceBusy, …"""
+    raw = read_json(place.pending)
+    if raw is None:
+        return
+    pending = Pending(**raw)
+    if pending.detach in state.raw["interfaces"]:
+        links.withdraw(place, state, pending.detach)
+    if state.attached:
+        if pending.links:
+            with ExitStack() as undo:
+                links.settle(place, state, undo)
+                undo.pop_all()
+        services = state.raw["services"]
+        there = [services[key] for key in pending.services if key in services]
+        addresses = {address for service in there for address in service["reals"]}
+        routes.keep_neighbours(Route(**state.raw["routes"][address]) for address in addresses)
+        Reconciler(pins.open_tables(place, state), state).pending(pending)
+        forget_routes(state)
+    state.write(place.state)
+    place.pending.unlink()
+
+
+def forget_routes(state: State) -> None:
+    """Forget the ways to reals that are gone, and let go of neighbours that nobody needs now."""
+    known = state.raw["routes"]
+    gone = [Route(**known.pop(address)) for address in known.keys() - state.addresses()]
+    routes.release_neighbours(unused(gone, state))
+
+
+def unused(ways: Iterable[Route], state: State) -> list[Route]:
+    """Those of these ways whose neighbour no real needs."""
+    kept = {(route["device"], route["via"]) for route in state.raw["routes"].values()}
+    return [way for way in ways if (way.device, way.via) not in kept]

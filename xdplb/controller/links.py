@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: MIT
+"""The director on its interfaces: links, VIPs' addresses, the one sysctl. All can be repeated."""
+
+import errno
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+from xdplb import netlink, routes
+from xdplb.controller import pins
+from xdplb.controller.state import Place, State
+from xdplb.dataplane import libbpf
+from xdplb.dataplane.directory import Directory
+from xdplb.errors import InterfaceBusy, KernelRefused, NotFound
+from xdplb.net import parse_address
+
+MODES: Mapping[str, Sequence[int]] = {
+    "native": (libbpf.XDP_FLAGS_DRV_MODE,),
+    "generic": (libbpf.XDP_FLAGS_SKB_MODE,),
+    "auto": (libbpf.XDP_FLAGS_DRV_MODE, libbpf.XDP_FLAGS_SKB_MODE),
+}
+MODE_NAMES = {libbpf.XDP_FLAGS_DRV_MODE: "native", libbpf.XDP_FLAGS_SKB_MODE: "generic"}
+LO_FORWARDING = "net/ipv4/conf/lo/forwarding"
+
+_OCCUPIED = (errno.EBUSY, errno.EEXIST)  # by a program in this mode, in the other mode
+
+
+def settle(place: Place, state: State, undo: ExitStack) -> None:
+    """Bring addresses, the sysctl and links to what the state says; undo: what takes it back.
+
+    Raises: InterfaceBusy, KernelRefused.
+    """
+    _add_addresses(state, undo)
+    undo.callback(netlink.write_sysctl, LO_FORWARDING, netlink.read_sysctl(LO_FORWARDING))
+    netlink.write_sysctl(LO_FORWARDING, 1)
+    program = libbpf.obj_get(pins.program_pin(place, state))
+    try:
+        # New ones first, which can fail; the others have their programs replaced afterwards.
+        for name, about in list(state.raw["interfaces"].items()):
+            if not is_linked(place, name):
+                _make_link(place, state, program, name, about["mode"], undo)
+        for name in state.raw["interfaces"]:
+            _update_link(pins.link_pin(place, name), program)
+    finally:
+        os.close(program)
+
+
+def _add_addresses(state: State, undo: ExitStack) -> None:
+    here = routes.local_addresses()
+    for text, ifname in state.raw["vips"].items():
+        vip = parse_address(text)
+        if ifname in state.raw["interfaces"] and vip not in here:
+            routes.set_address("add", ifname, vip)
+            undo.callback(routes.set_address, "delete", ifname, vip)
+
+
+def _make_link(
+    place: Place, state: State, program: int, name: str, mode: str, undo: ExitStack
+) -> None:
+    """An interface that is not there, or no more, is forgotten."""
+    pin = pins.link_pin(place, name)
+    pin.unlink(missing_ok=True)  # of an interface that went and came again
+    try:
+        index = routes.ifindex(name)
+    except NotFound:
+        del state.raw["interfaces"][name]
+        return
+    link, flag = _link(program, name, index, MODES[mode])
+    undo.callback(os.close, link)
+    libbpf.obj_pin(link, pin)
+    undo.callback(pin.unlink)
+    state.raw["interfaces"][name] = {"mode": MODE_NAMES[flag]}
+
+
+def _update_link(pin: Path, program: int) -> None:
+    link = libbpf.obj_get(pin)
+    try:
+        libbpf.link_update(link, program)
+    finally:
+        os.close(link)
+
+
+def _link(program: int, name: str, index: int, flags: Sequence[int]) -> tuple[int, int]:
+    """Returns: the link's descriptor, and the flag it was made with."""
+    refusal = KernelRefused("")
+    for flag in flags:
+        try:
+            return libbpf.link_create(program, index, flag), flag
+        except KernelRefused as error:
+            refusal = error
+            if error.errno in _OCCUPIED:
+                break
+    if refusal.errno in _OCCUPIED:
+        raise InterfaceBusy(
+            f"interface {name} has another XDP program already", _how_to_free(name, index)
+        ) from refusal
+    raise InterfaceBusy(
+        f"interface {name} takes no XDP program in {MODE_NAMES[flags[-1]]} mode ({refusal.what})",
+        "use --mode auto or --mode generic",
+    ) from refusal
+
+
+def _how_to_free(name: str, index: int) -> str:
+    for pin in (routes.BPFFS / pins.NAME).glob(f"*/{pins.link_name(name)}"):
+        if _link_ifindex(pin) == index:
+            return f"detach it first: xdplb --instance {pin.parent.name} detach {name}"
+    return f"see `ip link show {name}`; take it off with `ip link set {name} xdp off`"
+
+
+def is_linked(place: Place, ifname: str) -> bool:
+    """Whether the director's link on the interface is alive."""
+    try:
+        index = routes.ifindex(ifname)
+    except NotFound:
+        return False
+    pin = pins.link_pin(place, ifname)
+    return pin.exists() and _link_ifindex(pin) == index
+
+
+def _link_ifindex(pin: Path) -> int:
+    """The interface of a pinned link, 0 if that went away."""
+    try:
+        link = libbpf.obj_get(pin)
+    except KernelRefused:
+        return 0
+    try:
+        return int(libbpf.link_info(link).ifindex)
+    finally:
+        os.close(link)
+
+
+def withdraw(place: Place, state: State, ifname: str) -> bool:
+    """Take the director off an interface, and back what attach added. Returns: was it the last?"""
+    _unlink(pins.link_pin(place, ifname))
+    mine = [vip for vip, owner in state.raw["vips"].items() if owner == ifname]
+    for vip in mine:
+        with suppress(KernelRefused, NotFound):  # somebody took it off already
+            routes.set_address("delete", ifname, parse_address(vip))
+        del state.raw["vips"][vip]
+    del state.raw["interfaces"][ifname]
+    if not state.raw["interfaces"]:
+        _take_down(place, state)
+        return True
+    directory = Directory(pins.open_tables(place, state))
+    for vip in set(map(parse_address, mine)) - set(state.vips()):
+        directory.remove_vip(vip)
+    return False
+
+
+def _unlink(pin: Path) -> None:
+    with suppress(KernelRefused):
+        link = libbpf.obj_get(pin)
+        try:
+            libbpf.link_detach(link)
+        finally:
+            os.close(link)
+    pin.unlink(missing_ok=True)
+
+
+def _take_down(place: Place, state: State) -> None:
+    routes.release_neighbours(routes.Route(**route) for route in state.raw["routes"].values())
+    if state.raw["lo_forwarding"] is not None:
+        netlink.write_sysctl(LO_FORWARDING, state.raw["lo_forwarding"])
+    shutil.rmtree(pins.home(place), ignore_errors=True)
+    for description in place.run.glob("tables-*.json"):
+        description.unlink()
+    state.raw.update(layout="", routes={}, vips={}, lo_forwarding=None)
+    for service in state.raw["services"].values():
+        service.update(until=0, between=[])
