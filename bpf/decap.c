@@ -6,12 +6,13 @@
  *	| Ethernet, VLAN tags | IPv4 client → VIP | …                       RFC 2003
  *
  * Only packets of a known director for a known VIP are touched; the VIP has to be a local address.
- * One file of its own: BCC rewrites map accesses in the main file's text only.
  */
 #include <uapi/linux/bpf.h>
 #include <uapi/linux/if_ether.h>
 #include <uapi/linux/in.h>
 #include <uapi/linux/ip.h>
+
+#include "length.h"
 
 #define NEXT (-1)
 #define VLAN_TAGS 2
@@ -144,7 +145,7 @@ static __always_inline int parse_outer(struct packet *p)
 		return PASS(p, fragment);
 
 	header = ip->ihl * 4;
-	length = bpf_ntohs(ip->tot_len);
+	length = host_length(ip->tot_len);
 	if (ip->version != 4 || header < sizeof(*ip) || length < header ||
 	    (void *)ip + length > end)
 		return DROP(p, outer);
@@ -191,7 +192,7 @@ static __always_inline int parse_inner(struct packet *p)
 	vip.word[3] = ip->daddr;
 	if (!vips.lookup(&vip))
 		return PASS(p, not_vip);
-	length = bpf_ntohs(ip->tot_len);
+	length = host_length(ip->tot_len);
 	if (ip->ihl < 5 || length < ip->ihl * 4 || length > p->payload)
 		return DROP(p, inner);
 	if (ip->protocol == IPPROTO_IPIP || ip->protocol == IPPROTO_IPV6 ||

@@ -6,6 +6,7 @@
 #ifndef XDPLB_PARSE_H
 #define XDPLB_PARSE_H
 
+#include "length.h"
 #include "verdict.h"
 
 #define IP_MORE_FRAGMENTS 0x2000
@@ -71,17 +72,6 @@ static __always_inline int parse_ports(struct packet *p)
 	p->client_port = tcp->source;
 	p->service_port = tcp->dest;
 	return NEXT;
-}
-
-/* The verifier of 6.1 takes a byte swap's result for any 64-bit number, and the compiler drops a mask that it
- * knows to be idle: hence the instruction by name. To go when 6.1 does.
- */
-static __always_inline __u32 host_length(__be16 length)
-{
-	__u64 swapped = bpf_ntohs(length);
-
-	asm volatile("%0 &= 0xffff" : "+r"(swapped));
-	return swapped;
 }
 
 static __always_inline int parse_transport(struct packet *p)
