@@ -48,15 +48,20 @@ def ifindex(ifname: str) -> int:
         raise NotFound(f"interface '{ifname}' does not exist here", "see: ip link") from None
 
 
+def _links() -> list[dict[str, Any]]:
+    """The host's interfaces with their addresses."""
+    shown: list[dict[str, Any]] = json.loads(_ip("-json", "address").stdout)
+    return shown
+
+
+def _addresses_of(link: dict[str, Any]) -> set[Address]:
+    found = link.get("addr_info", ())
+    return {parse_address(address["local"]) for address in found if "local" in address}
+
+
 def local_addresses() -> set[Address]:
     """All addresses on this host's interfaces."""
-    links: list[dict[str, Any]] = json.loads(_ip("-json", "address").stdout)
-    return {
-        parse_address(address["local"])
-        for link in links
-        for address in link.get("addr_info", ())
-        if "local" in address
-    }
+    return {address for link in _links() for address in _addresses_of(link)}
 
 
 def resolve(addresses: Sequence[str]) -> dict[str, Route]:
@@ -116,8 +121,8 @@ def announce(vip: Address) -> None:
     """
     if vip.version != 4:
         return
-    for link in json.loads(_ip("-json", "address", "show", "to", str(vip)).stdout):
-        if link.get("link_type") != "ether" or not link.get("ifname"):
+    for link in _links():
+        if link.get("link_type") != "ether" or vip not in _addresses_of(link):
             continue
         mac = bytes.fromhex(link["address"].replace(":", ""))
         arp = bytes.fromhex("0001080006040001") + mac + vip.packed + bytes(6) + vip.packed
