@@ -38,15 +38,12 @@ static __always_inline __u32 client_key(const struct packet *p, const struct ser
 #define RING_BITS (32 - __builtin_clz(RING_SLOTS - 1))
 #define RING_FACTOR ((1ULL << (31 + RING_BITS)) / RING_SLOTS)
 
-/* index % RING_SLOTS of one below 2 * RING_SLOTS, without a branch, which would double the verifier's paths;
- * the empty asm keeps the compiler (LLVM 14) from making one of it.
- */
+/* index % RING_SLOTS of one below 2 * RING_SLOTS. */
 static __always_inline __u32 wrap_ring(__u32 index)
 {
 	__s64 less = (__s64)index - RING_SLOTS;
 
-	asm volatile("" : "+r"(less));
-	return less + (less >> 63 & RING_SLOTS);
+	return less + sign_bit(less) * RING_SLOTS;
 }
 
 static __always_inline __u32 mod_ring_slots(__u32 number)
