@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: MIT
+"""How long the control plane takes: whole commands on a large director, and a large ring.
+
+The commands are the real ones, whole processes, on the director of a lab of namespaces. Their time
+is wall-clock time: what other processes take of the machine counts.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import rig
+from hosts import INTERFACE, Shell, configuration, endpoint, lab_up, real
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+from rig import Balanced
+
+from xdplb.controller import Place, pins, transition
+from xdplb.controller.state import State
+from xdplb.dataplane.source import enum_values
+from xdplb.dataplane.tables import Tables
+from xdplb.model import Service, ServiceKey
+from xdplb.schedulers import get_scheduler
+
+SERVICES, REALS = 512, 100
+RING_SLOTS, RING_REALS = 65521, 1000
+
+# Milliseconds that each may take; what is not here is measured to compare.
+AT_MOST = {"ring rebuild + swap": 50.0, "server add": 300.0, "apply from nothing": 10_000.0}
+
+
+@dataclass(frozen=True)
+class Timed:
+    """How long something took, each time; ms."""
+
+    case: str
+    of: str
+    ms: Sequence[float]
+
+    def row(self) -> dict[str, Any]:
+        """As the results hold it."""
+        at_most = AT_MOST.get(self.case)
+        median = statistics.median(self.ms)
+        return {
+            "case": self.case,
+            "of": self.of,
+            "ms": round(median, 2),
+            "ms_range": [round(min(self.ms), 2), round(max(self.ms), 2)],
+            "rounds": len(self.ms),
+            "at_most_ms": at_most,
+            "ok": None if at_most is None else median <= at_most,
+        }
+
+
+def measure_apply(xdplb: Shell, rounds: int) -> list[Timed]:
+    """The whole configuration, where there is none. It is there afterwards."""
+    text = configuration([Balanced(number, "mh", REALS) for number in range(SERVICES)])
+    times: dict[str, list[float]] = {"apply from nothing": [], "apply, no change": [], "flush": []}
+    for turn in track(range(rounds), description="apply"):
+        if turn:
+            times["flush"].append(1000 * xdplb("flush"))
+        for case in ("apply from nothing", "apply, no change"):
+            times[case].append(1000 * xdplb("apply", "-", stdin=text))
+    of = f"{SERVICES} services × {REALS} reals"
+    return [Timed(case, of, ms) for case, ms in times.items() if ms]
+
+
+def measure_commands(xdplb: Shell, rounds: int) -> list[Timed]:
+    """One change to one service of many, and looks at it and all; what is added goes again."""
+    times: dict[str, list[float]] = {}
+    for turn in track(range(rounds), description="commands"):
+        at = ("-t", endpoint(turn * SERVICES // rounds))
+        one = (*at, "-r", str(real(REALS)))
+        for case, words in {
+            "start-up (--version)": ("--version",),
+            "server add": ("server", "add", *one),
+            "server edit": ("server", "edit", *one, "-w", "2"),
+            "server del": ("server", "del", *one),
+            "list, one service": ("list", *at),
+            "list": ("list",),
+        }.items():
+            times.setdefault(case, []).append(1000 * xdplb(*words))
+    return [Timed(case, f"{SERVICES} services × {REALS} reals", ms) for case, ms in times.items()]
+
+
+class Ring:
+    """A service's ring on an attached director."""
+
+    def __init__(self, tables: Tables, state: State, key: ServiceKey) -> None:
+        self._tables, self._flags = tables, enum_values("slot_flag")
+        self._number, self._indices = state.service_id(key), state.real_indices(key)
+
+    def rebuild(self, service: Service) -> dict[str, float]:
+        """As a change of the service does it. Returns: each step's end, ms since the start."""
+        size = self._tables.ring.entries
+        dtype = transition.slot_dtype(self._tables.ring.leaf)
+        start = time.perf_counter()
+        done = {}
+
+        filled = get_scheduler(service.scheduler).fill(service, size)
+        done["fill"] = 1000 * (time.perf_counter() - start)
+        owners = np.array([0, *self._indices], dtype=np.uint16)[filled.owners + 1]
+        merged = transition.merge_rings(
+            np.frombuffer(self._tables.read_ring(self._number), dtype).copy(),
+            transition.repeat_ring(owners, size, dtype),
+            filled.reselect,
+            self._indices,
+            self._flags["SLOT_RECORDED"],
+            self._flags["SLOT_RESELECT"],
+        )
+        done["merge"] = 1000 * (time.perf_counter() - start)
+        self._tables.write_ring(self._number, merged.tobytes())
+        done["swap"] = 1000 * (time.perf_counter() - start)
+        return done
+
+
+def measure_ring(xdplb: Shell, rounds: int) -> list[Timed]:
+    """Fill, merge and swap of a large ring, a real of which is drained and comes back in turn."""
+    xdplb("flush")
+    xdplb("attach", INTERFACE, "--tune", f"ring_slots={RING_SLOTS}")
+    xdplb("apply", "-", stdin=configuration([Balanced(0, "mh", RING_REALS)]))
+    place = Place(xdplb.instance)
+    state = State.read(place.state)
+    (key,) = state.service_keys()
+    service = state.service(key)
+    middle = RING_REALS // 2
+    drained = list(service.reals)
+    drained[middle] = replace(drained[middle], weight=0)
+    versions = (replace(service, reals=tuple(drained)), service)
+
+    steps: dict[str, list[float]] = {"fill": [], "merge": [], "swap": []}
+    with contextlib.closing(pins.open_tables(place, state)) as tables:
+        ring = Ring(tables, state, key)
+        for turn in track(range(rounds), description="ring"):
+            for step, ms in ring.rebuild(versions[turn % 2]).items():
+                steps[step].append(ms)
+    edits = [
+        1000 * xdplb("server", "edit", "-t", endpoint(0), "-r", str(real(middle)), "-w", weight)
+        for weight in ("0", "1", "0", "1", "0")
+    ]
+    of = f"{RING_SLOTS:,} slots × {RING_REALS:,} reals"
+    return [
+        Timed("ring rebuild + swap", of, steps["swap"]),
+        Timed("… of it: mh's fill", of, steps["fill"]),
+        Timed("… of it: merge", of, np.subtract(steps["merge"], steps["fill"]).tolist()),
+        Timed("… of it: swap", of, np.subtract(steps["swap"], steps["merge"]).tolist()),
+        Timed("server edit, drain or back", of, edits),
+    ]
+
+
+def new_table(rows: Sequence[dict[str, Any]]) -> Table:
+    table = Table("case", "of", "median, ms", "range, ms", "rounds", "at most", "")
+    for column in table.columns[2:6]:
+        column.justify = "right"
+    for row in rows:
+        low, high = row["ms_range"]
+        at_most = row["at_most_ms"]
+        table.add_row(
+            row["case"],
+            row["of"],
+            f"{row['ms']:,.1f}",
+            f"{low:,.1f} … {high:,.1f}",
+            str(row["rounds"]),
+            "" if at_most is None else f"{at_most:,.0f}",
+            {None: "", True: "ok", False: "ABOVE"}[row["ok"]],
+        )
+    return table
+
+
+@click.command()
+@click.option("--rounds", default=11, show_default=True, help="Of the commands; the ring's × 3.")
+@click.option("--applies", default=3, show_default=True, help="Rounds of apply.")
+@click.option("--out", type=Path, default=rig.RESULTS / "control.json", show_default=True)
+@click.option("--program-dir", default=str(rig.HERE.parent), help=rig.PROGRAM_HELP)
+def main(rounds: int, applies: int, out: Path, program_dir: str) -> None:
+    """Measure the control plane."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    load = os.getloadavg()[0]
+    with rig.snapshot(program_dir) as tree, lab_up() as name:
+        xdplb = Shell(name, tree)
+        attach = Timed("attach", "1 interface", [1000 * xdplb("attach", INTERFACE)])
+        timed = [attach, *measure_apply(xdplb, applies), *measure_commands(xdplb, rounds)]
+        timed = measure_ring(xdplb, 3 * rounds) + timed
+    rows = [each.row() for each in timed]
+    machine = {**rig.machine(program_dir), "load": round(load, 2)}
+    Console(width=120).print(new_table(rows))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
