@@ -12,21 +12,22 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import packets
 import pytest
+from network import NEIGHBOURS, NETWORK, ip_batch
 
 from xdplb import config, netlink
-from xdplb.controller.director import Director, learn_routes
-from xdplb.controller.reconcile import Pending, Reconciler, decode_flows
+from xdplb.controller.director import Director
+from xdplb.controller.reconcile import Reconciler, decode_flows
 from xdplb.controller.state import State
 from xdplb.dataplane import clock, libbpf, loader, source
 from xdplb.dataplane.tables import Tables
@@ -36,45 +37,13 @@ from xdplb.net import address_of_words, parse_address
 XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_TX, XDP_REDIRECT = range(5)
 
 BPFFS = Path("/sys/fs/bpf")
-SMALL = Tunables(max_vips=64, max_services=64, max_reals=4096, flow_buckets=1024)
-SECOND_IFNAME, SECOND_GATEWAY = "ens160", "192.168.3.1"
-SECOND_HOP = packets.Hop(dst="02:00:00:00:03:01", src="02:00:00:00:03:c8")
-RS1, RS2 = "192.168.2.220", "192.168.2.210"  # on the director's own link
-RS1_HOP = packets.Hop(dst="02:00:00:00:02:dc", src=packets.DIP_MAC)
-
+SMALL = Tunables(max_reals=4096, flow_buckets=1024)
 # A flow's record: tag | state (3 bits) | real (16) | tick (16); bpf/types.h, enum flow_state.
 TAG_SHIFT, STATE_SHIFT, REAL_SHIFT, TICK_MASK = 35, 32, 16, 0xFFFF
 
 SYN, ACK = packets.syn(), packets.ack()
 CLIENTS = "10.200.0.1"  # the first of many
 Connections = dict[tuple[str, int], str | None]
-
-# All reals that are on no link of ours are reached by a gateway: 10.3.0.0/16 by the second one.
-NETWORK = f"""\
-link set lo up
-link add ens33 address {packets.DIP_MAC} type veth peer name peer33
-link add {SECOND_IFNAME} address {SECOND_HOP.src} type veth peer name peer160
-link add spare type veth peer name unused
-link set ens33 up
-link set peer33 up
-link set {SECOND_IFNAME} up
-link set peer160 up
-address add {packets.DIP}/24 dev ens33
-address add 192.168.3.200/24 dev {SECOND_IFNAME}
-route add default via 192.168.2.1
-route add 10.3.0.0/16 via {SECOND_GATEWAY}
-"""
-NEIGHBOURS = f"""\
-neighbour replace 192.168.2.1 lladdr {packets.GATEWAY_MAC} nud permanent dev ens33
-neighbour replace {RS1} lladdr {RS1_HOP.dst} nud permanent dev ens33
-neighbour replace {RS2} lladdr 02:00:00:00:02:d2 nud permanent dev ens33
-neighbour replace {SECOND_GATEWAY} lladdr {SECOND_HOP.dst} nud permanent dev {SECOND_IFNAME}
-"""
-
-
-def ip_batch(lines: str) -> None:
-    """Run many `ip` commands."""
-    subprocess.run(["ip", "-batch", "-"], input=lines, text=True, check=True)
 
 
 def bpf_directory() -> Path:
@@ -89,33 +58,25 @@ def require_root() -> None:
         pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
 
 
-class MemoryDirector(Director):
-    """The director's verbs, on tables that are at hand and a state in memory."""
+class OwnDirector(Director):
+    """The director's verbs, on tables that are at hand and a state in a directory of its own."""
 
-    def __init__(self, tables: Tables, state: State) -> None:
-        self.notes = []
+    def __init__(self, tables: Tables, directory: Path) -> None:
+        super().__init__("test")
         self.tables = tables
-        self.state = state
+        self.place.run = directory
+        self.place.state = directory / "state.json"
+        self.place.pending = directory / "pending.json"
 
     @contextlib.contextmanager
-    def changing(self) -> Iterator[State]:
-        """As Director.changing(), without files."""
-        self.state = State(self.state.raw)  # as each command reads it anew
-        yield self.state
-        services = self.state.raw["services"]
-        reals = (services[key]["reals"] for key in self.state.touched if key in services)
-        learn_routes(self.state, {address for each in reals for address in each})
-        reconciler = Reconciler(self.tables, self.state)
-        reconciler.pending(Pending.of(self.state))
-        reconciler.end_transitions()
+    def _opened(self) -> Iterator[tuple[State, Tables]]:
+        yield State.read(self.place.state), self.tables
 
 
 class Balancer:
     """One loaded program; `reset()` makes it new."""
 
-    _numbers = count()
-
-    def __init__(self, tunables: Tunables, namespace: str, pins: Path) -> None:
+    def __init__(self, tunables: Tunables, namespace: str, pins: Path, scratch: Path) -> None:
         self.tunables = tunables
         self.namespace = namespace
         self.clock = clock.measure()
@@ -126,9 +87,11 @@ class Balancer:
         )
         self.fd = self.program.fd
         self.tables = Tables(pins, self.program.tables)
+        self.director = OwnDirector(self.tables, scratch)
         self.states = source.enum_values("flow_state")
         self._undo = contextlib.ExitStack()
-        self._routes: dict[str, Any] = {}
+        self._routes: dict[str, Any] = {}  # the director need not ask for them in each test
+        self._network_changed = False
         self._rings = 0
         self.ifindex = self.unused_ifindex = 0
 
@@ -148,7 +111,8 @@ class Balancer:
                 netlink.write_sysctl("net/ipv4/ip_forward", 0)
                 netlink.write_sysctl("net/ipv4/conf/lo/forwarding", 1)
                 ip_batch(NETWORK + NEIGHBOURS)
-                lb = cls(tunables, name, pins)
+                scratch = undo.enter_context(tempfile.TemporaryDirectory(prefix=name))
+                lb = cls(tunables, name, pins, Path(scratch))
                 undo.callback(lb.tables.close)
                 lb.ifindex = socket.if_nametoindex("ens33")
                 lb.unused_ifindex = socket.if_nametoindex("unused")
@@ -169,7 +133,7 @@ class Balancer:
     def reset(self) -> None:
         """Empty all tables."""
         tables = self.tables
-        for name in ("config", "vips", "services", "turns", "reals", "flows"):
+        for name in ("director", "reals", "flows"):
             memory = getattr(tables, name).memory
             ctypes.memset(ctypes.addressof(memory), 0, ctypes.sizeof(memory))
         for number in range(self._rings):
@@ -179,8 +143,10 @@ class Balancer:
         tables.reply_limits.clear_cpus(0)
         state = State.empty()
         state.raw["tunables"] = asdict(self.tunables)
+        if self._network_changed:
+            self._routes, self._network_changed = {}, False
         state.raw.update(routes=self._routes, hz=self.clock.hz)
-        self.director = MemoryDirector(tables, state)
+        state.write(self.director.place.state)
         Reconciler(tables, state).config()
         self._before = tables.counters.sum_cpus(0)
 
@@ -189,18 +155,23 @@ class Balancer:
     def ip(self, line: str, undo: str = "") -> None:
         """Change the network by an `ip` command, and take it back after the test by another.
 
-        Neighbours are put back by themselves. What the director learned of it all is forgotten.
+        Neighbours are put back by themselves. What the director learned of it is forgotten then.
         """
         self._undo.callback(ip_batch, f"{undo}\n{NEIGHBOURS}")
         subprocess.run(["ip", *line.split()], check=True)
-        self._routes = {}
-        self._undo.callback(setattr, self, "_routes", {})
-        self.state.raw["routes"] = dict(self.state.raw["routes"])
+        self._network_changed = True
 
     @property
     def state(self) -> State:
-        """What the director wants."""
-        return self.director.state
+        """What the director wants. To change it behind its back: `rewriting_state()`."""
+        return State.read(self.director.place.state)
+
+    @contextlib.contextmanager
+    def rewriting_state(self) -> Iterator[State]:
+        """Let a test change what the director remembers."""
+        state = self.state
+        yield state
+        state.write(self.director.place.state)
 
     # ---- services: the director's own verbs --------------------------------------------------
 
@@ -228,7 +199,8 @@ class Balancer:
             for service in services:
                 config.check_service(service)
                 state.put_service(service)
-        self._rings = max(self._rings, *(state.service_id(s.key) + 1 for s in services))
+            self._rings = max(self._rings, *(state.service_id(s.key) + 1 for s in services))
+        self._routes |= state.raw["routes"]
 
     @property
     def key(self) -> ServiceKey:
@@ -261,13 +233,13 @@ class Balancer:
 
     def attach_vip(self, vip: str) -> None:
         """A VIP without a service, as `attach --vip` leaves it."""
-        self.state.raw["vips"][vip] = ""
-        Reconciler(self.tables, self.state).all()
+        with self.rewriting_state() as state:
+            state.raw["vips"][vip] = ""
+            Reconciler(self.tables, state).all()
 
     def set_timeouts(self, **seconds: int) -> None:
         """Set idle times: tcp, tcpfin, udp."""
-        self.state.raw["timeouts"] = asdict(Timeouts(**seconds))
-        Reconciler(self.tables, self.state).config()
+        self.director.set_timeouts(Timeouts(**seconds))
 
     # ---- packets -----------------------------------------------------------------------------
 
@@ -360,7 +332,7 @@ class Balancer:
 
     def timeout(self, state: str) -> int:
         """A record's life, in ticks."""
-        return int(self.tables.config[0].timeout[self.states[f"FLOW_{state}"]])
+        return int(self.tables.director[0].config.timeout[self.states[f"FLOW_{state}"]])
 
     def pass_ticks(self, ticks: int) -> None:
         """Make all records older, and let transitions come nearer to their end."""
@@ -369,9 +341,10 @@ class Balancer:
         old = words[used]
         low = (old - np.uint64(ticks % (TICK_MASK + 1))) & np.uint64(TICK_MASK)
         words[used] = old & ~np.uint64(TICK_MASK) | low
-        for service in self.state.raw["services"].values():
-            if service["until"]:
-                service["until"] = max(1, service["until"] - round(ticks * self.clock.tick_s))
+        with self.rewriting_state() as state:
+            for service in state.raw["services"].values():
+                if service["until"]:
+                    service["until"] = max(1, service["until"] - round(ticks * self.clock.tick_s))
 
     def pass_time(self, seconds: float) -> None:
         """As pass_ticks(), by seconds."""
@@ -379,10 +352,11 @@ class Balancer:
 
     def end_transitions(self) -> list[ServiceKey]:
         """What the next command or the agent does once time is up."""
-        for service in self.state.raw["services"].values():
-            if service["until"]:
-                service["until"] = 1
-        return Reconciler(self.tables, self.state).end_transitions()
+        with self.rewriting_state() as state:
+            for service in state.raw["services"].values():
+                if service["until"]:
+                    service["until"] = 1
+            return Reconciler(self.tables, state).end_transitions()
 
     def ring(self, key: ServiceKey | None = None) -> Any:
         """A service's ring: numpy array of struct slot."""

@@ -188,12 +188,15 @@ def outer_dst(frame: bytes) -> str:
 
 
 def too_big(frame: bytes, mtu: int) -> bytes:
-    """The answer to a frame whose packet is larger than `mtu` (RFC 792, RFC 1191)."""
+    """The answer to a frame whose packet is larger than `mtu` (RFC 792, RFC 1191).
+
+    Its precedence is Internetwork Control, as Linux's icmp_send() has it; no ECN.
+    """
     tags, packet = split(frame)
     client, vip = packet[12:16], packet[16:20]
     answer = (
         IP(
-            tos=packet[1] & 0xFC,
+            tos=packet[1] & 0x1C | 0xC0,
             id=0,
             ttl=64,
             src=".".join(map(str, vip)),

@@ -90,7 +90,8 @@ def test_new_reals_begin_at_0(lb):
     lb.establish()
     place = lb.index(A)
     lb.remove_real(A)
-    lb.state.raw["next_real"] = place
+    with lb.rewriting_state() as state:
+        state.raw["next_real"] = place
 
     lb.add_real(B)
 

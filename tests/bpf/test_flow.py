@@ -326,7 +326,7 @@ def test_evicted_flow_of_hashed_service_goes_on(lb):
 
 # A flood.
 
-TINY = Tunables(max_vips=4, max_services=4, max_reals=64, ring_slots=251, flow_buckets=2)
+TINY = Tunables(max_reals=64, ring_slots=251, flow_buckets=2)
 
 
 @pytest.fixture

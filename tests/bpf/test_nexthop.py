@@ -6,18 +6,8 @@ import subprocess
 
 import packets
 import pytest
-from balancer import (
-    NEIGHBOURS,
-    RS1,
-    RS1_HOP,
-    SECOND_HOP,
-    SYN,
-    XDP_DROP,
-    XDP_PASS,
-    XDP_REDIRECT,
-    XDP_TX,
-    ip_batch,
-)
+from balancer import SYN, XDP_DROP, XDP_PASS, XDP_REDIRECT, XDP_TX
+from network import NEIGHBOURS, RS1, RS1_HOP, SECOND_HOP, ip_batch
 from packets import vlan
 
 from xdplb import netlink

@@ -100,7 +100,7 @@ def test_more_turns_than_the_ring_has_slots(lb, scheduler):
 def test_turns_survive_the_counters_wrap(lb):
     """After 2^32 new flows the walk goes on."""
     lb.add_service(reals=[A, B], scheduler="rr")
-    lb.tables.turns[lb.state.service_id(lb.key)].next = (1 << 32) - 2
+    lb.tables.director[0].turns[lb.state.service_id(lb.key)].next = (1 << 32) - 2
 
     assert "BABA" == turns(lb, 4)
 

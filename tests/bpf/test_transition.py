@@ -106,15 +106,7 @@ def test_weighing_a_real_anew_moves_no_connection(lb, scheduler):
     assert {} == lb.moved(connections)
 
 
-@pytest.mark.parametrize(
-    "scheduler",
-    [
-        "rr",
-        "wrr",
-        pytest.param("mh", marks=pytest.mark.xfail(strict=True, reason="dropped: drop_no_real")),
-        pytest.param("sh", marks=pytest.mark.xfail(strict=True, reason="dropped: drop_no_real")),
-    ],
-)
+@EVERY
 def test_draining_the_only_real_moves_no_connection(lb, scheduler):
     """A service all of whose reals are drained keeps its connections; new ones are dropped."""
     lb.add_service(reals=[A], scheduler=scheduler)
@@ -126,15 +118,7 @@ def test_draining_the_only_real_moves_no_connection(lb, scheduler):
     assert XDP_DROP == lb.send(packets.from_client(SYN, "10.201.0.1", 1))[0]
 
 
-@pytest.mark.parametrize(
-    "scheduler",
-    [
-        "rr",
-        "wrr",
-        pytest.param("mh", marks=pytest.mark.xfail(strict=True, reason="B's go to A")),
-        pytest.param("sh", marks=pytest.mark.xfail(strict=True, reason="B's go to A")),
-    ],
-)
+@EVERY
 def test_draining_all_and_taking_one_back_moves_no_connection(lb, scheduler):
     """A whole service's maintenance, one real after the other, breaks nothing."""
     lb.add_service(reals=[A, B], scheduler=scheduler)
@@ -146,8 +130,7 @@ def test_draining_all_and_taking_one_back_moves_no_connection(lb, scheduler):
     assert {} == lb.moved(connections)
 
 
-@pytest.mark.xfail(strict=True, reason="dropped, though they are recorded: drop_no_real")
-@pytest.mark.parametrize("scheduler", ["mh", "sh"])
+@HASHED
 def test_draining_the_only_real_keeps_udp_flows(lb, scheduler):
     """UDP's flows are recorded: they stay with a drained real too."""
     lb.add_service(reals=[A], scheduler=scheduler, udp=True)
@@ -265,7 +248,6 @@ def test_transition_waits_for_the_previous_owners_flows(lb, scheduler):
     assert [lb.key] == lb.end_transitions()
 
 
-@pytest.mark.xfail(strict=True, reason="ended while records name the real between: they break")
 @HASHED
 def test_transition_waits_for_the_flows_of_a_real_that_was_between(lb, scheduler):
     """B had the slots while A was drained. Their flows last, though A is not previous to anyone."""
@@ -279,7 +261,6 @@ def test_transition_waits_for_the_flows_of_a_real_that_was_between(lb, scheduler
     assert {} == lb.moved(between)
 
 
-@pytest.mark.xfail(strict=True, reason="ended while records name the real between: they break")
 @HASHED
 def test_transition_waits_for_flows_of_slots_without_a_previous_owner(lb, scheduler):
     """A was removed, so the slots that B had and C got have no previous owner; B's flows last."""
@@ -294,7 +275,6 @@ def test_transition_waits_for_flows_of_slots_without_a_previous_owner(lb, schedu
     assert {} == lb.moved(between)
 
 
-@pytest.mark.xfail(strict=True, reason="ended while records name the others: they break")
 def test_transition_waits_for_flows_that_were_reselected(lb):
     """With mh-fallback a drained real's clients went to several reals; they stay there."""
     lb.add_service(reals=[A, B, C], flags=["mh-fallback"])
@@ -310,8 +290,7 @@ def test_transition_waits_for_flows_that_were_reselected(lb):
 # Another scheduler.
 
 
-@pytest.mark.xfail(strict=True, reason="slots that name the same real by chance look up no record")
-@pytest.mark.parametrize("scheduler", ["mh", "sh"])
+@HASHED
 def test_recorded_flows_outlive_a_change_of_scheduler(lb, scheduler):
     """From rr to mh: every flow has its record, so none need break."""
     lb.add_service(reals=[A, B], scheduler="rr")
