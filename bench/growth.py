@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import drawing
 import rig
 from rich.progress import track
 from rig import Balanced, Director
@@ -108,14 +109,6 @@ def measure_panel(tree: Path, panel: Panel, lives: int) -> list[dict[str, Any]]:
     ]
 
 
-def caption(machine: dict[str, Any]) -> str:
-    return (
-        f"{machine['cpu']}, {machine['cores']} cores, Linux {machine['kernel']}, "
-        f"{machine['date'][:10]}, commit {machine['commit']}. Line: median; band: quartiles. "
-        "Established TCP, 54-byte frames."
-    )
-
-
 def short(number: int) -> str:
     """8388608 as 8 M."""
     for unit, name in ((1 << 20, " M"), (1 << 10, " K")):
@@ -126,14 +119,8 @@ def short(number: int) -> str:
 
 def plot(result: dict[str, Any], place: Path) -> None:
     """Draws the rows as PNG and SVG."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    mpl.rcParams["svg.hashsalt"] = "xdplb"
-    from matplotlib import pyplot
-
-    # Okabe and Ito's palette: told apart by colour-blind readers; the markers differ too.
-    styles = {"mh": ("#0072B2", "o"), "rr": ("#D55E00", "s")}
+    pyplot = drawing.pyplot()
+    styles = {name: drawing.STYLES[name] for name in ("mh", "rr")}
     present = [name for name in PANELS if any(r["series"] == name for r in result["rows"])]
     figure, axes = pyplot.subplots(
         1, len(present), figsize=(5 * len(present), 4), sharey=True, squeeze=False
@@ -150,7 +137,7 @@ def plot(result: dict[str, Any], place: Path) -> None:
             axis.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
         x = sorted({row[name] for row in rows})
         floor = [min(row["floor_ns"] for row in rows if row[name] == n) for n in x]
-        axis.plot(x, floor, color="#555555", linestyle="--", label="floor: prepend a header")
+        axis.plot(x, floor, color=drawing.GREY, linestyle="--", label="floor: prepend a header")
         axis.set_xscale("log", base=2)
         step = 3 if x[-1] > 4096 else 1  # octaves between ticks
         axis.set_xticks([n for n in x if (n.bit_length() - 1) % step == 0])
@@ -160,10 +147,8 @@ def plot(result: dict[str, Any], place: Path) -> None:
         axis.grid(alpha=0.3)
     axes[0][0].set_ylabel("ns per packet")
     axes[0][0].legend(frameon=False)
-    figure.text(0.01, 0.01, caption(result["machine"]), fontsize=7, color="#555555")
-    figure.tight_layout(rect=(0, 0.04, 1, 1))
-    figure.savefig(place.with_suffix(".png"), dpi=150)
-    figure.savefig(place.with_suffix(".svg"), metadata={"Date": None})
+    note = "Line: median; band: quartiles. Established TCP, 54-byte frames."
+    drawing.save(figure, place, result["machine"], note)
 
 
 @click.command()

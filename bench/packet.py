@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import drawing
 import rig
 from rich.console import Console
 from rich.progress import track
@@ -118,6 +119,45 @@ def figures(row: dict[str, Any]) -> list[str]:
     return [f"{row[name]:.{2 if 'ratio' in name else 1}f}" for name in names]
 
 
+def plot(result: dict[str, Any], place: Path) -> None:
+    """Draws the rows as PNG and SVG: bars, and what each may be."""
+    pyplot = drawing.pyplot()
+    figure, axis = pyplot.subplots(figsize=(7, 4))
+    for y, row in enumerate(result["rows"]):
+        kind = row["case"].partition("-")[0]
+        colour, hatch = (
+            drawing.STYLES.get(kind, drawing.STYLES["bounce"])[0],
+            drawing.HATCHES.get(kind, ""),
+        )
+        low, high = (ns / row["floor_ns"] for ns in row["ns_quartiles"])
+        ratio = row["ratio"]
+        axis.barh(y, ratio, 0.6, color=colour, hatch=hatch, edgecolor="white")
+        error = [[max(0, ratio - low)], [max(0, high - ratio)]]
+        axis.errorbar(ratio, y, xerr=error, color="black", capsize=3)
+        axis.plot([row["at_most"]] * 2, [y - 0.42, y + 0.42], color="black", linewidth=2.5)
+        axis.text(
+            max(ratio, high, row["at_most"]) + 0.2,
+            y,
+            f"{ratio:.2f} ×  {row['ns']:.0f} ns" + ("" if ratio <= row["at_most"] else "  above"),
+            va="center",
+            fontsize=8,
+        )
+    axis.axvline(1, color=drawing.GREY, linestyle="--", linewidth=1, label="floor")
+    axis.legend(frameon=False, loc="upper right")
+    axis.set_yticks(range(len(result["rows"])), [row["case"] for row in result["rows"]])
+    axis.invert_yaxis()
+    axis.set_xlim(0, 1.4 * max(max(row["ratio"], row["at_most"]) for row in result["rows"]))
+    axis.set_xlabel("cost per packet, × floor (floor: prepend a constant outer header)")
+    axis.grid(axis="x", alpha=0.3)
+    axis.set_axisbelow(True)
+    drawing.save(
+        figure,
+        place,
+        result["machine"],
+        "Bar: median; thin line: quartiles; thick line: at most. TCP, 54-byte frames, 100 reals.",
+    )
+
+
 LIVES_HELP = "Compile and load all anew so often: where code and tables come to lie costs ± 5 %."
 
 
@@ -130,6 +170,7 @@ LIVES_HELP = "Compile and load all anew so often: where code and tables come to 
 @click.option("--quick", is_flag=True, help="75 rounds, one life.")
 @click.option("--program-dir", default=str(rig.HERE.parent), help=rig.PROGRAM_HELP)
 @click.option("--against", help="Also measure this one, interleaved.")
+@click.option("--replot", is_flag=True, help="Draw what is in --out, measure nothing.")
 def main(
     rounds: int | None,
     packets: int | None,
@@ -139,9 +180,14 @@ def main(
     quick: bool,
     program_dir: str,
     against: str | None,
+    replot: bool,
 ) -> None:
     """Measure nanoseconds per packet through the program."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    if replot:
+        out = out or rig.RESULTS / "packet.json"
+        plot(json.loads(out.read_text()), out)
+        return
     if quick:
         rounds, lives = rounds or 75, 1
     chosen = {name: scaled(CASES[name], rounds, packets, lives) for name in names or CASES}
@@ -166,9 +212,9 @@ def main(
         out = rig.RESULTS / "packet.json"
     if out:
         out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(
-            json.dumps({"machine": rig.machine(program_dir), "rows": rows}, indent=1) + "\n"
-        )
+        result = {"machine": rig.machine(program_dir), "rows": rows}
+        out.write_text(json.dumps(result, indent=1) + "\n")
+        plot(result, out)
 
 
 if __name__ == "__main__":
