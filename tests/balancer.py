@@ -350,13 +350,18 @@ class Balancer:
         """As pass_ticks(), by seconds."""
         self.pass_ticks(round(seconds / self.clock.tick_s))
 
+    def look_at_transitions(self) -> list[ServiceKey]:
+        """End transitions that can end, as the next command or the agent does."""
+        with self.rewriting_state() as state:
+            return Reconciler(self.tables, state).end_transitions()
+
     def end_transitions(self) -> list[ServiceKey]:
-        """What the next command or the agent does once time is up."""
+        """The same, with their time up."""
         with self.rewriting_state() as state:
             for service in state.raw["services"].values():
                 if service["until"]:
                     service["until"] = 1
-            return Reconciler(self.tables, state).end_transitions()
+        return self.look_at_transitions()
 
     def ring(self, key: ServiceKey | None = None) -> Any:
         """A service's ring: numpy array of struct slot."""
