@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: MIT
+"""More real servers for a lab, each a host of its own, and loads for them.
+
+(Several addresses on one host would not do: what is sent to the wrong one is answered, too.)
+"""
+
+import contextlib
+import re
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from conftest import XDPLB, Lab
+
+from xdplb import lab as labs
+from xdplb import netlink
+
+NGINX = """\
+user root;
+daemon off;
+worker_processes 1;
+pid {directory}/farm-{host}.pid;
+error_log {directory}/farm-{host}.log;
+events {{ worker_connections 8192; }}
+http {{
+    access_log off;
+    default_type text/plain;
+    keepalive_requests 1000000;
+    client_body_temp_path {directory}/farm-{host}-body;
+    proxy_temp_path {directory}/farm-{host}-proxy;
+    fastcgi_temp_path {directory}/farm-{host}-fastcgi;
+    uwsgi_temp_path {directory}/farm-{host}-uwsgi;
+    scgi_temp_path {directory}/farm-{host}-scgi;
+    server {{ listen 80 backlog=4096; location / {{ return 200 "{host}\\n"; }} }}
+}}
+"""
+SETTINGS = "rp_filter arp_ignore arp_announce"
+OFFLOADS_OFF = [word for feature in ("tx", "tso", "gso", "gro") for word in (feature, "off")]
+
+
+@contextlib.contextmanager
+def real(lab: Lab, host: str, address: str) -> Iterator[None]:
+    """One more real server on the reference case's second network, with a page of its name."""
+    namespace = f"{lab.name}-{host}"
+    inside = ["nsenter", f"--net=/run/netns/{namespace}", "--"]
+    netlink.create_namespace(namespace)
+    with contextlib.ExitStack() as stack:
+        stack.callback(netlink.remove_namespace, namespace)
+        with netlink.namespace(f"{lab.name}-net2"):
+            netlink.add_bridge_port("br0", host, "ens33", namespace)
+        script = f"""
+            echo 1 | tee /proc/sys/net/ipv6/conf/*/disable_ipv6 >/dev/null
+            for setting in {SETTINGS}; do
+                echo 0 | tee /proc/sys/net/ipv4/conf/*/$setting >/dev/null
+            done
+            ethtool -K ens33 {" ".join(OFFLOADS_OFF)} >/dev/null
+            ip link set lo up; ip link set ens33 up
+            ip address add {address}/24 dev ens33; ip route add default via 192.168.2.1
+        """
+        subprocess.run([*inside, "sh", "-ec", script], check=True)
+        lab.run("net2", "ethtool", "-K", host, *OFFLOADS_OFF)
+        directory = Path("/run/xdplb/lab", lab.name)
+        file = directory / f"farm-{host}.conf"
+        file.write_text(NGINX.format(directory=directory, host=host))
+        nginx = subprocess.Popen([*inside, "nginx", "-p", str(directory), "-c", str(file)])
+        stack.callback(nginx.wait)
+        stack.callback(nginx.terminate)
+        realserver = [XDPLB, "realserver"]
+        subprocess.run(
+            [*realserver, "setup", "--netns", namespace, "--vip", labs.VIP],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+        stack.callback(subprocess.run, [*realserver, "teardown", "--netns", namespace])
+        yield
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a run of wrk reports."""
+
+    requests: int
+    errors: str
+
+    @classmethod
+    def of(cls, report: str) -> "Load":
+        """Read a report; `errors` is empty if there were none."""
+        requests = re.search(r"(\d+) requests in", report)
+        assert requests, report
+        errors = re.findall(r"Socket errors:.*|Non-2xx.*", report)
+        return cls(int(requests[1]), " ".join(errors))
+
+
+def start_wrk(lab: Lab, seconds: int, connections: int, *options: str) -> "subprocess.Popen[str]":
+    """Load the VIP from the client; a request may take long on a busy machine, but not fail."""
+    sizes = ["-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "8s"]
+    return lab.start("client", ["wrk", *sizes, *options, f"http://{labs.VIP}/"])
+
+
+def end_wrk(wrk: "subprocess.Popen[str]") -> Load:
+    """Wait for its end."""
+    return Load.of(wrk.communicate(timeout=120)[0])
