@@ -36,7 +36,6 @@ from xdplb.schedulers import get_scheduler
 
 SERVICES, REALS = 512, 100
 RING_SLOTS, RING_REALS = 65521, 1000
-LISTS = 3  # a list of everything is 51,200 lines
 
 # Milliseconds that each may take; what is not here is measured to compare.
 AT_MOST = {"ring rebuild + swap": 50.0, "server add": 300.0, "apply from nothing": 10_000.0}
@@ -80,7 +79,7 @@ def measure_apply(xdplb: Shell, rounds: int) -> list[Timed]:
     return [Timed(case, of, took) for case, took in times.items() if took]
 
 
-def measure_commands(xdplb: Shell, rounds: int) -> list[Timed]:
+def measure_commands(xdplb: Shell, rounds: int, lists: int) -> list[Timed]:
     """One change to one service of many, and looks at it and all; what is added goes again."""
     times: dict[str, list[Took]] = {}
     for turn in track(range(rounds), description="commands"):
@@ -94,7 +93,7 @@ def measure_commands(xdplb: Shell, rounds: int) -> list[Timed]:
             "list, one service": ("list", *at),
             "list": ("list",),
         }.items():
-            if case != "list" or turn < LISTS:
+            if case != "list" or turn < lists:
                 times.setdefault(case, []).append(xdplb(*words))
     return [
         Timed(case, f"{SERVICES} services × {REALS} reals", took) for case, took in times.items()
@@ -195,16 +194,17 @@ def new_table(rows: Sequence[dict[str, Any]]) -> Table:
 @click.command()
 @click.option("--rounds", default=11, show_default=True, help="Of the commands; the ring's × 3.")
 @click.option("--applies", default=3, show_default=True, help="Rounds of apply.")
+@click.option("--lists", default=1, show_default=True, help="Of all 51,200 reals: a long one.")
 @click.option("--out", type=Path, default=rig.RESULTS / "control.json", show_default=True)
 @click.option("--program-dir", default=str(rig.HERE.parent), help=rig.PROGRAM_HELP)
-def main(rounds: int, applies: int, out: Path, program_dir: str) -> None:
+def main(rounds: int, applies: int, lists: int, out: Path, program_dir: str) -> None:
     """Measure the control plane."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     load = os.getloadavg()[0]
     with rig.snapshot(program_dir) as tree, lab_up() as name:
         xdplb = Shell(name, tree)
         attach = Timed("attach", "1 interface", [xdplb("attach", INTERFACE)])
-        timed = [attach, *measure_apply(xdplb, applies), *measure_commands(xdplb, rounds)]
+        timed = [attach, *measure_apply(xdplb, applies), *measure_commands(xdplb, rounds, lists)]
         timed = measure_ring(xdplb, 3 * rounds) + timed
     rows = [each.row() for each in timed]
     machine = {**rig.machine(program_dir), "load": round(load, 2)}
