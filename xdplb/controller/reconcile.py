@@ -271,8 +271,12 @@ def service_flags(service: Service, pick: Pick) -> int:
     return value
 
 
-def decode_flows(tables: Tables, state: State) -> Any:
-    """The live records: numpy array of fields real, state, age (seconds), shape (n,)."""
+def decode_flows(tables: Tables, state: State, *, strays: bool = False) -> Any:
+    """The live records: numpy array of fields real, state, age (seconds), shape (n,).
+
+    strays: with those of flows that may have been recorded in their midst, and be idle since: they
+    look like a SYN's, whose time is short.
+    """
     import numpy as np
 
     words = np.frombuffer(tables.flows.memory, np.uint64)
@@ -280,6 +284,9 @@ def decode_flows(tables: Tables, state: State) -> Any:
     states = (words >> np.uint64(32)).astype(np.uint8) & 7
     ages = (state.clock.now() - (words & np.uint64(0xFFFF)).astype(np.int64)) & 0xFFFF
     timeouts = np.array(list(tables.director[0].config.timeout))
+    if strays:
+        of = enum_values("flow_state")
+        timeouts[of["FLOW_NEW"]] = timeouts[of["FLOW_ESTABLISHED"]]
     alive = ages < timeouts[states]
     flows = np.zeros(int(alive.sum()), [("real", "u4"), ("state", "u1"), ("age", "f4")])
     flows["real"] = (words[alive] >> np.uint64(16)).astype(np.uint32) & 0xFFFF
@@ -292,4 +299,4 @@ def live_reals(tables: Tables, state: State) -> set[int]:
     """The places of all reals that some live record points to."""
     import numpy as np
 
-    return set(np.unique(decode_flows(tables, state)["real"]).tolist())
+    return set(np.unique(decode_flows(tables, state, strays=True)["real"]).tolist())
