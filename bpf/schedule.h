@@ -88,11 +88,13 @@ static __always_inline int read_slot(struct packet *p, const struct service *ser
 static __always_inline int next_slot(struct packet *p, const struct service *service,
 				     struct slot *found)
 {
-	__u32 id = service->id;
-	struct turn *turn = &p->director->turns[id];
+	__u64 id = service->id;
+	struct turn *turn;
 
+	asm volatile("" : "+r"(id)); /* bounds the register that is used, not a copy of it */
 	if (id >= MAX_SERVICES || !service->slots)
 		return DROP(p, no_real);
+	turn = NTH(turn, p->director->turns, id);
 	return read_slot(p, service, __sync_fetch_and_add(&turn->next, 1) % service->slots, found);
 }
 

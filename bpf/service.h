@@ -22,7 +22,7 @@ static __always_inline __u32 second_bucket(__u64 hash, int bits)
 
 static __always_inline bool find_vip_in(struct packet *p, __u32 index)
 {
-	struct vip_bucket *bucket = &p->director->vips[index];
+	struct vip_bucket *bucket = NTH(vip_bucket, p->director->vips, index);
 
 #pragma unroll
 	for (int way = 0; way < BUCKET_WAYS; way++) {
@@ -59,7 +59,7 @@ union service_word {
  */
 static __always_inline __u64 find_service_in(struct packet *p, __u32 index, __u64 key)
 {
-	struct service_bucket *bucket = &p->director->services[index];
+	struct service_bucket *bucket = NTH(service_bucket, p->director->services, index);
 
 #pragma unroll
 	for (int way = 0; way < BUCKET_WAYS; way++)

@@ -77,14 +77,31 @@ struct config {
 	__u16 timeout[FLOW_STATES]; /* in ticks, by enum flow_state; 0 for FLOW_EMPTY */
 };
 
+/* An array that BCC takes for a string of bytes, which it describes by its first element: for each element of
+ * an array of structs it would generate code to print it, and the compiler take 15 s over these. (The sizes have
+ * names because BCC describes whatever types a length mentions, too.)
+ */
+enum {
+	turn_size = sizeof(struct turn),
+	vip_bucket_size = sizeof(struct vip_bucket),
+	service_bucket_size = sizeof(struct service_bucket),
+};
+
+#define MANY(type, count) \
+	union { \
+		struct type first; \
+		char all[(count)*type##_size]; \
+	}
+#define NTH(type, many, index) (&((struct type *)(many).all)[index])
+
 /* What concerns the whole director, in one value: one lookup finds it, and from there an address is an
  * addition, where a lookup by a computed key stores, reloads and compares the key.
  */
 struct director {
 	struct config config;
-	struct turn turns[MAX_SERVICES];
-	struct vip_bucket vips[1 << VIP_BUCKET_BITS];
-	struct service_bucket services[1 << SERVICE_BUCKET_BITS];
+	MANY(turn, MAX_SERVICES) turns;
+	MANY(vip_bucket, 1 << VIP_BUCKET_BITS) vips;
+	MANY(service_bucket, 1 << SERVICE_BUCKET_BITS) services;
 };
 
 /* ---- what the program keeps --------------------------------------------------------------- */

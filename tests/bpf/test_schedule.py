@@ -9,6 +9,7 @@ import pytest
 from balancer import ACK, SYN, XDP_DROP, XDP_TX
 
 from xdplb.dataplane.source import enum_values
+from xdplb.dataplane.tables import elements
 from xdplb.net import parse_address
 from xdplb.schedulers import SCHEDULERS, choose_real
 
@@ -100,7 +101,8 @@ def test_more_turns_than_the_ring_has_slots(lb, scheduler):
 def test_turns_survive_the_counters_wrap(lb):
     """After 2^32 new flows the walk goes on."""
     lb.add_service(reals=[A, B], scheduler="rr")
-    lb.tables.director[0].turns[lb.state.service_id(lb.key)].next = (1 << 32) - 2
+    walks = elements(lb.tables.director[0].turns)
+    walks[lb.state.service_id(lb.key)].next = (1 << 32) - 2
 
     assert "BABA" == turns(lb, 4)
 

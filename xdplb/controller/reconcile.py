@@ -15,7 +15,7 @@ from xdplb.controller import transition
 from xdplb.controller.state import NOBODY, State, places_of
 from xdplb.dataplane.directory import Directory
 from xdplb.dataplane.source import enum_values
-from xdplb.dataplane.tables import Tables, fill
+from xdplb.dataplane.tables import Tables, elements, fill
 from xdplb.model import Protocol, Service, ServiceKey
 from xdplb.net import Address, address_words, outer_header_sum, parse_address
 from xdplb.schedulers import Pick, get_scheduler
@@ -63,6 +63,7 @@ class Reconciler:
         self.tables = tables
         self.state = state
         self.directory = Directory(tables)
+        self._turns = elements(tables.director[0].turns)
         self._until = boot_seconds() + state.timeouts.tcp  # the end of transitions that begin now
 
     def all(self) -> None:
@@ -86,7 +87,7 @@ class Reconciler:
             self._remove_service(ServiceKey.parse(key), vips)
         for number in {id_ for ids in pending.services.values() for id_ in ids} - used_ids:
             self.tables.drop_ring(number)
-            self.tables.director[0].turns[number].next = 0
+            self._turns[number].next = 0
         self.services(there)
         for place in pending.reals:
             if place not in used:
@@ -122,7 +123,7 @@ class Reconciler:
         for real, index in zip(service.reals, indices, strict=True):
             self._put_real(str(real.address), index, number)
         if record is None:
-            self.tables.director[0].turns[number].next = 0
+            self._turns[number].next = 0
             self.tables.drop_ring(number)
         slots = self._put_ring(service, number, indices, record and record.service)
         self.directory.add_vip(service.key.vip)

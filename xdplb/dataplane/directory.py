@@ -9,7 +9,7 @@ import ctypes
 from collections.abc import Iterator
 from typing import Any
 
-from xdplb.dataplane.tables import Tables
+from xdplb.dataplane.tables import Tables, elements
 from xdplb.errors import TableFull
 from xdplb.model import ServiceKey
 from xdplb.net import Address, address_words, htons
@@ -36,12 +36,14 @@ class Directory:
     """The VIPs and services of one director, as the program finds them."""
 
     def __init__(self, tables: Tables) -> None:
-        self._director = tables.director[0]
+        self._tables = tables  # keeps their memory mapped
+        self._vips = elements(tables.director[0].vips)
+        self._services = elements(tables.director[0].services)
 
     def find_vip(self, vip: Address) -> int | None:
         """A VIP's number, None if it is not there."""
         high, low = address_words(vip)
-        for number, record in _places(self._director.vips, "vip", high ^ low):
+        for number, record in _places(self._vips, "vip", high ^ low):
             if (record.high, record.low) == (high, low):
                 return number
         return None
@@ -52,7 +54,7 @@ class Directory:
         if number is not None:
             return number
         high, low = address_words(vip)
-        for number, record in _places(self._director.vips, "vip", high ^ low):
+        for number, record in _places(self._vips, "vip", high ^ low):
             if (record.high, record.low) == (0, 0):
                 record.high = high  # IPv4's is 0: the second store alone makes it a VIP
                 record.low = low
@@ -64,7 +66,7 @@ class Directory:
     def remove_vip(self, vip: Address) -> None:
         """Packets to it pass from here on; no error if it is not there."""
         high, low = address_words(vip)
-        for _, record in _places(self._director.vips, "vip", high ^ low):
+        for _, record in _places(self._vips, "vip", high ^ low):
             if (record.high, record.low) == (high, low):
                 record.low = 0
                 record.high = 0
@@ -80,7 +82,7 @@ class Directory:
         key = self._key(service)
         if key is None:
             return None
-        for _, record in _places(self._director.services, "entry", key):
+        for _, record in _places(self._services, "entry", key):
             if record.key == key:
                 return record
         return None
@@ -91,7 +93,7 @@ class Directory:
         key = self._key(service)
         assert key is not None, "add_vip() comes first"
         if record is None:
-            places = _places(self._director.services, "entry", key)
+            places = _places(self._services, "entry", key)
             record = next((r for _, r in places if r.key == 0), None)
         if record is None:
             raise TableFull(

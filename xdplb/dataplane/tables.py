@@ -19,6 +19,7 @@ from xdplb.dataplane import libbpf
 from xdplb.errors import KernelRefused, NotAttached
 
 _SCALARS: dict[str, Any] = {
+    "char": ctypes.c_char,
     "unsigned char": ctypes.c_uint8,
     "unsigned short": ctypes.c_uint16,
     "unsigned int": ctypes.c_uint32,
@@ -28,17 +29,25 @@ _SCALARS: dict[str, Any] = {
 
 
 def decode_type(description: Any) -> Any:
-    """The ctypes class of what BCC describes: a scalar's name, or [name, [field, …], "struct"]."""
+    """The ctypes class of what BCC describes: a scalar's name, or [name, [field, …], kind]."""
     if isinstance(description, str):
         return _SCALARS[description]
-    name, fields = description[0], description[1]
+    name, fields, kind = description
     members = []
     for field in fields:
         type_ = decode_type(field[1])
         for length in field[2] if len(field) > 2 else ():
             type_ = type_ * length
         members.append((field[0], type_))
-    return type(str(name), (ctypes.Structure,), {"_fields_": members})
+    base = ctypes.Union if kind == "union" else ctypes.Structure
+    return type(str(name), (base,), {"_fields_": members})
+
+
+def elements(many: Any) -> Any:
+    """What stands in a MANY() of bpf/types.h, as a live array of its element's type."""
+    types = dict(many._fields_)
+    count = ctypes.sizeof(types["all"]) // ctypes.sizeof(types["first"])
+    return (types["first"] * count).from_address(ctypes.addressof(many))
 
 
 def fill(record: Any, **values: Any) -> None:
