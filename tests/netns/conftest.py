@@ -38,6 +38,10 @@ class Lab:
         """Run a command on a host and give what it printed."""
         return self.run(host, *argv).stdout
 
+    def value(self, host: str, *argv: str) -> Any:
+        """Run a command on a host and give the JSON value that it printed."""
+        return json.loads(self.output(host, *argv))
+
     def start(self, host: str, argv: Sequence[str]) -> "subprocess.Popen[str]":
         """Start a command on a host; the test ends it."""
         return subprocess.Popen(
