@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from conftest import XDPLB, Lab
+from fivehosts import XDPLB, Lab
 
 from xdplb import lab as labs
 from xdplb import netlink

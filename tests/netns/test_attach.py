@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from conftest import RS1, RS2, Lab
+from fivehosts import RS1, RS2, Lab
 
 from xdplb import netlink
 from xdplb.dataplane import libbpf

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
-from conftest import RS1, RS2, XDPLB, Lab
 from farm import end_wrk, real, start_wrk
+from fivehosts import RS1, RS2, XDPLB, Lab
 
 from xdplb.lab import VIP
 

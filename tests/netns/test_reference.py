@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import RS1, RS2
+from fivehosts import RS1, RS2
 
 from xdplb import lab as labs
 from xdplb.lab import VIP
