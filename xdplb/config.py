@@ -17,7 +17,6 @@
 A real is one line, so that a diff of two files reads like the change that was made.
 """
 
-import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, fields, replace
@@ -49,6 +48,8 @@ def parse(text: str, source: str) -> Configuration:
     added so (but see `carry_last_weights`).
     Raises: UsageError naming file, table, key and reason.
     """
+    import tomllib
+
     with _within(source):
         try:
             document = tomllib.loads(text)

@@ -17,7 +17,7 @@ MODE_MEANING = {
 
 def _tunables(ctx: click.Context, settings: tuple[str, ...]) -> Tunables | None:
     """What --tune says over what is in force; None if it says nothing."""
-    from xdplb.controller import Director
+    from xdplb.controller.director import Director
 
     if not settings:
         return None
@@ -60,7 +60,8 @@ def attach_command(
     A VIP that no interface has is added to the first INTERFACE as a /32 and announced. Run again,
     it upgrades the program in place: no packet and no flow is lost, unless a table's size changes.
     """
-    from xdplb.controller import Place, attach
+    from xdplb.controller.lifecycle import attach
+    from xdplb.controller.state import Place
 
     addresses = [parse_address(vip, "VIP") for vip in vips]
     done = attach(Place(ctx.obj), ifnames, addresses, mode, _tunables(ctx, tune))
@@ -79,7 +80,8 @@ def attach_command(
 @click.pass_context
 def detach_command(ctx: click.Context, ifname: str) -> None:
     """Take the director off an interface, and back what attach added there."""
-    from xdplb.controller import Place, detach
+    from xdplb.controller.lifecycle import detach
+    from xdplb.controller.state import Place
 
     last = detach(Place(ctx.obj), ifname)
     click.echo(f"{ifname}: detached")

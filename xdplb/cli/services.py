@@ -16,7 +16,7 @@ from xdplb.cli.options import (
     service_key,
     service_options,
 )
-from xdplb.controller import Director
+from xdplb.controller.director import Director
 from xdplb.errors import UsageError
 from xdplb.model import Service, Timeouts
 from xdplb.schedulers import SCHEDULERS

@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.table import Table
 
 from xdplb.cli.options import json_option, optional_key, print_json, service_options
-from xdplb.controller import Director
+from xdplb.controller.director import Director
 from xdplb.errors import UsageError
 from xdplb.model import ServiceKey
 

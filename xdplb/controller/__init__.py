@@ -1,8 +1,17 @@
 # SPDX-License-Identifier: MIT
-"""The control plane of one director: what the commands call."""
+"""The control plane of one director: what the commands call.
 
-from xdplb.controller.director import Director
-from xdplb.controller.lifecycle import attach, detach
-from xdplb.controller.state import Place
+Its names are imported when they are asked for: most commands need no compiler, and start-up is half
+of what a command takes.
+"""
 
-__all__ = ["Director", "Place", "attach", "detach"]
+from importlib import import_module
+from typing import Any
+
+_MODULES = {"Director": "director", "Place": "state", "attach": "lifecycle", "detach": "lifecycle"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__} has no attribute {name}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

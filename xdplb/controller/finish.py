@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from contextlib import ExitStack
 
 from xdplb import routes
-from xdplb.controller import links, pins
+from xdplb.controller import pins
 from xdplb.controller.reconcile import Pending, Reconciler
 from xdplb.controller.state import Place, State, read_json
 from xdplb.routes import Route
@@ -16,6 +16,8 @@ def finish(place: Place, state: State) -> None:
     raw = read_json(place.pending)
     if raw is None:
         return
+    from xdplb.controller import links
+
     pending = Pending(**raw)
     if pending.detach in state.raw["interfaces"]:
         links.withdraw(place, state, pending.detach)

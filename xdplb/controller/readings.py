@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from xdplb.controller import links, pins
+from xdplb.controller import pins
 from xdplb.controller.pins import open_tables
 from xdplb.controller.reconcile import decode_flows
 from xdplb.controller.state import Place, State
@@ -104,6 +104,8 @@ class Readings:
 
     def status(self) -> dict[str, Any]:
         """What is attached where, by path and id, and what became of every packet."""
+        from xdplb.controller import links
+
         state = State.read(self.place.state)
         tables = open_tables(self.place, state)
         program = pins.program_pin(self.place, state)

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""The C program's text, and the kernel headers to compile it with. No I/O but reading files."""
+"""The C program's text, and the kernel headers to compile it with. No I/O but reading files.
+
+What only `attach` needs of the library is imported when it is: every command reads the enums.
+"""
 
 import dataclasses
-import hashlib
-import platform
 import re
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -96,6 +96,8 @@ def defines(tunables: Tunables, pin_dir: Path, clock: Clock) -> list[str]:
 
 def layout_hash(tunables: Tunables) -> str:
     """Names a layout of the tables: a pinned table must never be reused under another one."""
+    import hashlib
+
     parts = [(BPF_DIR / name).read_text() for name in ("types.h", "maps.h")]
     parts.append(repr(sorted(dataclasses.asdict(tunables).items())))
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
@@ -117,6 +119,8 @@ def find_headers() -> Headers:
 
     Raises: MissingPart with the apt line that mends it.
     """
+    import platform
+
     running = Path("/lib/modules") / platform.release() / "build"
     if (running / "include").is_dir():
         return _headers(running.resolve())
@@ -160,6 +164,8 @@ def header_tree(headers: Headers) -> Iterator[Path]:
     if headers.common is None:
         yield headers.build
         return
+    import tempfile
+
     machine = next(p.name for p in (headers.build / "arch").iterdir() if p.is_dir())
     with tempfile.TemporaryDirectory(prefix="xdplb-headers-") as tree:
         for part in ("include", f"arch/{machine}/include"):
