@@ -171,12 +171,12 @@ struct counters {
 	__u64 pass_icmp;       /* ICMP to a VIP: the kernel answers */
 	__u64 pass_protocol;   /* to a VIP, neither TCP, UDP nor ICMP */
 	__u64 pass_fragment;   /* a fragment of a packet to a VIP */
-	__u64 pass_ttl;        /* TTL used up: the kernel answers with time exceeded */
+	__u64 pass_ttl;        /* TTL used up: not to be sent on; the kernel has it */
 	__u64 pass_local;      /* its real is the director itself */
 	/* worth a look when they grow */
 	__u64 pass_truncated; /* too short for an IP header: the VIP cannot be read */
 	__u64 pass_no_flow; /* TCP in midstream, and the flow is not known: the kernel resets it */
-	__u64 pass_too_big; /* larger than the path takes, without DF */
+	__u64 pass_too_big; /* larger than the path takes, without DF or with IP options */
 	/* alarming */
 	__u64 drop_malformed;    /* to a VIP, with lengths that contradict each other */
 	__u64 drop_no_real;      /* the service has no usable real: add one, or give one a weight */

@@ -7,7 +7,7 @@ from typing import Any
 
 from xdplb.controller import pins
 from xdplb.controller.pins import open_tables
-from xdplb.controller.reconcile import decode_flows
+from xdplb.controller.reconcile import boot_seconds, decode_flows
 from xdplb.controller.state import Place, State
 from xdplb.dataplane import libbpf
 from xdplb.dataplane.source import enum_values
@@ -42,7 +42,8 @@ class Readings:
         for key in state.service_keys():
             service = state.service(key)
             entry = describe_service(service)
-            entry["draining_until"] = state.raw["services"][str(key)]["until"] or None
+            until = state.raw["services"][str(key)]["until"]
+            entry["transition_s"] = max(0, until - boot_seconds()) if until else None
             reals = zip(entry["reals"], state.real_indices(key), strict=True)
             if stats:
                 entry["stats"] = total = dict(state.raw["services"][str(key)]["past"])
