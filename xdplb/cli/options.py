@@ -57,6 +57,6 @@ def real_address(text: str, key: ServiceKey) -> Address:
     return parse_address(host.strip("[]"), "real")
 
 
-def print_json(value: Any) -> None:
-    """Indented, one value."""
-    click.echo(json.dumps(value, indent=2))
+def print_json(value: Any, *, lines: bool = False) -> None:
+    """One value, indented; lines: on a line of its own, as one of several."""
+    click.echo(json.dumps(value, indent=None if lines else 2))

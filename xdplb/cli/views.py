@@ -2,49 +2,46 @@
 """status, list, top: what the director does, as tables or JSON."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import click
-from rich import box
-from rich.console import Console, Group
-from rich.live import Live
-from rich.table import Table
 
 from xdplb.cli.options import json_option, optional_key, print_json, service_options
 from xdplb.controller.director import Director
-from xdplb.errors import UsageError
 from xdplb.model import ServiceKey
 
-# Whole words: a table that is piped into a file is not cut to some terminal's width.
-WIDTH = 120
-
 STATS = ("flows", "packets", "bytes")
+SHOWN_VIPS = 8  # of status; --json has them all
 
 
-def _console() -> Console:
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=WIDTH)
+def _table(left: Sequence[str], right: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Columns that begin below their names, then columns that end there.
 
-
-def _table(*columns: str, numbers: tuple[str, ...] = ()) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in (*columns, *numbers):
-        table.add_column(column, justify="right" if column in numbers else "left", no_wrap=True)
-    return table
+    Of 50,000 rows in 0.1 s; rich takes 20 s.
+    """
+    lines = [[*left, *right], *map(list, rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    form = "   ".join(
+        f"{{:{'<' if place < len(left) else '>'}{width}}}" for place, width in enumerate(widths)
+    )
+    texts = [form.format(*line).rstrip() for line in lines]
+    texts.insert(1, "─" * (sum(widths) + 3 * (len(widths) - 1)))
+    return "\n".join(texts) + "\n"
 
 
 def _number(value: float) -> str:
     return f"{value:,.0f}"
 
 
-def _counters_table(counters: Mapping[str, float], title: str) -> Table:
-    table = _table(title, numbers=("packets",))
-    for name, value in counters.items():
-        if value or name == "forwarded":
-            style = "red" if name.startswith("drop_") else ""
-            table.add_row(name, _number(value), style=style)
-    return table
+def _counters_table(counters: Mapping[str, float], title: str) -> str:
+    """All that is not zero; what is lost, in red."""
+    shown = {name: n for name, n in counters.items() if n or name == "forwarded"}
+    head, rule, *lines = _table(
+        [title], ["packets"], ([name, _number(n)] for name, n in shown.items())
+    ).splitlines()
+    red = [click.style(line, fg="red") if line.startswith("drop_") else line for line in lines]
+    return "\n".join([head, rule, *red]) + "\n"
 
 
 @click.command("status")
@@ -56,20 +53,29 @@ def status_command(instance: str, as_json: bool) -> None:
     if as_json:
         print_json(status)
         return
-    console = _console()
-    interfaces = _table("interface", "mode", "VIPs attach added")
-    for name, about in status["interfaces"].items():
-        interfaces.add_row(name, about["mode"], " ".join(about["added_vips"]) or "-")
-    program = status["program"]
-    t = status["timeouts"]
-    console.print(f"instance {instance}: program {program['id']} at {program['path']}")
-    console.print(
-        f"{status['services']} services, {status['reals']} reals, "
-        f"VIPs {' '.join(status['vips']) or 'none'}"
+    program, t = status["program"], status["timeouts"]
+    interfaces = _table(
+        ["interface", "mode", "VIPs attach added"],
+        [],
+        (
+            [name, about["mode"], " ".join(about["added_vips"]) or "-"]
+            for name, about in status["interfaces"].items()
+        ),
     )
-    console.print(f"timeouts (s): tcp {t['tcp']}, tcpfin {t['tcpfin']}, udp {t['udp']}")
-    console.print(interfaces)
-    console.print(_counters_table(status["counters"], "what became of the packets"))
+    click.echo(
+        f"instance {instance}: program {program['id']} at {program['path']}\n"
+        f"{status['services']} services, {status['reals']} reals, "
+        f"VIPs {_first(status['vips'])}\n"
+        f"timeouts (s): tcp {t['tcp']}, tcpfin {t['tcpfin']}, udp {t['udp']}\n\n"
+        f"{interfaces}\n"
+        f"{_counters_table(status['counters'], 'what became of the packets')}",
+        nl=False,
+    )
+
+
+def _first(vips: Sequence[str]) -> str:
+    left = len(vips) - SHOWN_VIPS
+    return " ".join([*vips[:SHOWN_VIPS], *([f"and {left} more"] if left > 0 else [])]) or "none"
 
 
 @click.command("list")
@@ -86,63 +92,88 @@ def list_command(
     key = optional_key(tcp, udp)
     director = Director(instance)
     if view == "flows":
-        _list_flows(director, key, as_json)
-        return
-    listed = director.rates(1.0) if view == "rate" else director.listing(stats=view == "stats")
-    if key is not None:
-        listed = [entry for entry in listed if entry["service"] == str(key)]
-        if not listed:
-            raise UsageError(f"service {key} does not exist", "see: xdplb list")
+        listed = director.flows(key)
+    elif view == "rate":
+        listed = director.rates(1.0, key)
+    else:
+        listed = director.listing(key, stats=view == "stats")
     if as_json:
         print_json(listed)
+    elif view == "flows":
+        click.echo(_flows_table(listed), nl=False)
     else:
-        _console().print(_services_table(listed, view))
+        click.echo(_services_table(listed, view), nl=False)
 
 
-def _services_table(listed: list[dict[str, Any]], view: str | None) -> Table:
-    numbers = tuple(f"{name}/s" if view == "rate" else name for name in STATS) if view else ()
-    table = _table("service", "scheduler", "real", numbers=("weight", *numbers))
+def _services_table(listed: list[dict[str, Any]], view: str | None) -> str:
+    counts = [f"{name}/s" if view == "rate" else name for name in STATS] if view else []
+    rows = []
     for entry in listed:
         flags = " ".join([*entry["flags"], *(["ops"] if entry["one_packet"] else [])])
-        counts = [_number(entry["stats"][name]) for name in STATS] if view else []
-        table.add_row(entry["service"], f"{entry['scheduler']} {flags}".rstrip(), "", "", *counts)
+        scheduler = f"{entry['scheduler']} {flags}".rstrip()
+        rows.append([entry["service"], scheduler, "", "", *_counts(entry, view)])
         for real in entry["reals"]:
-            counts = [_number(real["stats"][name]) for name in STATS] if view else []
-            weight = "0 (drains)" if real["weight"] == 0 else str(real["weight"])
-            table.add_row("", "", real["address"], weight, *counts)
-    return table
+            weight = str(real["weight"] or "0 (drains)")
+            rows.append(["", "", real["address"], weight, *_counts(real, view)])
+    return _table(["service", "scheduler", "real"], ["weight", *counts], rows)
 
 
-def _list_flows(director: Director, key: ServiceKey | None, as_json: bool) -> None:
-    flows = [flow for flow in director.flows() if key is None or flow["service"] == str(key)]
-    if as_json:
-        print_json(flows)
-        return
-    table = _table("service", "real", "state", numbers=("flows",))
-    for flow in flows:
-        table.add_row(flow["service"], flow["real"], flow["state"], _number(flow["flows"]))
-    _console().print(table)
+def _counts(entry: Mapping[str, Any], view: str | None) -> list[str]:
+    return [_number(entry["stats"][name]) for name in STATS] if view else []
+
+
+def _flows_table(flows: list[dict[str, Any]]) -> str:
+    rows = ([f["service"], f["real"], f["state"], _number(f["flows"])] for f in flows)
+    return _table(["service", "real", "state"], ["flows"], rows)
 
 
 @click.command("top")
-@click.option("-n", "--interval", default=1.0, show_default=True, help="Seconds between updates.")
+@service_options
+@click.option(
+    "-n",
+    "--interval",
+    type=click.FloatRange(min=0.1),
+    default=1.0,
+    show_default=True,
+    help="Seconds between updates.",
+)
 @click.option("--count", type=click.IntRange(min=1), help="Updates to show, then end.")
 @json_option
 @click.pass_obj
-def top_command(instance: str, interval: float, count: int | None, as_json: bool) -> None:
-    """Watch packets a second, by service, real and fate. Ctrl-C ends it."""
+def top_command(
+    instance: str,
+    tcp: str | None,
+    udp: str | None,
+    interval: float,
+    count: int | None,
+    as_json: bool,
+) -> None:
+    """Watch packets a second, by service, real and fate. Ctrl-C ends it.
+
+    With --json, each update is a line, and one is shown unless --count says more.
+    """
+    key = optional_key(tcp, udp)
     director = Director(instance)
     if as_json:
-        services, counters = director.rates_and_counters(interval)
-        print_json({"services": services, "counters": counters})
+        for _ in range(count or 1):
+            services, counters = director.rates_and_counters(interval, key)
+            print_json({"services": services, "counters": counters}, lines=True)
         return
-    console = _console()
+    _watch(director, key, interval, count)
+
+
+def _watch(director: Director, key: ServiceKey | None, interval: float, count: int | None) -> None:
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    console = Console(highlight=False)
     with Live(console=console, auto_refresh=False, screen=console.is_terminal) as live:
         shown = 0
         while count is None or shown < count:
-            services, counters = director.rates_and_counters(interval)
+            services, counters = director.rates_and_counters(interval, key)
             clock = time.strftime("%H:%M:%S")
-            title = f"{instance} {clock}, a second"
-            group = Group(_services_table(services, "rate"), _counters_table(counters, title))
-            live.update(group, refresh=True)
+            title = f"{director.place.instance} {clock}, a second"
+            text = _counters_table(counters, title) + "\n" + _services_table(services, "rate")
+            live.update(Text.from_ansi(text, no_wrap=True), refresh=True)
             shown += 1

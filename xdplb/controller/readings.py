@@ -11,7 +11,8 @@ from xdplb.controller.reconcile import boot_seconds, decode_flows
 from xdplb.controller.state import Place, State
 from xdplb.dataplane import libbpf
 from xdplb.dataplane.source import enum_values
-from xdplb.model import Configuration, Service, Timeouts, Tunables
+from xdplb.errors import NotFound
+from xdplb.model import Configuration, Service, ServiceKey, Timeouts, Tunables
 
 
 class Readings:
@@ -34,12 +35,14 @@ class Readings:
         open_tables(self.place, state)
         return state.configuration()
 
-    def listing(self, *, stats: bool = False) -> list[dict[str, Any]]:
+    def listing(
+        self, only: ServiceKey | None = None, *, stats: bool = False
+    ) -> list[dict[str, Any]]:
         """All services and reals, as `list --json` shows them. Raises: NotAttached, NotFound."""
         state = State.read(self.place.state)
         tables = open_tables(self.place, state)
         listed = []
-        for key in state.service_keys():
+        for key in _keys(state, only):
             service = state.service(key)
             entry = describe_service(service)
             until = state.raw["services"][str(key)]["until"]
@@ -54,8 +57,8 @@ class Readings:
             listed.append(entry)
         return listed
 
-    def flows(self) -> list[dict[str, Any]]:
-        """Live flow records by service, real and state. Raises: NotAttached."""
+    def flows(self, only: ServiceKey | None = None) -> list[dict[str, Any]]:
+        """Live flow records by service, real and state. Raises: NotAttached, NotFound."""
         import numpy as np
 
         state = State.read(self.place.state)
@@ -67,7 +70,7 @@ class Readings:
         }
         owners = {
             index: (str(key), str(real.address))
-            for key in state.service_keys()
+            for key in _keys(state, only)
             for real, index in zip(state.service(key).reals, state.real_indices(key), strict=True)
         }
         pairs, counts = np.unique(flows[["real", "state"]], return_counts=True)
@@ -86,16 +89,18 @@ class Readings:
         """What became of every packet: the fields of struct counters. Raises: NotAttached."""
         return open_tables(self.place, State.read(self.place.state)).counters.sum_cpus(0)
 
-    def rates(self, seconds: float) -> list[dict[str, Any]]:
+    def rates(self, seconds: float, only: ServiceKey | None = None) -> list[dict[str, Any]]:
         """As listing(), with what was counted in so many seconds, a second."""
-        return self.rates_and_counters(seconds)[0]
+        return self.rates_and_counters(seconds, only)[0]
 
-    def rates_and_counters(self, seconds: float) -> tuple[list[dict[str, Any]], dict[str, float]]:
+    def rates_and_counters(
+        self, seconds: float, only: ServiceKey | None = None
+    ) -> tuple[list[dict[str, Any]], dict[str, float]]:
         """rates(), and those of counters()."""
         start = time.monotonic()
-        listed, counted = self.listing(stats=True), self.counters()
+        listed, counted = self.listing(only, stats=True), self.counters()
         time.sleep(seconds)
-        then, counted_then = self.listing(stats=True), self.counters()
+        then, counted_then = self.listing(only, stats=True), self.counters()
         elapsed = time.monotonic() - start
         before = dict(_all_stats(listed))
         for name, stats in _all_stats(then):
@@ -133,6 +138,14 @@ class Readings:
             "reals": sum(len(s["reals"]) for s in state.raw["services"].values()),
             "counters": self.counters(),
         }
+
+
+def _keys(state: State, only: ServiceKey | None) -> list[ServiceKey]:
+    if only is None:
+        return state.service_keys()
+    if only not in state:
+        raise NotFound(f"service {only} does not exist", "see: xdplb list")
+    return [only]
 
 
 def _program_id(pin: Any) -> int:
