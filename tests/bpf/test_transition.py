@@ -287,7 +287,6 @@ def test_transition_waits_for_flows_that_were_reselected(lb):
     assert {} == lb.moved(between)
 
 
-@pytest.mark.xfail(strict=True, reason="a stray's record lives as a SYN's, 60 s: nobody waits")
 @HASHED
 def test_transition_waits_for_connections_that_are_nearly_idle(lb, scheduler):
     """A packet every hundred seconds keeps a connection alive, before and after time is up."""
