@@ -75,6 +75,7 @@ struct turn {
 struct config {
 	__u64 flow_key[2];          /* secret: flows hash by it */
 	__u16 timeout[FLOW_STATES]; /* in ticks, by enum flow_state; 0 for FLOW_EMPTY */
+	__u8 pad[32];               /* buckets behind it begin on a cache line */
 };
 
 /* An array that BCC takes for a string of bytes, which it describes by its first element: for each element of
