@@ -147,14 +147,10 @@ def split(frame: bytes) -> tuple[bytes, bytes]:
     return frame[12:at], frame[at + 2 :]
 
 
-def with_ttl(packet: bytes, ttl: int) -> bytes:
-    """An IPv4 packet with another TTL, its header's checksum written anew."""
-    length = (packet[0] & 15) * 4
-    header = bytearray(packet[:length])
-    header[8] = ttl
-    header[10:12] = bytes(2)
-    header[10:12] = checksum(bytes(header)).to_bytes(2, "big")
-    return bytes(header) + packet[length:]
+def spend_ttl(packet: bytes) -> bytes:
+    """An IPv4 packet with one hop less to go; its checksum is adjusted (RFC 1624)."""
+    check = (int.from_bytes(packet[10:12], "big") + 0x0100) % 0xFFFF
+    return packet[:8] + bytes([packet[8] - 1, packet[9]]) + check.to_bytes(2, "big") + packet[12:]
 
 
 def ipip(frame: bytes, dst: str = RIP, *, src: str = DIP, hop: Hop = GATEWAY, id: int = 0) -> bytes:  # noqa: A002
@@ -163,7 +159,7 @@ def ipip(frame: bytes, dst: str = RIP, *, src: str = DIP, hop: Hop = GATEWAY, id
     id: the outer header's identification, which is 0 with DF and anything without (`outer_id`).
     """
     tags, packet = split(frame)
-    inner = with_ttl(packet, packet[8] - 1)
+    inner = spend_ttl(packet)
     outer = IP(
         tos=inner[1],
         len=int.from_bytes(inner[2:4], "big") + IPIP_LENGTH,
