@@ -3,6 +3,7 @@
 
 import socket
 import sys
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from xdplb.errors import UsageError
@@ -12,6 +13,7 @@ Address = IPv4Address | IPv6Address
 V4_MAPPED_PREFIX = bytes(10) + b"\xff\xff"  # RFC 4291 §2.5.5.2
 
 
+@lru_cache(maxsize=1 << 16)  # a change of many services parses each real's address several times
 def parse_address(text: str, what: str = "address") -> Address:
     """Parse an IPv4 or IPv6 address. Raises: UsageError naming `what`."""
     try:

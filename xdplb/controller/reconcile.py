@@ -7,8 +7,9 @@ import ctypes
 import os
 import sys
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from xdplb.controller import transition
@@ -20,6 +21,7 @@ from xdplb.model import Protocol, Service, ServiceKey
 from xdplb.net import Address, address_words, outer_header_sum, parse_address
 from xdplb.schedulers import Pick, get_scheduler
 
+AT_A_TIME = 128  # services: their rings are open at once, and the kernel waits once for them
 SYN_TIMEOUT_S = 60  # IPVS's for SYN_RECV: ip_vs_proto_tcp.c, tcp_timeouts[]
 LOOK_AGAIN_S = 60  # after a look at all flows that found some which keep a transition going
 
@@ -85,8 +87,9 @@ class Reconciler:
         vips = set(self.state.vips()) if gone else set()
         for key in gone:
             self._remove_service(ServiceKey.parse(key), vips)
-        for number in {id_ for ids in pending.services.values() for id_ in ids} - used_ids:
-            self.tables.drop_ring(number)
+        free_ids = {id_ for ids in pending.services.values() for id_ in ids} - used_ids
+        self.tables.drop_rings(free_ids)
+        for number in free_ids:
             self._turns[number].next = 0
         self.services(there)
         for place in pending.reals:
@@ -94,9 +97,10 @@ class Reconciler:
                 self._remove_real(place, there)
 
     def services(self, keys: Iterable[str]) -> None:
-        """Bring these services, which are there, up to date."""
-        for key in keys:
-            self._put_service(self.state.service(ServiceKey.parse(key)))
+        """Bring these services, which are there, up to date: some at a time, stage by stage."""
+        each = iter(keys)
+        while some := list(islice(each, AT_A_TIME)):
+            self._put_services([self.state.service(ServiceKey.parse(key)) for key in some])
 
     def config(self) -> None:
         """Timeouts, and the flow table's secret if it has none yet."""
@@ -115,25 +119,33 @@ class Reconciler:
             config.flow_key[1] = int.from_bytes(os.urandom(8), sys.byteorder)
             config.flow_key[0] = int.from_bytes(os.urandom(8), sys.byteorder) | 1
 
-    def _put_service(self, service: Service) -> None:
-        number = self.state.service_id(service.key)
-        indices = self.state.real_indices(service.key)
-        scheduler = get_scheduler(service.scheduler)
-        record = self.directory.find_service(service.key)
-        for real, index in zip(service.reals, indices, strict=True):
-            self._put_real(str(real.address), index, number)
-        if record is None:
-            self._turns[number].next = 0
-            self.tables.drop_ring(number)
-        slots = self._put_ring(service, number, indices, record and record.service)
-        self.directory.add_vip(service.key.vip)
-        self.directory.put_service(
-            service.key,
-            slots=slots,
-            id=number,
-            pick=scheduler.pick,
-            flags=service_flags(service, scheduler.pick),
-        )
+    def _put_services(self, services: Sequence[Service]) -> None:
+        for service in services:
+            number = self.state.service_id(service.key)
+            indices = self.state.real_indices(service.key)
+            for real, index in zip(service.reals, indices, strict=True):
+                self._put_real(str(real.address), index, number)
+            if self.directory.find_service(service.key) is None:
+                self._turns[number].next = 0
+                self.tables.drop_ring(number)
+        slots, rings = [], {}
+        for service in services:
+            used, ring = self._next_ring(service)
+            slots.append(used)
+            if ring is not None:
+                rings[self.state.service_id(service.key)] = ring
+        if rings:
+            self.tables.write_rings(rings)
+        for service, used in zip(services, slots, strict=True):
+            pick = get_scheduler(service.scheduler).pick
+            self.directory.add_vip(service.key.vip)
+            self.directory.put_service(
+                service.key,
+                slots=used,
+                id=self.state.service_id(service.key),
+                pick=pick,
+                flags=service_flags(service, pick),
+            )
 
     def _put_real(self, address: str, index: int, service: int) -> None:
         record = self.tables.reals[index]
@@ -164,20 +176,18 @@ class Reconciler:
         ctypes.memset(ctypes.addressof(record), 0, ctypes.sizeof(record))
         self.tables.real_stats.clear_cpus(index)
 
-    def _put_ring(self, service: Service, number: int, indices: list[int], now: Any) -> int:
-        """Brings a service's ring up to date.
-
-        now: struct service as the program has it, None if it has none. Returns: how many of the
-        ring's slots are in use.
-        """
+    def _next_ring(self, service: Service) -> tuple[int, bytes | None]:
+        """Returns: how many slots of the ring are in use, and its bytes if they change."""
         import numpy as np
 
+        indices = self.state.real_indices(service.key)
+        now = self.directory.find_service(service.key)
         pick = get_scheduler(service.scheduler).pick
         dtype = transition.slot_dtype(self.tables.ring.leaf)
         size = self.tables.ring.entries
         filled = get_scheduler(service.scheduler).fill(service, size)
         owners = np.array([0, *indices], dtype=np.uint16)[filled.owners + 1]
-        live = self.tables.read_ring(number)
+        live = self.tables.read_ring(self.state.service_id(service.key))
         old = np.zeros(size, dtype) if live is None else np.frombuffer(live, dtype).copy()
         if pick != Pick.TURN and indices and not len(owners) and old["real"].any():
             owners = np.full(size, NOBODY, np.uint16)  # the flows that there are go on
@@ -185,7 +195,7 @@ class Reconciler:
         if is_stateless(service):
             flags = enum_values("slot_flag")
             reselect = np.resize(filled.reselect, size) if len(filled.owners) else ring["flags"] > 0
-            turned = now is not None and now.pick == Pick.TURN
+            turned = now is not None and now.service.pick == Pick.TURN
             ring = transition.merge_rings(
                 np.zeros(size, dtype) if turned else old,
                 ring,
@@ -197,12 +207,12 @@ class Reconciler:
             if turned:  # its flows are all recorded, each in whatever slot
                 ring["flags"] |= flags["SLOT_RECORDED"]
         raw = self.state.raw["services"][str(service.key)]
-        if live is None or old.tobytes() != ring.tobytes():
-            self.tables.write_ring(number, ring.tobytes())
+        changes = live is None or old.tobytes() != ring.tobytes()
+        if changes:
             raw["until"] = self._until
         if not ring["flags"].any():
             raw["until"], raw["between"] = 0, []
-        return len(owners)
+        return len(owners), ring.tobytes() if changes else None
 
     def _remove_service(self, key: ServiceKey, vips: Collection[Address]) -> None:
         record = self.directory.find_service(key)

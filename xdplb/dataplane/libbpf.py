@@ -155,6 +155,20 @@ def map_update(fd: int, key: Any, value: Any) -> None:
     )
 
 
+def map_update_batch(fd: int, keys: Any, values: Any) -> None:
+    """Writes as many elements as the ctypes arrays have; for a map of maps, one wait for them all.
+
+    (The kernel waits until no program uses what was there before: some milliseconds.)
+    """
+    count = ctypes.c_uint32(len(keys))
+    _check(
+        _lib().bpf_map_update_batch(
+            fd, ctypes.byref(keys), ctypes.byref(values), ctypes.byref(count), None
+        ),
+        "cannot update a map",
+    )
+
+
 def map_lookup(fd: int, key: Any, value: Any) -> bool:
     """Reads one element into `value`. Returns: whether there is one."""
     result = _lib().bpf_map_lookup_elem(fd, ctypes.byref(key), ctypes.byref(value))

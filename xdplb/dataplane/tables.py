@@ -10,13 +10,15 @@ whole. Readers are never stopped, so the order of assignments is the protocol.
 import ctypes
 import mmap
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from xdplb.dataplane import libbpf
 from xdplb.errors import KernelRefused, NotAttached
+
+WAITING_TOGETHER = 32
 
 _SCALARS: dict[str, Any] = {
     "char": ctypes.c_char,
@@ -162,20 +164,44 @@ class Tables:
             os.close(fd)
 
     def write_ring(self, service: int, slots: bytes) -> None:
-        """Builds a ring aside and puts it in the place of the service's: one store for the program.
+        """As write_rings(), of one service."""
+        self.write_rings({service: slots})
 
-        slots: the bytes of `ring_slots` struct slot.
+    def write_rings(self, rings: Mapping[int, bytes]) -> None:
+        """Builds rings aside and puts them in place: one store each for the program.
+
+        rings: services' places, and the bytes of `ring_slots` struct slot for each.
         """
-        leaf, entries = self.ring.leaf, self.ring.entries
-        fd = libbpf.map_create(
-            libbpf.MAP_TYPE_ARRAY, "ring", 4, ctypes.sizeof(leaf), entries, libbpf.BPF_F_MMAPABLE
-        )
+        fds: list[int] = []
         try:
-            ctypes.memmove(map_memory(fd, leaf, entries), slots, ctypes.sizeof(leaf) * entries)
-            libbpf.map_update(self.rings.fd, ctypes.c_uint32(service), ctypes.c_uint32(fd))
+            for slots in rings.values():
+                fds.append(self._build_ring(slots))
+            array = ctypes.c_uint32 * len(rings)
+            libbpf.map_update_batch(self.rings.fd, array(*rings), array(*fds))
         finally:
-            os.close(fd)
+            for fd in fds:
+                os.close(fd)
+
+    def _build_ring(self, slots: bytes) -> int:
+        leaf, entries = self.ring.leaf, self.ring.entries
+        size = ctypes.sizeof(leaf)
+        fd = libbpf.map_create(
+            libbpf.MAP_TYPE_ARRAY, "ring", 4, size, entries, libbpf.BPF_F_MMAPABLE
+        )
+        ctypes.memmove(map_memory(fd, leaf, entries), slots, size * entries)
+        return fd
 
     def drop_ring(self, service: int) -> None:
         """Takes a service's ring away."""
         libbpf.map_delete(self.rings.fd, ctypes.c_uint32(service))
+
+    def drop_rings(self, services: Collection[int]) -> None:
+        """As drop_ring(), of many at once: for each the kernel waits some milliseconds."""
+        if len(services) < 2:
+            for service in services:
+                self.drop_ring(service)
+            return
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(WAITING_TOGETHER) as pool:
+            list(pool.map(self.drop_ring, services))
