@@ -61,7 +61,7 @@ def attach_command(
     it upgrades the program in place: no packet and no flow is lost, unless a table's size changes.
     """
     from xdplb.controller.lifecycle import attach
-    from xdplb.controller.state import Place
+    from xdplb.controller.store import Place
 
     addresses = [parse_address(vip, "VIP") for vip in vips]
     done = attach(Place(ctx.obj), ifnames, addresses, mode, _tunables(ctx, tune))
@@ -81,7 +81,7 @@ def attach_command(
 def detach_command(ctx: click.Context, ifname: str) -> None:
     """Take the director off an interface, and back what attach added there."""
     from xdplb.controller.lifecycle import detach
-    from xdplb.controller.state import Place
+    from xdplb.controller.store import Place
 
     last = detach(Place(ctx.obj), ifname)
     click.echo(f"{ifname}: detached")

@@ -8,7 +8,7 @@ of what a command takes.
 from importlib import import_module
 from typing import Any
 
-_MODULES = {"Director": "director", "Place": "state", "attach": "lifecycle", "detach": "lifecycle"}
+_MODULES = {"Director": "director", "Place": "store", "attach": "lifecycle", "detach": "lifecycle"}
 
 
 def __getattr__(name: str) -> Any:

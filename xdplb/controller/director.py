@@ -11,7 +11,8 @@ from xdplb.controller.finish import finish, forget_routes, unused
 from xdplb.controller.pins import open_tables
 from xdplb.controller.readings import Readings
 from xdplb.controller.reconcile import Pending, Reconciler
-from xdplb.controller.state import State, write_bytes, write_json
+from xdplb.controller.state import State
+from xdplb.controller.store import write_bytes, write_json
 from xdplb.dataplane.tables import Tables
 from xdplb.errors import AlreadyExists, NotFound, XdplbError
 from xdplb.model import Configuration, Real, Service, ServiceKey, Timeouts
@@ -24,7 +25,7 @@ def find_routes(state: State, addresses: set[str]) -> list[Route]:
     """Learn the ways to reals that are new. Raises: UsageError naming a real without a route."""
     new = sorted(addresses - state.raw["routes"].keys())
     found = routes.resolve(new) if new else {}
-    state.raw["routes"].update({address: asdict(route) for address, route in found.items()})
+    state.add_routes(found)
     return list(found.values())
 
 

@@ -7,7 +7,8 @@ from contextlib import ExitStack
 from xdplb import routes
 from xdplb.controller import pins
 from xdplb.controller.reconcile import Pending, Reconciler
-from xdplb.controller.state import Place, State, read_json
+from xdplb.controller.state import State
+from xdplb.controller.store import Place, read_json
 from xdplb.routes import Route
 
 
@@ -29,7 +30,7 @@ def finish(place: Place, state: State) -> None:
         services = state.raw["services"]
         there = [services[key] for key in pending.services if key in services]
         addresses = {address for service in there for address in service["reals"]}
-        routes.keep_neighbours(Route(**state.raw["routes"][address]) for address in addresses)
+        routes.keep_neighbours(map(state.find_route, addresses))
         Reconciler(pins.open_tables(place, state), state).pending(pending)
         forget_routes(state)
     state.write(place.state)
@@ -39,11 +40,14 @@ def finish(place: Place, state: State) -> None:
 def forget_routes(state: State) -> None:
     """Forget the ways to reals that are gone, and let go of neighbours that nobody needs now."""
     known = state.raw["routes"]
-    gone = [Route(**known.pop(address)) for address in known.keys() - state.addresses()]
-    routes.release_neighbours(unused(gone, state))
+    gone = {address: state.find_route(address) for address in known.keys() - state.addresses()}
+    for address in gone:
+        del known[address]
+    routes.release_neighbours(unused(gone.values(), state))
 
 
 def unused(ways: Iterable[Route], state: State) -> list[Route]:
     """Those of these ways whose neighbour no real needs."""
-    kept = {(route["device"], route["via"]) for route in state.raw["routes"].values()}
-    return [way for way in ways if (way.device, way.via) not in kept]
+    known = state.raw["routes"]
+    shared = {(way["device"], way["via"]) for way in {id(w): w for w in known.values()}.values()}
+    return [way for way in ways if (way.device, way.via) not in shared and way.via not in known]

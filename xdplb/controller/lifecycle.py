@@ -18,7 +18,8 @@ from xdplb.controller import links, pins
 from xdplb.controller.director import find_routes
 from xdplb.controller.finish import finish
 from xdplb.controller.reconcile import Pending, Reconciler
-from xdplb.controller.state import Place, State, write_bytes, write_json
+from xdplb.controller.state import State
+from xdplb.controller.store import Place, write_bytes, write_json
 from xdplb.dataplane import clock, libbpf, loader, source
 from xdplb.dataplane.directory import Directory
 from xdplb.dataplane.tables import Tables

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from xdplb import netlink, routes
 from xdplb.controller import pins
-from xdplb.controller.state import Place, State
+from xdplb.controller.state import State
+from xdplb.controller.store import Place
 from xdplb.dataplane import libbpf
 from xdplb.dataplane.directory import Directory
 from xdplb.errors import InterfaceBusy, KernelRefused, NotFound
@@ -160,7 +161,7 @@ def _unlink(pin: Path) -> None:
 
 
 def _take_down(place: Place, state: State) -> None:
-    routes.release_neighbours(routes.Route(**route) for route in state.raw["routes"].values())
+    routes.release_neighbours(map(state.find_route, state.raw["routes"]))
     if state.raw["lo_forwarding"] is not None:
         netlink.write_sysctl(LO_FORWARDING, state.raw["lo_forwarding"])
     shutil.rmtree(pins.home(place), ignore_errors=True)

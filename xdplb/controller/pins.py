@@ -8,7 +8,8 @@ its layout is all of one piece, whoever was killed when.
 from pathlib import Path
 
 from xdplb import routes
-from xdplb.controller.state import Place, State, read_json
+from xdplb.controller.state import State
+from xdplb.controller.store import Place, read_json
 from xdplb.dataplane.tables import Tables
 from xdplb.errors import MissingPart, NotAttached
 

@@ -8,7 +8,8 @@ from typing import Any
 from xdplb.controller import pins
 from xdplb.controller.pins import open_tables
 from xdplb.controller.reconcile import boot_seconds, decode_flows
-from xdplb.controller.state import Place, State
+from xdplb.controller.state import State
+from xdplb.controller.store import Place, addresses_of
 from xdplb.dataplane import libbpf
 from xdplb.dataplane.source import enum_values
 from xdplb.errors import NotFound
@@ -135,7 +136,7 @@ class Readings:
             "timeouts": state.raw["timeouts"],
             "vips": [str(vip) for vip in state.vips()],
             "services": len(state.raw["services"]),
-            "reals": sum(len(s["reals"]) for s in state.raw["services"].values()),
+            "reals": sum(len(addresses_of(s)) for s in state.raw["services"].values()),
             "counters": self.counters(),
         }
 

@@ -13,7 +13,8 @@ from itertools import islice
 from typing import Any
 
 from xdplb.controller import transition
-from xdplb.controller.state import NOBODY, State, places_of
+from xdplb.controller.state import NOBODY, State
+from xdplb.controller.store import places_of
 from xdplb.dataplane.directory import Directory
 from xdplb.dataplane.source import enum_values
 from xdplb.dataplane.tables import Tables, elements, fill
@@ -154,6 +155,7 @@ class Reconciler:
         if record.service == service and record.address.low == address_words(rip)[1]:
             record.local = route["local"]
             return
+        record.service = 0  # of whoever had the place before
         self.tables.real_stats.clear_cpus(index)
         record.address.high, record.address.low = address_words(rip)
         record.source.high, record.source.low = address_words(dip)

@@ -6,101 +6,25 @@ Beside it, while a change is under way, lies `pending.json`: what the change tou
 first and removed last, so that the next command can finish what one that was killed began. And
 `tables-<layout>.json` describes the tables that are pinned under that name.
 
-The file is kept as the plain values that JSON gives, and only the services that a command looks at
-become model objects: with 512 services of 100 reals that is the difference of 0.3 s a command.
+Here it is plain values, as JSON gives them, and only the services that a command looks at become
+model objects.
 """
 
-import fcntl
-import json
-import os
-import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from xdplb.controller.store import addresses_of, places_of, read_state, write_state
 from xdplb.dataplane.clock import Clock
-from xdplb.errors import NoPermission, TableFull, UsageError, XdplbError
+from xdplb.errors import TableFull
 from xdplb.model import Configuration, Real, Service, ServiceKey, Timeouts, Tunables
 from xdplb.net import Address, parse_address
 from xdplb.routes import Route
 
-RUN = Path("/run/xdplb")
-RESERVED = ("lab", "realserver", "decap")  # other directories under RUN
 VERSION = 1
 NOBODY = 0xFFFF  # a place that no real ever has: the owner of slots while all reals are drained
-
-
-class Place:
-    """Where an instance's files are."""
-
-    def __init__(self, instance: str) -> None:
-        if instance in RESERVED or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", instance):
-            raise UsageError(
-                f"instance '{instance}' is not a name an instance can have",
-                f"use letters, digits, '_' and '-', but none of {', '.join(RESERVED)}",
-            )
-        self.instance = instance
-        self.run = RUN / instance
-        self.state = self.run / "state.json"
-        self.pending = self.run / "pending.json"
-
-    def tables(self, layout: str) -> Path:
-        """The tables' descriptions, as BCC gave them."""
-        return self.run / f"tables-{layout}.json"
-
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the instance's lock. Raises: NoPermission."""
-        if os.geteuid() != 0:
-            raise _not_root()
-        self.run.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with (self.run / "lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
-
-
-def _not_root() -> NoPermission:
-    return NoPermission("xdplb needs root: its maps and its state are root's", "use sudo")
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Replace a file whole, readable by root only."""
-    write_bytes(path, json.dumps(value, separators=(",", ":")).encode())
-
-
-def write_bytes(path: Path, text: bytes) -> None:
-    """Replace a file whole, readable by root only. Raises: XdplbError where there is no room."""
-    new = path.with_suffix(".new")
-    try:
-        new.touch(mode=0o600)
-        new.write_bytes(text)
-        new.replace(path)
-    except OSError as error:
-        raise XdplbError(
-            f"{path} cannot be written: {error.strerror}", f"make room in {path.parent}"
-        ) from error
-
-
-def read_json(path: Path) -> Any:
-    """A file's value, None if there is no such file. Raises: NoPermission, XdplbError."""
-    try:
-        return json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except PermissionError:
-        raise _not_root() from None
-    except ValueError as error:
-        raise XdplbError(
-            f"{path} is damaged: {error}", f"remove it, and attach and apply again (rm {path})"
-        ) from error
-
-
-def places_of(service: Mapping[str, Any]) -> list[int]:
-    """The places of a service's reals in the tables, in their order."""
-    return [place for place, *_ in service["reals"].values()]
 
 
 class State:
@@ -112,7 +36,9 @@ class State:
     seconds of CLOCK_BOOTTIME, 0: none, "between": places of reals that may have recorded flows in
     slots that were never said to be theirs before, "past": what its removed reals had counted,
     "reals": {address: [index, weight, last_weight]}}},
-    "routes": {real's address: a Route's fields}, "next_real", "lo_forwarding", "hz"}.
+    "routes": {real's address: a Route's fields, without via if that is the real itself},
+    "next_real": counts all places that were given since the tables were made, "lo_forwarding",
+    "hz"}.
     touched: the services changed since it was read, with what they were.
     """
 
@@ -125,26 +51,12 @@ class State:
     @classmethod
     def read(cls, path: Path) -> "State":
         """The desired state, empty if nothing was ever said. Raises: NoPermission, XdplbError."""
-        raw = read_json(path)
-        if raw is None:
-            return cls.empty()
-        ways = [asdict(Route(*way)) for way in raw.pop("ways")]
-        on_link = {i for i, way in enumerate(ways) if not way["via"]}
-        raw["routes"] = {
-            address: {**ways[i], "via": address} if i in on_link else ways[i]
-            for address, i in raw["routes"].items()
-        }
-        return cls(raw)
+        raw = read_state(path)
+        return cls.empty() if raw is None else cls(raw)
 
     def write(self, path: Path) -> None:
-        """Replace the file. Many reals share few ways: each is written once."""
-        ways: dict[tuple[Any, ...], int] = {}
-        routes = {}
-        for address, route in self.raw["routes"].items():
-            via = "" if route["via"] == address else route["via"]
-            way = (route["device"], via, route["source"], route["local"])
-            routes[address] = ways.setdefault(way, len(ways))
-        write_json(path, {**self.raw, "routes": routes, "ways": list(ways)})
+        """Replace the file."""
+        write_state(path, self.raw)
 
     @classmethod
     def empty(cls) -> "State":
@@ -275,7 +187,20 @@ class State:
 
     def addresses(self) -> set[str]:
         """All reals' addresses, each once."""
-        return {a for service in self.raw["services"].values() for a in service["reals"]}
+        return {a for service in self.raw["services"].values() for a in addresses_of(service)}
+
+    def find_route(self, address: str) -> Route:
+        """The way to a real, which is known."""
+        route = Route(**self.raw["routes"][address])
+        return route if route.via else replace(route, via=address)
+
+    def add_routes(self, found: Mapping[str, Route]) -> None:
+        """Remember ways to reals. Neighbours are their own next hops: they share a way without."""
+        ways = {id(way): way for way in self.raw["routes"].values()} if found else {}
+        known = {tuple(way.values()): way for way in ways.values()}
+        for address, route in found.items():
+            way = asdict(replace(route, via="") if route.via == address else route)
+            self.raw["routes"][address] = known.setdefault(tuple(way.values()), way)
 
     def vips(self) -> list[Address]:
         """Attached VIPs and those of services, each once."""
@@ -299,17 +224,24 @@ class State:
 
         Records of flows to the real that had it before may still be about.
         """
-        if self._used is None:
-            services: Mapping[str, Any] = self.raw["services"]
-            self._used = {r[0] for s in services.values() for r in s["reals"].values()}
         limit = min(self.tunables.max_reals, NOBODY)
-        for step in range(limit - 1):
-            place = (self.raw["next_real"] - 1 + step) % (limit - 1) + 1
-            if place not in self._used:
-                self._used.add(place)
-                self.raw["next_real"] = place % (limit - 1) + 1
+        first = self.raw["next_real"]
+        for number in range(first, first + limit - 1):
+            place = (number - 1) % (limit - 1) + 1
+            if number < limit or place not in self._places_in_use():  # the first time round: free
+                if self._used is not None:
+                    self._used.add(place)
+                self.raw["next_real"] = number + 1
                 return int(place)
         raise TableFull(
             f"there are {limit - 1} reals already, in all services",
             "attach with a larger --tune max_reals=…",
         )
+
+    def _places_in_use(self) -> set[int]:
+        """Those of services as they were before this change, too: the program may use them."""
+        if self._used is None:
+            services = self.raw["services"]
+            changed = [old for key, old in self.touched.items() if old and key in services]
+            self._used = {p for s in (*services.values(), *changed) for p in places_of(s)}
+        return self._used
