@@ -178,6 +178,19 @@ def test_mh_fallback_hashes_again(lb):
     assert {A, C, D} == {after[port] for port in before if before[port] == B}
 
 
+@pytest.mark.xfail(strict=True, reason="UDP's rings mark no slots to reselect")
+@pytest.mark.parametrize("one_packet", [False, True])
+def test_mh_fallback_hashes_again_for_udp(lb, one_packet):
+    """A UDP service has mh-fallback as a TCP service has it."""
+    lb.add_service(
+        reals=[A, B, C, D], flags=["mh-port", "mh-fallback"], udp=True, one_packet=one_packet
+    )
+    lb.set_weight(B, 0)
+
+    for port in range(1, 100):
+        assert chosen(lb, packets.CIP, port) == lb.real_of(packets.udp(sport=port))
+
+
 def test_mh_fallback_ends_at_the_last_resort(lb):
     """If no try finds a slot that serves, the owner in the table without the drained ones does."""
     lb.add_service(reals=[A, B], flags=["mh-fallback"])
