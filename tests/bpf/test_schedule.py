@@ -178,7 +178,6 @@ def test_mh_fallback_hashes_again(lb):
     assert {A, C, D} == {after[port] for port in before if before[port] == B}
 
 
-@pytest.mark.xfail(strict=True, reason="UDP's rings mark no slots to reselect")
 @pytest.mark.parametrize("one_packet", [False, True])
 def test_mh_fallback_hashes_again_for_udp(lb, one_packet):
     """A UDP service has mh-fallback as a TCP service has it."""

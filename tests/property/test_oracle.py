@@ -92,8 +92,6 @@ def seen(lb, service, client):
 def test_hashed_choice_is_the_oracles(lb, scheduler, data):
     """Any service with any flags and weights, any client: the real that Python says."""
     service = data.draw(services(scheduler))
-    # Not yet: test_schedule.py, test_mh_fallback_hashes_again_for_udp.
-    assume(service.key.protocol == Protocol.TCP or "mh-fallback" not in service.flags)
     lb.reset()
     lb.put_services([service])
     choose = hashed(service, lb.tunables.ring_slots)

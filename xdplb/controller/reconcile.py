@@ -194,9 +194,10 @@ class Reconciler:
         if pick != Pick.TURN and indices and not len(owners) and old["real"].any():
             owners = np.full(size, NOBODY, np.uint16)  # the flows that there are go on
         ring = transition.repeat_ring(owners, size, dtype)
+        flags = enum_values("slot_flag")
+        reselect = np.resize(filled.reselect, size) if len(filled.owners) else np.zeros(size, bool)
+        ring["flags"] = np.where(reselect, flags["SLOT_RESELECT"], 0)
         if is_stateless(service):
-            flags = enum_values("slot_flag")
-            reselect = np.resize(filled.reselect, size) if len(filled.owners) else ring["flags"] > 0
             turned = now is not None and now.service.pick == Pick.TURN
             ring = transition.merge_rings(
                 np.zeros(size, dtype) if turned else old,
@@ -212,7 +213,7 @@ class Reconciler:
         changes = live is None or old.tobytes() != ring.tobytes()
         if changes:
             raw["until"] = self._until
-        if not ring["flags"].any():
+        if not (ring["flags"] & flags["SLOT_RECORDED"]).any():
             raw["until"], raw["between"] = 0, []
         return len(owners), ring.tobytes() if changes else None
 
