@@ -92,7 +92,6 @@ class Balancer:
         self._undo = contextlib.ExitStack()
         self._routes: dict[str, Any] = {}  # the director need not ask for them in each test
         self._network_changed = False
-        self._rings = 0
         self.ifindex = self.unused_ifindex = 0
 
     @classmethod
@@ -131,14 +130,11 @@ class Balancer:
             yield self
 
     def reset(self) -> None:
-        """Empty all tables."""
+        """Empty all tables. Rings stay: nobody finds them, and a new service's is made anew."""
         tables = self.tables
         for name in ("director", "reals", "flows"):
             memory = getattr(tables, name).memory
             ctypes.memset(ctypes.addressof(memory), 0, ctypes.sizeof(memory))
-        for number in range(self._rings):
-            tables.drop_ring(number)
-        self._rings = 0
         tables.counters.clear_cpus(0)
         tables.reply_limits.clear_cpus(0)
         state = State.empty()
@@ -199,7 +195,6 @@ class Balancer:
             for service in services:
                 config.check_service(service)
                 state.put_service(service)
-            self._rings = max(self._rings, *(state.service_id(s.key) + 1 for s in services))
         self._routes |= state.raw["routes"]
 
     @property
