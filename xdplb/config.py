@@ -20,6 +20,7 @@ A real is one line, so that a diff of two files reads like the change that was m
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, fields, replace
+from ipaddress import IPv4Address
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -29,6 +30,8 @@ from xdplb.net import Address, parse_address, parse_endpoint
 from xdplb.schedulers import check_flags, get_scheduler
 
 MAX_TIMEOUT_S = 12 * 3600  # a flow's record tells times apart for 15 hours at least
+
+BROADCAST = IPv4Address("255.255.255.255")
 
 TABLES = ("timeouts", "service")
 TIMEOUTS = tuple(field.name for field in fields(Timeouts))
@@ -192,7 +195,7 @@ def check_address(address: Address, what: str) -> None:
     """Raises: UsageError naming `what` that cannot be balanced."""
     if address.version == 6:
         raise UsageError(f"{what} {address}: IPv6 is not supported yet", "use an IPv4 address")
-    if address.is_unspecified or address.is_multicast:
+    if address.is_unspecified or address.is_multicast or address == BROADCAST:
         raise UsageError(f"{what} {address} is no host's address", "give a unicast address")
 
 

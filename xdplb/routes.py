@@ -59,6 +59,16 @@ def _addresses_of(link: dict[str, Any]) -> set[Address]:
     return {parse_address(address["local"]) for address in found if "local" in address}
 
 
+def xdp_programs(ifname: str) -> set[int]:
+    """The ids of the XDP programs that an interface runs."""
+    return {
+        each["prog"]["id"]
+        for link in _links()
+        if link.get("ifname") == ifname
+        for each in link.get("xdp", {}).get("attached", ())
+    }
+
+
 def local_addresses() -> set[Address]:
     """All addresses on this host's interfaces."""
     return {address for link in _links() for address in _addresses_of(link)}
@@ -76,6 +86,8 @@ def resolve(addresses: Sequence[str]) -> dict[str, Route]:
     found = {}
     for line in done.stdout.splitlines():
         for route in json.loads(line):
+            if route.get("type") == "broadcast":
+                raise UsageError(f"real {route['dst']} is no host's address", "give the real's RIP")
             found[route["dst"]] = Route(
                 device=route["dev"],
                 via=route.get("gateway", route["dst"]),
@@ -130,24 +142,6 @@ def announce(vip: Address) -> None:
             sender.bind((link["ifname"], 0))
             for _ in range(_ARP_ANNOUNCEMENTS):
                 sender.send(b"\xff" * 6 + mac + b"\x08\x06" + arp)
-
-
-def check_bpffs() -> None:
-    """Pins must outlive the command. Raises: MissingPart."""
-    try:
-        private = BPFFS.stat().st_dev != Path(f"/proc/1/root{BPFFS}").stat().st_dev
-    except OSError:
-        private = False  # it is nowhere, or init is another PID namespace's: not ours to see
-    if private:
-        raise MissingPart(
-            f"{BPFFS} is one of a private mount namespace: pins in it die with this command",
-            "enter the network namespace alone, with nsenter --net=… rather than ip netns exec",
-        )
-    kind = subprocess.run(
-        ["stat", "--file-system", "--format=%T", str(BPFFS)], capture_output=True, text=True
-    ).stdout.strip()
-    if kind != "bpf_fs":
-        raise MissingPart(f"{BPFFS} is not a BPF file system", f"run: mount -t bpf bpf {BPFFS}")
 
 
 def set_address(verb: str, ifname: str, address: Address) -> None:

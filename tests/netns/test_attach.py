@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 from fivehosts import RS1, RS2, Lab
+from photo import machine, programs
 
 from xdplb import netlink
 from xdplb.dataplane import libbpf
@@ -52,26 +53,6 @@ def ens34(lvs: Lab) -> Iterator[None]:
     with add_interface(lvs):
         yield
         lvs.try_xdplb("detach", "ens34")
-
-
-def programs(lab: Lab) -> dict[str, tuple[str, int]]:
-    """Which XDP programs the director's interfaces run, as bpftool says: mode and id."""
-    found = json.loads(lab.output("lvs", "bpftool", "-j", "net"))[0]["xdp"]
-    return {each["devname"]: (each["mode"], each["id"]) for each in found}
-
-
-def machine(lab: Lab) -> dict[str, object]:
-    """All that attach may change on the director."""
-    neighbours = json.loads(lab.output("lvs", "ip", "-json", "neighbour") or "[]")
-    settings = lab.output("lvs", "sh", "-c", "grep -r . /proc/sys/net/ipv4/conf | sort")
-    return {
-        "addresses": lab.output("lvs", "ip", "-o", "address"),
-        "routes": lab.output("lvs", "ip", "route", "show", "table", "all"),
-        "settings": settings.splitlines(),
-        "programs": programs(lab),
-        "neighbours": [n["dst"] for n in neighbours if "managed" in n],
-        "pins": sorted(lab.pins.rglob("*")) if lab.pins.exists() else None,
-    }
 
 
 def test_detach_restores_what_attach_found(lvs):

@@ -25,7 +25,8 @@ def _tunables(ctx: click.Context, settings: tuple[str, ...]) -> Tunables | None:
     tunables = Director(ctx.obj).tunables()
     for setting in settings:
         name, _, value = setting.partition("=")
-        if name not in names or not value.isdigit():
+        number = value.isascii() and value.isdigit() and len(value) < 10
+        if name not in names or not number:
             raise UsageError(
                 f"--tune {setting} is not NAME=NUMBER", f"the names are {', '.join(names)}"
             )

@@ -42,7 +42,7 @@ ipip_option = click.option(
 def _weight(text: str | None, default: int) -> int:
     if text is None:
         return default
-    if not (text.isascii() and text.isdigit()):
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
         raise UsageError(f"weight '{text}' is not a number", "give 0 … 65535; 0 drains")
     return int(text)
 

@@ -180,17 +180,17 @@ class Director(Readings):
             self._put_reals(state, service, tuple(r for r in service.reals if r.address != address))
 
     def apply(self, wanted: Configuration, *, dry_run: bool = False) -> list[str]:
-        """Make the director's configuration this one, in one change. Returns: what differs."""
+        """Make the director's configuration this one, in one change. Returns: what differs.
+
+        dry_run: say so, or why it cannot be done, and change nothing.
+        """
         if dry_run:
-            return config.diff(self.configuration(), wanted)
-        with self.changing() as state:
-            before = state.configuration()
-            wanted = config.carry_last_weights(before, wanted)
-            for key in before.services.keys() - wanted.services.keys():
-                state.remove_service(key)
-            for service in wanted.services.values():
-                state.put_service(service)
-            state.raw["timeouts"] = asdict(wanted.timeouts)
+            with self._opened() as (state, _):
+                before = _put_configuration(state, wanted)
+                find_routes(state, state.addresses())
+        else:
+            with self.changing() as state:
+                before = _put_configuration(state, wanted)
         return config.diff(before, wanted)
 
     def set_timeouts(self, timeouts: Timeouts) -> None:
@@ -229,6 +229,18 @@ class Director(Readings):
         new = replace(service, reals=reals)
         config.check_service(new)
         state.put_service(new)
+
+
+def _put_configuration(state: State, wanted: Configuration) -> Configuration:
+    """Returns: what it was before."""
+    before = state.configuration()
+    wanted = config.carry_last_weights(before, wanted)
+    for key in before.services.keys() - wanted.services.keys():
+        state.remove_service(key)
+    for service in wanted.services.values():
+        state.put_service(service)
+    state.raw["timeouts"] = asdict(wanted.timeouts)
+    return before
 
 
 def _followed(services: Iterable[Mapping[str, Any]]) -> list[Any]:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from xdplb import config, netlink, routes
 from xdplb.controller import links, pins
+from xdplb.controller.bpffs import check_bpffs
 from xdplb.controller.director import find_routes
 from xdplb.controller.finish import finish
 from xdplb.controller.reconcile import Pending, Reconciler
@@ -100,7 +101,7 @@ def _check(
 ) -> None:
     source.check_tunables(tunables)
     check_ring_slots(tunables.ring_slots)
-    routes.check_bpffs()
+    check_bpffs()
     for vip in vips:
         config.check_address(vip, "VIP")
     for name in ifnames:
@@ -125,7 +126,8 @@ def _load(
         shutil.rmtree(directory, ignore_errors=True)  # what one that was killed left
         directory.mkdir(parents=True)
         undo.callback(shutil.rmtree, directory)
-        undo.callback(place.tables(layout).unlink, missing_ok=True)
+        if not place.tables(layout).exists():
+            undo.callback(place.tables(layout).unlink, missing_ok=True)
         state.renew_places()
     return loader.compile_program("xdplb.c", "xdplb", source.defines(wanted, directory, timer))
 

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Any
 
 from xdplb import netlink, routes
 from xdplb.controller import pins
@@ -104,8 +105,10 @@ def _link(program: int, name: str, index: int, flags: Sequence[int]) -> tuple[in
 
 
 def _how_to_free(name: str, index: int) -> str:
+    running = routes.xdp_programs(name)
     for pin in (routes.BPFFS / pins.NAME).glob(f"*/{pins.link_name(name)}"):
-        if _link_ifindex(pin) == index:
+        link = _link_info(pin)  # of the same number in another network namespace, maybe
+        if link and link.ifindex == index and link.prog_id in running:
             return f"detach it first: xdplb --instance {pin.parent.name} detach {name}"
     return f"see `ip link show {name}`; take it off with `ip link set {name} xdp off`"
 
@@ -116,18 +119,21 @@ def is_linked(place: Place, ifname: str) -> bool:
         index = routes.ifindex(ifname)
     except NotFound:
         return False
-    pin = pins.link_pin(place, ifname)
-    return pin.exists() and _link_ifindex(pin) == index
+    link = _link_info(pins.link_pin(place, ifname))
+    return link is not None and link.ifindex == index
 
 
-def _link_ifindex(pin: Path) -> int:
-    """The interface of a pinned link, 0 if that went away."""
+def _link_info(pin: Path) -> Any:
+    """A pinned link's struct bpf_link_info, None if there is no such pin.
+
+    Its ifindex is 0 if the interface went away.
+    """
     try:
         link = libbpf.obj_get(pin)
     except KernelRefused:
-        return 0
+        return None
     try:
-        return int(libbpf.link_info(link).ifindex)
+        return libbpf.link_info(link)
     finally:
         os.close(link)
 

@@ -8,6 +8,7 @@ its layout is all of one piece, whoever was killed when.
 from pathlib import Path
 
 from xdplb import routes
+from xdplb.controller.bpffs import check_bpffs
 from xdplb.controller.state import State
 from xdplb.controller.store import Place, read_json
 from xdplb.dataplane.tables import Tables
@@ -55,7 +56,7 @@ def open_tables(place: Place, state: State) -> Tables:
         )
     descriptions = read_json(place.tables(state.raw["layout"]))
     if descriptions is None or not directory(place, state).is_dir():
-        routes.check_bpffs()
+        check_bpffs()
         raise MissingPart(
             f"the pins of instance '{place.instance}' in {home(place)} are gone",
             f"attach again: xdplb attach {' '.join(state.raw['interfaces'])}".rstrip(),

@@ -47,6 +47,7 @@ class State:
         self.touched: dict[str, Any] = {}
         self._used: set[int] | None = None
         self._used_ids: set[int] | None = None
+        self._given: set[int] = set()  # places, since it was read
 
     @classmethod
     def read(cls, path: Path) -> "State":
@@ -175,7 +176,7 @@ class State:
 
         Raises: TableFull.
         """
-        self._used, self._used_ids, self.raw["next_real"] = set(), set(), 1
+        self._used, self._used_ids, self._given, self.raw["next_real"] = set(), set(), set(), 1
         for service in self.raw["services"].values():
             service.update(id=self._place_service(), until=0, between=[])
             for real in service["reals"].values():
@@ -228,9 +229,8 @@ class State:
         first = self.raw["next_real"]
         for number in range(first, first + limit - 1):
             place = (number - 1) % (limit - 1) + 1
-            if number < limit or place not in self._places_in_use():  # the first time round: free
-                if self._used is not None:
-                    self._used.add(place)
+            if number < limit or not self._is_in_use(place):  # the first time round all are free
+                self._given.add(place)
                 self.raw["next_real"] = number + 1
                 return int(place)
         raise TableFull(
@@ -238,10 +238,10 @@ class State:
             "attach with a larger --tune max_reals=…",
         )
 
-    def _places_in_use(self) -> set[int]:
-        """Those of services as they were before this change, too: the program may use them."""
+    def _is_in_use(self, place: int) -> bool:
+        """Also by a service as it was before this change: the program may use it until then."""
         if self._used is None:
             services = self.raw["services"]
             changed = [old for key, old in self.touched.items() if old and key in services]
             self._used = {p for s in (*services.values(), *changed) for p in places_of(s)}
-        return self._used
+        return place in self._used or place in self._given
