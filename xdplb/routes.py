@@ -19,6 +19,7 @@ from xdplb.net import Address, parse_address
 
 BPFFS = Path("/sys/fs/bpf")
 _ARP_ANNOUNCEMENTS = 3
+_XDP_ATTACHED_DRV = 1  # include/uapi/linux/if_link.h
 _NO_ROUTE = re.compile(r"Command failed -:(\d+)")
 
 
@@ -67,6 +68,12 @@ def xdp_programs(ifname: str) -> set[int]:
         if link.get("ifname") == ifname
         for each in link.get("xdp", {}).get("attached", ())
     }
+
+
+def xdp_mode(ifname: str) -> str:
+    """How an interface runs its XDP program: native or generic."""
+    modes = [link.get("xdp", {}).get("mode") for link in _links() if link.get("ifname") == ifname]
+    return "native" if modes == [_XDP_ATTACHED_DRV] else "generic"
 
 
 def local_addresses() -> set[Address]:

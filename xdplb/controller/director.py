@@ -239,6 +239,8 @@ def _put_configuration(state: State, wanted: Configuration) -> Configuration:
         state.remove_service(key)
     for service in wanted.services.values():
         state.put_service(service)
+    services = state.raw["services"]
+    state.raw["services"] = {str(key): services[str(key)] for key in wanted.services}
     state.raw["timeouts"] = asdict(wanted.timeouts)
     return before
 

@@ -43,6 +43,8 @@ def settle(place: Place, state: State, undo: ExitStack) -> None:
         for name, about in list(state.raw["interfaces"].items()):
             if not is_linked(place, name):
                 _make_link(place, state, program, name, about["mode"], undo)
+            elif about["mode"] not in MODE_NAMES.values():  # by an attach that was killed then
+                about["mode"] = routes.xdp_mode(name)
         for name in state.raw["interfaces"]:
             _update_link(pins.link_pin(place, name), program)
     finally:
