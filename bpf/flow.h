@@ -80,9 +80,7 @@ static __always_inline int find_flow(struct packet *p, __u16 service, struct flo
 	flow->config = &p->director->config;
 	flow->hash = hash_flow(p, flow->config, service);
 	index = flow->hash & ((1 << FLOW_BUCKET_BITS) - 1);
-	flow->bucket = flows.lookup(&index);
-	if (!flow->bucket)
-		return DROP(p, no_real); /* cannot be: the index is masked */
+	flow->bucket = NTH(flow_bucket, *(union flow_buckets *)VALUE(DIRECT_FLOWS), index);
 	flow->entry = NULL;
 	flow->record = 0;
 	flow->alive = false;

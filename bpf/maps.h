@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* Every table, each pinned under PIN by its own name. Arrays only: the kernel inlines their lookups,
- * and with BPF_F_MMAPABLE their values begin on a page, so that a 64-byte value is one cache line
- * (a plain array's values begin 16 bytes past one).
+ * and with BPF_F_MMAPABLE their values begin on a page, so that 64 bytes are one cache line (a plain
+ * array's values begin 16 bytes past one).
  */
 #ifndef XDPLB_MAPS_H
 #define XDPLB_MAPS_H
@@ -14,8 +14,14 @@
 	BPF_F_TABLE("percpu_array:" PIN "/" #name, __u32, leaf, name, size, 0)
 
 ARRAY(struct director, director, 1);
-ARRAY(struct real, reals, MAX_REALS);
-ARRAY(struct flow_bucket, flows, 1 << FLOW_BUCKET_BITS);
+ARRAY(union flow_buckets, flows, 1);
+ARRAY(union all_reals, reals, 1);
+
+/* The one value of such a table: a constant for the program (BPF_PSEUDO_MAP_VALUE, what global variables are
+ * made of), where an inlined lookup is a dozen instructions that store, reload and compare a key. BCC has no
+ * name for it: the loader puts the table in the place of its number.
+ */
+#define VALUE(number) ((void *)bpf_pseudo_fd(BPF_PSEUDO_MAP_VALUE, number))
 
 /* All rings have the template's size: only then does the kernel inline lookups in them. */
 ARRAY(struct slot, ring, RING_SLOTS);

@@ -139,11 +139,15 @@ static __always_inline int hashed_slot(struct packet *p, const struct service *s
 	return NEXT;
 }
 
-static __always_inline struct real *find_real(const struct service *service, __u32 index)
+static __always_inline struct real *find_real(const struct service *service, __u64 index)
 {
-	struct real *real = reals.lookup(&index);
+	struct real *real;
 
-	return real && real->service == service->id ? real : NULL;
+	asm volatile("" : "+r"(index)); /* bounds the register that is used, not a copy of it */
+	if (index >= MAX_REALS)
+		return NULL;
+	real = NTH(real, *(union all_reals *)VALUE(DIRECT_REALS), index);
+	return real->service == service->id ? real : NULL;
 }
 
 /* Follows the flow's record. NULL: it has none, or begins afresh, or its real was removed. A SYN on a new

@@ -78,33 +78,6 @@ struct config {
 	__u8 pad[32];               /* buckets behind it begin on a cache line */
 };
 
-/* An array that BCC takes for a string of bytes, which it describes by its first element: for each element of
- * an array of structs it would generate code to print it, and the compiler take 15 s over these. (The sizes have
- * names because BCC describes whatever types a length mentions, too.)
- */
-enum {
-	turn_size = sizeof(struct turn),
-	vip_bucket_size = sizeof(struct vip_bucket),
-	service_bucket_size = sizeof(struct service_bucket),
-};
-
-#define MANY(type, count) \
-	union { \
-		struct type first; \
-		char all[(count)*type##_size]; \
-	}
-#define NTH(type, many, index) (&((struct type *)(many).all)[index])
-
-/* What concerns the whole director, in one value: one lookup finds it, and from there an address is an
- * addition, where a lookup by a computed key stores, reloads and compares the key.
- */
-struct director {
-	struct config config;
-	MANY(turn, MAX_SERVICES) turns;
-	MANY(vip_bucket, 1 << VIP_BUCKET_BITS) vips;
-	MANY(service_bucket, 1 << SERVICE_BUCKET_BITS) services;
-};
-
 /* ---- what the program keeps --------------------------------------------------------------- */
 
 /* A flow's record is one word, so that it is read and replaced whole:
@@ -193,6 +166,45 @@ struct counters {
 struct reply_limit {
 	__u32 tick;
 	__u32 sent;
+};
+
+/* ---- arrays -------------------------------------------------------------------------------- */
+
+/* An array that BCC takes for a string of bytes, which it describes by its first element: for each element of
+ * an array of structs it would generate code to print it, and the compiler take 15 s over these. (The sizes have
+ * names because BCC describes whatever types a length mentions, too.)
+ */
+enum {
+	turn_size = sizeof(struct turn),
+	vip_bucket_size = sizeof(struct vip_bucket),
+	service_bucket_size = sizeof(struct service_bucket),
+	flow_bucket_size = sizeof(struct flow_bucket),
+	real_size = sizeof(struct real),
+};
+
+#define MANY(type, count) \
+	{ \
+		struct type first; \
+		char all[(count)*type##_size]; \
+	}
+#define NTH(type, many, index) (&((struct type *)(many).all)[index])
+
+/* What concerns the whole director. */
+struct director {
+	struct config config;
+	union MANY(turn, MAX_SERVICES) turns;
+	union MANY(vip_bucket, 1 << VIP_BUCKET_BITS) vips;
+	union MANY(service_bucket, 1 << SERVICE_BUCKET_BITS) services;
+};
+
+union flow_buckets MANY(flow_bucket, 1 << FLOW_BUCKET_BITS);
+union all_reals MANY(real, MAX_REALS);
+
+/* Tables of one value, which the program addresses without a lookup: see VALUE() in maps.h. */
+enum direct {
+	DIRECT_DIRECTOR = 1,
+	DIRECT_FLOWS = 2,
+	DIRECT_REALS = 3,
 };
 
 #endif

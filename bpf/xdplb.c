@@ -33,12 +33,10 @@ static __always_inline int balance(struct packet *p)
 	struct service service;
 	struct real *real;
 	struct hop *hop;
-	__u32 index, zero = 0;
+	__u32 index;
 	int verdict;
 
-	p->director = director.lookup(&zero);
-	if (!p->director)
-		return PASS(p, not_vip);
+	p->director = VALUE(DIRECT_DIRECTOR);
 	if ((verdict = parse_network(p)) != NEXT)
 		return verdict;
 	if ((verdict = find_vip(p)) != NEXT)

@@ -25,6 +25,9 @@ XDP_FLAGS_SKB_MODE = 1 << 1
 XDP_FLAGS_DRV_MODE = 1 << 2
 BPF_F_TEST_XDP_LIVE_FRAMES = 1 << 1
 
+LOAD_IMMEDIATE_64 = 0x18  # BPF_LD | BPF_DW | BPF_IMM
+PSEUDO_MAP_VALUE = 2
+
 XDP_ACTIONS = ("XDP_ABORTED", "XDP_DROP", "XDP_PASS", "XDP_TX", "XDP_REDIRECT")
 
 
@@ -48,6 +51,18 @@ def _check(result: int, what: str) -> int:
     error = KernelRefused(f"{what}: {os.strerror(number)}")
     error.errno = number
     raise error
+
+
+class Instruction(ctypes.Structure):
+    """struct bpf_insn."""
+
+    _fields_ = (
+        ("code", ctypes.c_uint8),
+        ("destination", ctypes.c_uint8, 4),
+        ("source", ctypes.c_uint8, 4),
+        ("offset", ctypes.c_int16),
+        ("immediate", ctypes.c_int32),
+    )
 
 
 # ---- objects ---------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from xdplb.dataplane import source
+from xdplb.dataplane import libbpf, source
 from xdplb.errors import MissingPart, XdplbError
 
 CFLAGS = ("-Wall", "-Werror", "-Wno-unused-function")
@@ -49,6 +49,7 @@ def compile_program(
     ):
         try:
             module = bcc.BPF(text=text, cflags=[*CFLAGS, *flags])
+            _address_directly(bcc, module, function)
             loaded = module.load_func(function, bcc.BPF.XDP)
         except Exception as error:
             raise XdplbError(
@@ -69,6 +70,20 @@ def _import_bcc() -> Any:
             "/usr/bin/python3 -m venv --system-site-packages",
         ) from error
     return bcc
+
+
+def _address_directly(bcc: Any, module: Any, function: str) -> None:
+    """Puts tables' descriptors in the place of their numbers: VALUE() in bpf/maps.h."""
+    names = {number: name for name, number in source.enum_values("direct").items()}
+    start = bcc.lib.bpf_function_start(module.module, function.encode())
+    size = bcc.lib.bpf_function_size(module.module, function.encode())
+    for instruction in (libbpf.Instruction * (size // 8)).from_address(start):
+        if (
+            instruction.code == libbpf.LOAD_IMMEDIATE_64
+            and instruction.source == libbpf.PSEUDO_MAP_VALUE
+        ):
+            table = names[instruction.immediate].removeprefix("DIRECT_").lower()
+            instruction.immediate = module[table].map_fd
 
 
 def _describe(bcc: Any, module: Any) -> dict[str, Any]:

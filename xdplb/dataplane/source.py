@@ -19,7 +19,7 @@ BPF_DIR = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[2] / "bpf"
 
 BUCKETS_PER_KEY = 4  # of four ways: at a full table one bucket in 10,000 is full (bpf/service.h)
 MAX_REALS = 65536  # a slot and a flow's record name a real by 16 bits (bpf/types.h)
-MAX_FLOW_BUCKET_BITS = 24  # the tag begins at bit 35 of the hash, the bucket's number at bit 0
+MAX_FLOW_BUCKET_BITS = 23  # 512 MB, as far as the verifier follows an offset (BPF_MAX_VAR_OFF)
 
 _INCLUDE = re.compile(r'^#include "(?P<name>[^"]+)"$', re.MULTILINE)
 _ENUM = re.compile(r"enum (?P<name>\w+) \{(?P<body>[^}]*)\};")
@@ -65,7 +65,7 @@ def check_tunables(tunables: Tunables) -> None:
     flow_bits = tunables.flow_buckets.bit_length() - 1
     if tunables.flow_buckets != 1 << flow_bits or not 1 <= flow_bits <= MAX_FLOW_BUCKET_BITS:
         raise UsageError(
-            f"flow_buckets {tunables.flow_buckets} is not a power of two from 2 to 2^24",
+            f"flow_buckets {tunables.flow_buckets} is not a power of two from 2 to 2^23",
             "give one; each bucket holds 8 flows in 64 bytes",
         )
     for name, low, high in (

@@ -45,11 +45,18 @@ def decode_type(description: Any) -> Any:
     return type(str(name), (base,), {"_fields_": members})
 
 
+def _element(leaf: Any) -> tuple[Any, int]:
+    """The type of what stands in a MANY() of bpf/types.h and how often, or the type itself, once."""
+    types = dict(getattr(leaf, "_fields_", ()))
+    if types.keys() != {"first", "all"}:
+        return leaf, 1
+    return types["first"], ctypes.sizeof(types["all"]) // ctypes.sizeof(types["first"])
+
+
 def elements(many: Any) -> Any:
     """What stands in a MANY() of bpf/types.h, as a live array of its element's type."""
-    types = dict(many._fields_)
-    count = ctypes.sizeof(types["all"]) // ctypes.sizeof(types["first"])
-    return (types["first"] * count).from_address(ctypes.addressof(many))
+    element, count = _element(type(many))
+    return (element * count).from_address(ctypes.addressof(many))
 
 
 def fill(record: Any, **values: Any) -> None:
@@ -75,7 +82,7 @@ class Table:
 
     def __init__(self, path: Path, description: Mapping[str, Any]) -> None:
         self.path = path
-        self.leaf = decode_type(description["leaf"])
+        self.leaf, self._in_value = _element(decode_type(description["leaf"]))
         self._fd: int | None = None
 
     @property
@@ -97,12 +104,12 @@ class Table:
 
     @cached_property
     def entries(self) -> int:
-        """How many values it has."""
-        return int(libbpf.map_info(self.fd).max_entries)
+        """How many of `leaf` it has, whether it has as many values or one MANY() of them."""
+        return int(libbpf.map_info(self.fd).max_entries) * self._in_value
 
     @cached_property
     def memory(self) -> Any:
-        """All values, live."""
+        """All of them, live."""
         return map_memory(self.fd, self.leaf, self.entries)
 
     def __getitem__(self, index: int) -> Any:
