@@ -13,15 +13,16 @@ static __always_inline int encapsulate(struct packet *p, const struct real *real
 	struct macs *macs;
 	__be16 *ethertype;
 
-	if (bpf_xdp_adjust_head(p->ctx, -IPIP_LENGTH))
+	if (!move_head(p, -IPIP_LENGTH))
 		return DROP(p, headroom);
 	macs = frame_start(p);
 	ethertype = (__be16 *)(macs + 1);
-	if ((void *)(ethertype + 1) > frame_end(p))
+	if ((void *)(ethertype + 1) + IPIP_LENGTH + sizeof(struct iphdr) > frame_end(p))
 		return DROP(p, headroom);
 	*macs = hop->macs;
 	*ethertype = bpf_htons(ETH_P_IP);
-	return write_ipip(p, real);
+	write_ipip(p, real, (void *)(ethertype + 1));
+	return NEXT;
 }
 
 #endif

@@ -37,14 +37,12 @@ static __always_inline __be16 outer_id(__be16 dont_fragment)
 /* Also decrements the client packet's TTL, as __ip_vs_get_out_rt() does. ECN is copied: RFC 6040 §4.1, normal
  * mode.
  */
-static __always_inline int write_ipip(struct packet *p, const struct real *real)
+static __always_inline void write_ipip(const struct packet *p, const struct real *real,
+				       struct ipip_header *outer)
 {
-	struct ipip_header *outer = frame_start(p) + IP_AT;
 	struct iphdr *inner = (void *)(outer + 1);
 	struct ipip_header header;
 
-	if ((void *)(inner + 1) > frame_end(p))
-		return DROP(p, headroom);
 	inner->ttl--;
 	inner->check = csum_after_ttl(inner->check);
 	header = (struct ipip_header){
@@ -54,14 +52,13 @@ static __always_inline int write_ipip(struct packet *p, const struct real *real)
 		.frag_off = inner->frag_off & bpf_htons(IP_DONT_FRAGMENT),
 		.ttl = inner->ttl,
 		.protocol = IPPROTO_IPIP,
-		.saddr = real->source.low >> 32,
-		.daddr = real->address.low >> 32,
+		.saddr = v4_part(&real->source),
+		.daddr = v4_part(&real->address),
 	};
 	header.id = outer_id(header.frag_off);
 	header.check = csum_fold(real->header_sum + bpf_htons(header.tos) + header.tot_len +
 				 header.id + header.frag_off + header.ttl);
 	*outer = header;
-	return NEXT;
 }
 
 #endif

@@ -12,11 +12,13 @@
 #define FLOW_TAG_SHIFT 35
 #define FLOW_STATE_SHIFT 32
 #define FLOW_REAL_SHIFT 16
+#define FLOW_SEEN_MASK ((__u64)(FLOW_STATES - 1) << FLOW_STATE_SHIFT | 0xffff)
+#define TAG_NOT_EMPTY (1ULL << 63) /* in each tag, so that none is an empty word's */
 
 struct flow {
 	struct flow_bucket *bucket;
 	const struct config *config;
-	__u64 hash; /* low bits: bucket; top 29: tag. A foreign flow matches once in 2^26 lookups. */
+	__u64 hash; /* low bits: bucket; top 29: tag. A foreign flow matches once in 2^25 lookups. */
 	__u64 *entry; /* where its record is, or was before it expired; NULL: nowhere */
 	__u64 record; /* as it was read */
 	bool alive;   /* it has a record that is not expired */
@@ -70,12 +72,12 @@ static __always_inline __u64 hash_flow(const struct packet *p, const struct conf
 		value = fold_multiply(value, config->flow_key[1]) ^ (__u32)p->client.low;
 	}
 	value = fold_multiply(value, config->flow_key[1] | 1) + service;
-	return fold_multiply(value, GOLDEN_RATIO_64);
+	return fold_multiply(value, GOLDEN_RATIO_64) | TAG_NOT_EMPTY;
 }
 
 static __always_inline int find_flow(struct packet *p, __u16 service, struct flow *flow)
 {
-	__u32 index;
+	__u64 index;
 
 	flow->config = &p->director->config;
 	flow->hash = hash_flow(p, flow->config, service);
@@ -88,7 +90,7 @@ static __always_inline int find_flow(struct packet *p, __u16 service, struct flo
 	for (int way = 0; way < FLOW_WAYS; way++) {
 		__u64 record = flow->bucket->entry[way];
 
-		if ((record ^ flow->hash) >> FLOW_TAG_SHIFT == 0 && flow_state(record)) {
+		if ((record ^ flow->hash) >> FLOW_TAG_SHIFT == 0) {
 			flow->entry = &flow->bucket->entry[way];
 			flow->record = record;
 			flow->alive = !is_expired(flow->config, record, p->tick);
@@ -112,8 +114,9 @@ static __always_inline __u8 next_state(const struct packet *p, __u8 state)
 /* Notes that the recorded flow was seen: a write once a tick, or when its state changes. */
 static __always_inline void touch_flow(const struct packet *p, const struct flow *flow)
 {
-	__u64 record = make_record(flow->hash, next_state(p, flow_state(flow->record)),
-				   flow_real(flow->record), p->tick);
+	__u64 state = next_state(p, flow_state(flow->record));
+	__u64 record = (flow->record & ~FLOW_SEEN_MASK) | state << FLOW_STATE_SHIFT |
+		       (p->tick & 0xffff);
 
 	if (record != flow->record)
 		__sync_val_compare_and_swap(flow->entry, flow->record, record);
@@ -142,7 +145,7 @@ static __always_inline __u32 victim_kind(const struct config *config, __u64 reco
 
 /* Which record is given up: an expired or empty one, else a closing, else a new, else any; of its kind the
  * longest idle. So no flood of SYNs evicts a flow that got further than its SYN. The rank carries its way
- * along, so that one number is compared and kept.
+ * along, so that one number is compared and kept; the first way ranks highest, as it is looked at first.
  */
 static __always_inline __u64 *pick_victim(const struct flow *flow, __u32 tick)
 {
@@ -153,11 +156,11 @@ static __always_inline __u64 *pick_victim(const struct flow *flow, __u32 tick)
 		__u64 record = flow->bucket->entry[way];
 		__u32 age = record_age(record, tick);
 		__u32 kind = victim_kind(flow->config, record, tick);
-		__s64 more = (__s64)(kind << 24 | age << 8 | way) - highest;
+		__s64 more = (__s64)(kind << 24 | age << 8 | (FLOW_WAYS - 1 - way)) - highest;
 
 		highest += more * (1 - sign_bit(more));
 	}
-	return &flow->bucket->entry[(__u32)highest % FLOW_WAYS];
+	return &flow->bucket->entry[FLOW_WAYS - 1 - (__u64)highest % FLOW_WAYS];
 }
 
 /* Records that the flow, seen for the first time, goes to `real`; in place of its old record if it has

@@ -97,7 +97,7 @@ static __always_inline int reply_too_big(struct packet *p, __u32 mtu)
 	if (!may_reply(p))
 		return DROP(p, reply_limit);
 	if (bpf_xdp_adjust_tail(p->ctx, kept - (int)bpf_xdp_get_buff_len(p->ctx)) ||
-	    bpf_xdp_adjust_head(p->ctx, -TOO_BIG_ADDED))
+	    !move_head(p, -TOO_BIG_ADDED))
 		return DROP(p, headroom);
 	if ((verdict = turn_link(p)) != NEXT)
 		return verdict;

@@ -5,7 +5,7 @@
 /* The verifier of 6.1 takes a byte swap's result for any 64-bit number, and the compiler drops a mask that it
  * knows to be idle: hence the instruction by name. To go when 6.1 does.
  */
-static __always_inline __u32 host_length(__be16 length)
+static __always_inline __u64 host_length(__be16 length)
 {
 	__u64 swapped = bpf_ntohs(length);
 

@@ -61,16 +61,19 @@ static __always_inline int refresh_hop(struct packet *p, struct real *real)
 	};
 	long result = bpf_fib_lookup(p->ctx, &fib, sizeof(fib), 0);
 
-	real->refreshed = p->tick;
 	if (result == BPF_FIB_LKUP_RET_SUCCESS) {
 		publish_hop(real, &fib);
-		return NEXT;
+	} else if (result == BPF_FIB_LKUP_RET_NO_NEIGH) {
+		if (!real->hop[real->active & 1].ifindex)
+			return DROP(p, no_neighbour);
+	} else {
+		real->refreshed = 0;
+		real->hop[0].ifindex = 0;
+		real->hop[1].ifindex = 0;
+		return DROP(p, no_route);
 	}
-	if (result == BPF_FIB_LKUP_RET_NO_NEIGH)
-		return real->hop[real->active & 1].ifindex ? NEXT : DROP(p, no_neighbour);
-	real->hop[0].ifindex = 0;
-	real->hop[1].ifindex = 0;
-	return DROP(p, no_route);
+	real->refreshed = p->tick;
+	return NEXT;
 }
 
 /* The hop in use stays as it is for a tick at least: its place is the one written after the next change. */
@@ -80,10 +83,7 @@ static __always_inline int find_hop(struct packet *p, struct real *real, struct 
 
 	if (real->local)
 		return PASS(p, local);
-	*hop = &real->hop[real->active & 1];
-	if (real->refreshed == p->tick && (*hop)->ifindex)
-		return NEXT;
-	if ((verdict = refresh_hop(p, real)) != NEXT)
+	if (real->refreshed != p->tick && (verdict = refresh_hop(p, real)) != NEXT)
 		return verdict;
 	*hop = &real->hop[real->active & 1];
 	return NEXT;

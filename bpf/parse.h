@@ -13,6 +13,9 @@
 #define IP_OFFSET 0x1fff
 #define IP_DONT_FRAGMENT 0x4000
 
+#define IP_IHL 5 /* of a header without options, in words */
+#define IP_VERSION_IHL (4 << 4 | IP_IHL)
+
 #define IP_AT ((int)sizeof(struct ethhdr)) /* tags are off: see vlan.h */
 
 #define TCP_FLAGS_OFFSET 13 /* RFC 9293 §3.1 */
@@ -27,6 +30,11 @@
 static __always_inline __be64 v4_mapped(__be32 address)
 {
 	return (__u64)address << 32 | bpf_htonl(0xffff);
+}
+
+static __always_inline __be32 v4_part(const struct address *mapped)
+{
+	return ((const __be32 *)&mapped->low)[1];
 }
 
 /* UDP's packets have no flags: they open none. */
@@ -54,7 +62,7 @@ static __always_inline int parse_ports(struct packet *p)
 {
 	struct tcphdr *tcp = frame_start(p) + p->transport;
 	void *end = frame_end(p);
-	__u32 payload = p->length - (p->transport - IP_AT);
+	__u64 payload = p->length - (p->transport - IP_AT);
 
 	if (p->protocol == IPPROTO_TCP) {
 		if ((void *)(tcp + 1) > end || payload < sizeof(*tcp))
@@ -78,13 +86,14 @@ static __always_inline int parse_transport(struct packet *p)
 {
 	struct iphdr *ip = frame_start(p) + IP_AT;
 	void *end = frame_end(p);
-	__u32 header;
+	__u64 first, header;
 
 	if ((void *)(ip + 1) > end)
 		return DROP(p, malformed);
-	header = ip->ihl * 4;
+	first = *(__u8 *)ip;
+	header = (first & 0xf) * 4;
 	p->length = host_length(ip->tot_len);
-	if (ip->version != 4 || header < sizeof(*ip) || p->length < header ||
+	if (first - IP_VERSION_IHL > 0xf - IP_IHL || p->length < header ||
 	    (void *)ip + p->length > end)
 		return DROP(p, malformed);
 	if (ip->frag_off & bpf_htons(IP_MORE_FRAGMENTS | IP_OFFSET))

@@ -29,7 +29,11 @@ static __always_inline __u32 client_key(const struct packet *p, const struct ser
 	__u64 folded = p->client.high ? p->client.high ^ p->client.low : p->client.low >> 32;
 	__u32 key = bpf_ntohl(p->client.high ? (__u32)(folded ^ folded >> 32) : (__u32)folded);
 
-	return service->flags & SERVICE_HASH_PORT ? key + bpf_ntohs(p->client_port) : key;
+	if (service->flags & SERVICE_HASH_PORT) {
+		asm volatile(""); /* a branch: else each packet does the sum, and then drops it */
+		key += bpf_ntohs(p->client_port);
+	}
+	return key;
 }
 
 /* number % RING_SLOTS without a division. With bits = ceil(log2(slots)) the factor is below 2^32, the product
@@ -39,14 +43,14 @@ static __always_inline __u32 client_key(const struct packet *p, const struct ser
 #define RING_FACTOR ((1ULL << (31 + RING_BITS)) / RING_SLOTS)
 
 /* index % RING_SLOTS of one below 2 * RING_SLOTS. */
-static __always_inline __u32 wrap_ring(__u32 index)
+static __always_inline __u64 wrap_ring(__u64 index)
 {
 	__s64 less = (__s64)index - RING_SLOTS;
 
 	return less + sign_bit(less) * RING_SLOTS;
 }
 
-static __always_inline __u32 mod_ring_slots(__u32 number)
+static __always_inline __u64 mod_ring_slots(__u64 number)
 {
 	return wrap_ring(number - (number * RING_FACTOR >> (31 + RING_BITS)) * RING_SLOTS);
 }
@@ -57,7 +61,7 @@ static __always_inline __u32 mh_slot(__u32 value)
 	struct siphash s;
 
 	siphash_start(&s, MH_KEY, MH_KEY);
-	return mod_ring_slots(siphash_finish(&s, 4ULL << 56 | value));
+	return mod_ring_slots((__u32)siphash_finish(&s, 4ULL << 56 | value));
 }
 
 union slot_word {
@@ -129,8 +133,6 @@ static __always_inline int hashed_slot(struct packet *p, const struct service *s
 	__u32 key = client_key(p, service), index;
 	int verdict;
 
-	if (!service->slots)
-		return DROP(p, no_real);
 	index = service->pick == PICK_SH ? key * GOLDEN_RATIO_32 >> SH_SHIFT : mh_slot(key);
 	if ((verdict = read_slot(p, service, index, found)) != NEXT)
 		return verdict;

@@ -10,17 +10,17 @@
 
 #define GOLDEN_RATIO_64 0x9e3779b97f4a7c15ULL /* 2^64 / φ, made odd: Fibonacci hashing, Knuth 6.4 */
 
-static __always_inline __u32 first_bucket(__u64 hash, int bits)
+static __always_inline __u64 first_bucket(__u64 hash, int bits)
 {
 	return hash >> (64 - bits);
 }
 
-static __always_inline __u32 second_bucket(__u64 hash, int bits)
+static __always_inline __u64 second_bucket(__u64 hash, int bits)
 {
 	return (hash >> (64 - 2 * bits)) & ((1 << bits) - 1);
 }
 
-static __always_inline bool find_vip_in(struct packet *p, __u32 index)
+static __always_inline bool find_vip_in(struct packet *p, __u64 index)
 {
 	struct vip_bucket *bucket = NTH(vip_bucket, p->director->vips, index);
 
@@ -44,9 +44,9 @@ static __always_inline int find_vip(struct packet *p)
 	return PASS(p, not_vip);
 }
 
-static __always_inline __u64 service_key(__u32 vip_id, __be16 port, __u8 protocol)
+static __always_inline __u64 service_key(__u64 vip_id, __be16 port, __u8 protocol)
 {
-	return (__u64)vip_id << 32 | (__u64)port << 16 | protocol << 8 | 1;
+	return vip_id << 32 | (__u64)port << 16 | protocol;
 }
 
 union service_word {
@@ -57,7 +57,7 @@ union service_word {
 /* Returns the service by value, in one load: a pointer to it would have the verifier (6.18) walk all that
  * follows once for each way. An id is never 0, so a word of 0 is none.
  */
-static __always_inline __u64 find_service_in(struct packet *p, __u32 index, __u64 key)
+static __always_inline __u64 find_service_in(struct packet *p, __u64 index, __u64 key)
 {
 	struct service_bucket *bucket = NTH(service_bucket, p->director->services, index);
 

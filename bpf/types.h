@@ -39,9 +39,9 @@ enum service_flag {
 
 struct service {
 	__u32 slots; /* of its ring that are in use */
-	__u16 id;    /* its place in rings and turns, from 1 */
 	__u8 pick;   /* enum pick */
 	__u8 flags;  /* enum service_flag */
+	__u16 id;    /* its place in rings and turns, from 1 */
 };
 
 struct service_entry {
@@ -81,7 +81,7 @@ struct config {
 /* ---- what the program keeps --------------------------------------------------------------- */
 
 /* A flow's record is one word, so that it is read and replaced whole:
- * tag (29 bits) | state (3) | real (16) | last seen, in ticks (16).
+ * tag (29 bits, the first of them 1) | state (3) | real (16) | last seen, in ticks (16).
  * A state's upper two bits say how readily its records are given up: see pick_victim().
  */
 enum flow_state {
@@ -120,7 +120,7 @@ struct real {
 	__u8 local;             /* the director itself: its packets go up */
 	__u8 active;            /* which hop is in use; the other is free to be written */
 	__u16 pad;
-	__u32 refreshed; /* tick of the last bpf_fib_lookup() */
+	__u32 refreshed; /* tick when the hop in use was last found right; 0: it is not known */
 	struct hop hop[2];
 	__u8 pad_line[44];
 };

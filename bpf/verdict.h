@@ -10,29 +10,41 @@
 #define NEXT (-1)
 
 #define FATE(p, action, name) \
-	((p)->fate = __builtin_offsetof(struct counters, name) / sizeof(__u64), (action))
+	end_in((p), (action), __builtin_offsetof(struct counters, name) / sizeof(__u64))
 #define PASS(p, reason) FATE(p, XDP_PASS, pass_##reason)
 #define DROP(p, reason) FATE(p, XDP_DROP, drop_##reason)
 
-/* A packet's values as the stages find them. No pointers into the frame: moving its head spoils them. */
+/* A packet's values as the stages find them. No pointers into the frame: moving its head spoils them. Numbers have
+ * 64 bits where they can: BPF computes in those, and each narrower one costs two shifts.
+ */
 struct packet {
 	struct xdp_md *ctx;
 	struct director *director;
 	__u32 tag[2]; /* VLAN tags, as they stood in the frame */
 	struct address client;
 	struct address vip;
-	__u32 vip_id;
-	__u32 tags;      /* how many there were */
-	__u32 transport; /* offset of the TCP or UDP header */
-	__u32 length;    /* of the IP packet, by its header */
+	__u64 vip_id;
+	__u64 tags;      /* how many there were */
+	__u64 transport; /* offset of the TCP or UDP header */
+	__u64 length;    /* of the IP packet, by its header */
+	__u64 fate;      /* index of a counter */
+	__u64 new_flow;  /* 1 if this packet begins one */
 	__u32 tick;      /* now */
-	__u32 fate;      /* index of a counter */
 	__be16 client_port;
 	__be16 service_port;
 	__u8 protocol;
 	__u8 tcp_flags;
-	__u8 new_flow;
 };
+
+/* The empty asm keeps the two constants where they are needed: else the compiler loads them before each branch
+ * that might need them, on the way of those that do not.
+ */
+static __always_inline int end_in(struct packet *p, int action, __u64 fate)
+{
+	asm volatile("" : "+r"(fate));
+	p->fate = fate;
+	return action;
+}
 
 static __always_inline void *frame_start(const struct packet *p)
 {
@@ -42,6 +54,16 @@ static __always_inline void *frame_start(const struct packet *p)
 static __always_inline void *frame_end(const struct packet *p)
 {
 	return (void *)(long)p->ctx->data_end;
+}
+
+static long (*xdp_adjust_head)(struct xdp_md *ctx, int by) = (void *)BPF_FUNC_xdp_adjust_head;
+
+/* BCC's own declaration returns an int, of which the compiler clears the upper half first. Returns: whether the
+ * driver had the room.
+ */
+static __always_inline bool move_head(struct packet *p, int by)
+{
+	return xdp_adjust_head(p->ctx, by) == 0;
 }
 
 /* A tick is about a second: 2^TICK_SHIFT jiffies, by the kernel's HZ. 16 bits of them tell flows apart for
@@ -54,7 +76,8 @@ static __always_inline __u32 tick_now(void)
 
 static __always_inline void count(const struct packet *p)
 {
-	__u32 zero = 0, fate = p->fate;
+	__u32 zero = 0;
+	__u64 fate = p->fate;
 	struct counters *all = counters.lookup(&zero);
 
 	if (all && fate < COUNTERS)
@@ -69,8 +92,7 @@ static __always_inline void count_forwarded(const struct packet *p, __u32 real)
 		return;
 	stats->packets++;
 	stats->bytes += p->length;
-	if (p->new_flow)
-		stats->flows++;
+	stats->flows += p->new_flow;
 }
 
 #endif

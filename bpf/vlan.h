@@ -24,7 +24,7 @@ static __always_inline void take_tag(struct packet *p, int nth)
 		return;
 	kept = *macs;
 	p->tag[nth] = *tag;
-	if (bpf_xdp_adjust_head(p->ctx, TAG_LENGTH))
+	if (!move_head(p, TAG_LENGTH))
 		return;
 	p->tags++;
 	macs = frame_start(p);
@@ -41,7 +41,7 @@ static __always_inline bool put_tag(struct packet *p, int nth)
 	if ((void *)(macs + 1) > frame_end(p))
 		return false;
 	kept = *macs;
-	if (bpf_xdp_adjust_head(p->ctx, -TAG_LENGTH))
+	if (!move_head(p, -TAG_LENGTH))
 		return false;
 	macs = frame_start(p);
 	tag = (__u32 *)(macs + 1);

@@ -75,7 +75,7 @@ class Directory:
         vip = self.find_vip(service.vip)
         if vip is None:
             return None
-        return vip << 32 | htons(service.port) << 16 | service.protocol << 8 | 1
+        return vip << 32 | htons(service.port) << 16 | service.protocol
 
     def find_service(self, service: ServiceKey) -> Any:
         """A service's live entry (struct service_entry), None if it is not there."""
