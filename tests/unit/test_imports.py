@@ -13,6 +13,7 @@ PACKAGE = ROOT / "xdplb"
 # From top to bottom: a module imports what is below it, or what is in its own package.
 LAYERS = (
     {"cli", "ipvsadm"},
+    {"traffic"},
     {"controller"},
     {"realserver", "lab"},
     {"dataplane", "netlink", "routes", "config"},

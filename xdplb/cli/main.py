@@ -24,6 +24,7 @@ COMMANDS = {
     "save": "services",
     "realserver": "realserver",
     "lab": "lab",
+    "bench": "bench",
 }
 
 

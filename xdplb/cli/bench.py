@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: MIT
+"""bench: load for a director, from hardware of one's own. What is sent where is said first."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import asdict
+from ipaddress import IPv4Address
+from typing import Any
+
+import click
+
+from xdplb.cli.options import json_option, print_json
+from xdplb.errors import UsageError
+from xdplb.net import parse_address, parse_endpoint, parse_port
+from xdplb.traffic import nexthop, pktgen, wrk
+from xdplb.traffic.watch import Observed, Watch
+
+IMIX = "imix"
+
+
+@click.group("bench")
+def bench_command() -> None:
+    """Load a director with packets or requests; see what became of them, and of this machine.
+
+    Only what is named is sent to. Counters of a director are those of --instance, if it is here.
+    """
+
+
+@bench_command.command("pktgen")
+@click.argument("device", metavar="INTERFACE")
+@click.option("--to", "to", metavar="VIP:PORT", required=True, help="The one destination, UDP.")
+@click.option("--mac", help="Of the next hop. [the route's]")
+@click.option("--sources", metavar="FIRST-LAST", help="Addresses to send from. [the interface's]")
+@click.option("--ports", metavar="FIRST-LAST", default="1024-65535", show_default=True)
+@click.option("--size", metavar="BYTES|imix", default="64", show_default=True, help="With FCS.")
+@click.option("--queues", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option("--rate", type=click.IntRange(min=0), default=0, help="Packets/s. [all it can]")
+@click.option("--seconds", type=click.FloatRange(min=0.1), default=10.0, show_default=True)
+@json_option
+@click.pass_obj
+def _pktgen(
+    instance: str,
+    device: str,
+    to: str,
+    mac: str | None,
+    sources: str | None,
+    ports: str,
+    size: str,
+    queues: int,
+    rate: int,
+    seconds: float,
+    as_json: bool,
+) -> None:
+    """Send UDP by the kernel's pktgen, whose senders' addresses need not be this host's.
+
+    Whoever is sent to answers those addresses: use a network that is yours.
+    """
+    address, port = parse_endpoint(to)
+    if not isinstance(address, IPv4Address):
+        raise UsageError(f"{address} is not IPv4", "pktgen is driven for IPv4 alone")
+    hop = nexthop.find(device, address, mac)
+    plan = pktgen.Plan(
+        device=device,
+        destination=address,
+        port=port,
+        mac=hop.mac,
+        seconds=seconds,
+        sources=_addresses(sources) if sources else None,
+        ports=_ports(ports),
+        sizes=pktgen.IMIX if size == IMIX else ((_bytes(size), 1),),
+        queues=queues,
+        rate=rate,
+    )
+    pktgen.require(plan)
+    click.echo(_told(plan, hop), err=as_json)
+    watch = Watch(instance)
+    sent = pktgen.run(plan)
+    observed = watch.end()
+    if as_json:
+        print_json({"sent": [asdict(each) for each in sent], "observed": asdict(observed)})
+        return
+    for each in sent:
+        click.echo(
+            f"queue {each.queue}: {each.packets:,} packets in {each.seconds:.3f} s, "
+            f"{each.packets / each.seconds:,.0f}/s, {each.errors:,} refused by the driver"
+        )
+    _echo_observed(observed)
+
+
+def _told(plan: pktgen.Plan, hop: nexthop.NextHop) -> str:
+    sources = "{} … {}".format(*plan.sources) if plan.sources else "the interface's own address"
+    sizes = ", ".join(f"{size} B × {share}" for size, share in plan.sizes)
+    return (
+        f"pktgen: UDP to {plan.destination}:{plan.port} by {plan.device}, for {plan.seconds:g} s\n"
+        f"  next hop  {hop.via or 'as given'}, MAC {plan.mac}\n"
+        f"  from      {sources}, ports {plan.ports[0]} … {plan.ports[1]}, at random\n"
+        f"  frames    {sizes}, with FCS\n"
+        f"  rate      {f'{plan.rate:,} packets/s' if plan.rate else 'all it can'}, "
+        f"{plan.queues} queue{'s' * (plan.queues > 1)}"
+    )
+
+
+@bench_command.command("wrk")
+@click.argument("urls", metavar="URL...", nargs=-1, required=True)
+@click.option("--connections", type=click.IntRange(min=1), default=64, show_default=True)
+@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option("--seconds", type=click.IntRange(min=1), default=10, show_default=True)
+@click.option("--rounds", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option("--short", is_flag=True, help="A connection for each request.")
+@json_option
+@click.pass_obj
+def _wrk(
+    instance: str,
+    urls: tuple[str, ...],
+    connections: int,
+    threads: int,
+    seconds: int,
+    rounds: int,
+    short: bool,
+    as_json: bool,
+) -> None:
+    """Request URLs by wrk, one after the other: a VIP through each director, a real without any."""
+    load = wrk.Load(connections, threads, seconds, short)
+    for url in urls:
+        wrk.check_url(url)
+    kind = "each for one request" if short else "kept"
+    click.echo(
+        f"wrk: {connections} connections, {kind}, {threads} threads, {seconds} s each, to\n"
+        + "".join(f"  {url}\n" for url in urls),
+        err=as_json,
+        nl=False,
+    )
+    results = []
+    for _ in range(rounds):
+        for url in urls:
+            watch = Watch(instance)
+            answered = wrk.run(url, load)
+            observed = watch.end()
+            results.append({**asdict(answered), "observed": asdict(observed)})
+            if not as_json:
+                _echo_answered(answered)
+                _echo_observed(observed)
+    if as_json:
+        print_json(results)
+
+
+def _echo_answered(answered: wrk.Answered) -> None:
+    errors = ", ".join(f"{n} {name}" for name, n in answered.errors.items() if n) or "none"
+    latency = ", ".join(f"{name} {us / 1000:.2f}" for name, us in answered.latency_us.items())
+    click.echo(
+        f"{answered.url}: {answered.rate:,.0f} requests/s, {answered.requests:,} in all\n"
+        f"  latency, ms: {latency}\n  errors: {errors}"
+    )
+
+
+def _echo_observed(observed: Observed) -> None:
+    cores = ", ".join(f"{core['busy']:.0f} ({core['softirq']:.0f})" for core in observed.cores)
+    lines = [f"cores, % busy (softirq): {cores}"]
+    for name, moved in observed.interfaces.items():
+        lines.append(f"{name}: " + _counts(moved))
+    if observed.director is not None:
+        lines.append("director: " + (_counts(observed.director) or "no packet"))
+    click.echo("".join(f"  {line}\n" for line in lines), nl=False)
+
+
+def _counts(counts: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {n:,}" for name, n in counts.items() if n)
+
+
+def _range(text: str, what: str) -> Sequence[str]:
+    first, dash, last = text.partition("-")
+    if not (first and (last or not dash)):
+        raise UsageError(f"'{text}' are no {what}", "give FIRST-LAST, or one")
+    return first, last or first
+
+
+def _addresses(text: str) -> tuple[IPv4Address, IPv4Address]:
+    first, last = (parse_address(each, "source") for each in _range(text, "sources"))
+    if not (isinstance(first, IPv4Address) and isinstance(last, IPv4Address) and first <= last):
+        raise UsageError(f"'{text}' is no range of IPv4 addresses", "write it as 10.0.0.1-10.0.0.9")
+    return first, last
+
+
+def _ports(text: str) -> tuple[int, int]:
+    first, last = (parse_port(each) for each in _range(text, "ports"))
+    if not 0 < first <= last:
+        raise UsageError(f"'{text}' is no range of ports", "write it as 1024-65535")
+    return first, last
+
+
+def _bytes(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,5}", text):
+        raise UsageError(f"'{text}' is no size", "give bytes, or imix")
+    return int(text)
