@@ -38,5 +38,5 @@ fmt: setup ## format Python and C
 	$(if $(C_FILES),clang-format -i $(C_FILES))
 
 clean: ## remove what was made here, .venv too
-	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .vm build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
