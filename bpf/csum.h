@@ -13,12 +13,19 @@ static __always_inline __u16 csum_fold(__u32 sum)
 	return ~sum;
 }
 
-/* The header's checksum after its TTL went down by one; as ip_decrease_ttl() in include/net/ip.h. */
-static __always_inline __u16 csum_after_ttl(__u16 check)
+/* Takes one from the TTL, which is not 0, and adds it to the checksum: ip_decrease_ttl() in include/net/ip.h, on the
+ * one word that holds TTL, protocol and checksum. The checksum's carry goes round: from 0xfffe and 0xffff on.
+ * Returns: the TTL.
+ */
+static __always_inline __u8 decrease_ttl(struct iphdr *ip)
 {
-	__u32 sum = check + bpf_htons(0x0100);
+	__u32 *word = (__u32 *)&ip->ttl;
+	__u64 next = *word + 0x10000ULL - 1;
 
-	return sum + (sum >= 0xffff);
+	if (*word >= 0xfffe0000)
+		next += 0x10000;
+	*word = next;
+	return next;
 }
 
 #endif

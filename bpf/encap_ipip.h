@@ -12,16 +12,13 @@
 
 #define IPIP_LENGTH ((int)sizeof(struct iphdr))
 
-/* The header as the five words it is: one store each, and the checksum sums what is stored. */
+/* The header as the five words it is, for one store each; on a little-endian host a word's first byte is its
+ * lowest.
+ */
 struct ipip_header {
-	__u8 version_ihl;
-	__u8 tos;
-	__be16 tot_len;
-	__be16 id;
-	__be16 frag_off;
-	__u8 ttl;
-	__u8 protocol;
-	__u16 check;
+	__u32 length;   /* version and IHL, TOS, total length */
+	__u32 fragment; /* ID, flags and offset */
+	__u32 check;    /* TTL, protocol, checksum */
 	__be32 saddr;
 	__be32 daddr;
 };
@@ -31,7 +28,7 @@ struct ipip_header {
  */
 static __always_inline __be16 outer_id(__be16 dont_fragment)
 {
-	return dont_fragment ? 0 : bpf_get_prandom_u32();
+	return dont_fragment ? 0 : bpf_get_prandom_u32() & 0xffff;
 }
 
 /* Also decrements the client packet's TTL, as __ip_vs_get_out_rt() does. ECN is copied: RFC 6040 §4.1, normal
@@ -41,24 +38,18 @@ static __always_inline void write_ipip(const struct packet *p, const struct real
 				       struct ipip_header *outer)
 {
 	struct iphdr *inner = (void *)(outer + 1);
-	struct ipip_header header;
+	__u64 length = bpf_htons(p->length + IPIP_LENGTH);
+	__u64 tos = (__u64)inner->tos << 8;
+	__u64 flags = inner->frag_off & bpf_htons(IP_DONT_FRAGMENT);
+	__u64 id = outer_id(flags);
+	__u64 ttl = decrease_ttl(inner);
+	__u64 sum = real->header_sum + tos + length + id + flags + ttl;
 
-	inner->ttl--;
-	inner->check = csum_after_ttl(inner->check);
-	header = (struct ipip_header){
-		.version_ihl = 0x45,
-		.tos = inner->tos,
-		.tot_len = bpf_htons(p->length + IPIP_LENGTH),
-		.frag_off = inner->frag_off & bpf_htons(IP_DONT_FRAGMENT),
-		.ttl = inner->ttl,
-		.protocol = IPPROTO_IPIP,
-		.saddr = v4_part(&real->source),
-		.daddr = v4_part(&real->address),
-	};
-	header.id = outer_id(header.frag_off);
-	header.check = csum_fold(real->header_sum + bpf_htons(header.tos) + header.tot_len +
-				 header.id + header.frag_off + header.ttl);
-	*outer = header;
+	outer->length = IP_VERSION_IHL | tos | length << 16;
+	outer->fragment = id | flags << 16;
+	outer->check = ttl | IPPROTO_IPIP << 8 | csum_fold(sum) << 16;
+	outer->saddr = v4_part(&real->source);
+	outer->daddr = v4_part(&real->address);
 }
 
 #endif

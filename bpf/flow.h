@@ -115,8 +115,8 @@ static __always_inline __u8 next_state(const struct packet *p, __u8 state)
 static __always_inline void touch_flow(const struct packet *p, const struct flow *flow)
 {
 	__u64 state = next_state(p, flow_state(flow->record));
-	__u64 record = (flow->record & ~FLOW_SEEN_MASK) | state << FLOW_STATE_SHIFT |
-		       (p->tick & 0xffff);
+	__u64 record =
+		(flow->record & ~FLOW_SEEN_MASK) | state << FLOW_STATE_SHIFT | (p->tick & 0xffff);
 
 	if (record != flow->record)
 		__sync_val_compare_and_swap(flow->entry, flow->record, record);

@@ -24,11 +24,8 @@ struct too_big {
 
 static __always_inline bool may_reply(const struct packet *p)
 {
-	__u32 zero = 0;
-	struct reply_limit *limit = reply_limits.lookup(&zero);
+	struct reply_limit *limit = &p->cpu->reply_limit;
 
-	if (!limit)
-		return false;
 	if (limit->tick != p->tick) {
 		limit->tick = p->tick;
 		limit->sent = 0;

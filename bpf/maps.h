@@ -10,12 +10,11 @@
 
 #define ARRAY(leaf, name, size) \
 	BPF_F_TABLE("array:" PIN "/" #name, __u32, leaf, name, size, BPF_F_MMAPABLE)
-#define PER_CPU(leaf, name, size) \
-	BPF_F_TABLE("percpu_array:" PIN "/" #name, __u32, leaf, name, size, 0)
 
 ARRAY(struct director, director, 1);
 ARRAY(union flow_buckets, flows, 1);
 ARRAY(union all_reals, reals, 1);
+ARRAY(union all_cpus, cpus, 1);
 
 /* The one value of such a table: a constant for the program (BPF_PSEUDO_MAP_VALUE, what global variables are
  * made of), where an inlined lookup is a dozen instructions that store, reload and compare a key. BCC has no
@@ -26,9 +25,5 @@ ARRAY(union all_reals, reals, 1);
 /* All rings have the template's size: only then does the kernel inline lookups in them. */
 ARRAY(struct slot, ring, RING_SLOTS);
 BPF_F_TABLE("array_of_maps$ring:" PIN "/rings", __u32, __u32, rings, MAX_SERVICES, 0);
-
-PER_CPU(struct counters, counters, 1);
-PER_CPU(struct stats, real_stats, MAX_REALS);
-PER_CPU(struct reply_limit, reply_limits, 1);
 
 #endif

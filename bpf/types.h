@@ -162,7 +162,7 @@ struct counters {
 
 #define COUNTERS (sizeof(struct counters) / sizeof(__u64))
 
-/* How many ICMP answers one CPU may still send in this tick. */
+/* How many ICMP answers one CPU has sent in this tick. */
 struct reply_limit {
 	__u32 tick;
 	__u32 sent;
@@ -180,6 +180,7 @@ enum {
 	service_bucket_size = sizeof(struct service_bucket),
 	flow_bucket_size = sizeof(struct flow_bucket),
 	real_size = sizeof(struct real),
+	stats_size = sizeof(struct stats),
 };
 
 #define MANY(type, count) \
@@ -197,14 +198,28 @@ struct director {
 	union MANY(service_bucket, 1 << SERVICE_BUCKET_BITS) services;
 };
 
+/* What one CPU writes, and Python sums up. Of whole cache lines, so that no two CPUs share one (with an even
+ * MAX_REALS). One table of all of it, not three per-CPU ones: found once, by additions, and read without system calls.
+ */
+struct cpu {
+	struct counters counters;
+	struct reply_limit reply_limit;
+	__u64 pad[3];
+	union MANY(stats, MAX_REALS) stats;
+};
+
+enum { cpu_size = sizeof(struct cpu) };
+
 union flow_buckets MANY(flow_bucket, 1 << FLOW_BUCKET_BITS);
 union all_reals MANY(real, MAX_REALS);
+union all_cpus MANY(cpu, CPUS);
 
 /* Tables of one value, which the program addresses without a lookup: see VALUE() in maps.h. */
 enum direct {
 	DIRECT_DIRECTOR = 1,
 	DIRECT_FLOWS = 2,
 	DIRECT_REALS = 3,
+	DIRECT_CPUS = 4,
 };
 
 #endif

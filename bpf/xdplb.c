@@ -36,7 +36,6 @@ static __always_inline int balance(struct packet *p)
 	__u32 index;
 	int verdict;
 
-	p->director = VALUE(DIRECT_DIRECTOR);
 	if ((verdict = parse_network(p)) != NEXT)
 		return verdict;
 	if ((verdict = find_vip(p)) != NEXT)
@@ -60,9 +59,15 @@ static __always_inline int balance(struct packet *p)
 
 int xdplb(struct xdp_md *ctx)
 {
-	struct packet p = { .ctx = ctx };
+	struct packet p = {
+		.ctx = ctx,
+		.director = VALUE(DIRECT_DIRECTOR),
+		.cpu = this_cpu(),
+	};
 	int action;
 
+	if (!p.cpu)
+		return XDP_PASS;
 	take_tags(&p);
 	action = balance(&p);
 	if (p.tags && action != XDP_DROP)

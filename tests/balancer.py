@@ -132,11 +132,9 @@ class Balancer:
     def reset(self) -> None:
         """Empty all tables. Rings stay: nobody finds them, and a new service's is made anew."""
         tables = self.tables
-        for name in ("director", "reals", "flows"):
+        for name in ("director", "reals", "flows", "cpus"):
             memory = getattr(tables, name).memory
             ctypes.memset(ctypes.addressof(memory), 0, ctypes.sizeof(memory))
-        tables.counters.clear_cpus(0)
-        tables.reply_limits.clear_cpus(0)
         state = State.empty()
         state.raw["tunables"] = asdict(self.tunables)
         if self._network_changed:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from xdplb.dataplane import libbpf
 from xdplb.dataplane.clock import Clock
 from xdplb.errors import MissingPart, UsageError
 from xdplb.model import Tunables
@@ -90,6 +91,7 @@ def defines(tunables: Tunables, pin_dir: Path, clock: Clock) -> list[str]:
         "MAX_REALS": tunables.max_reals,
         "RING_SLOTS": tunables.ring_slots,
         "TICK_SHIFT": clock.shift,
+        "CPUS": libbpf.possible_cpus(),
     }
     return [*(f"-D{name}={value}" for name, value in sizes.items()), f'-DPIN="{pin_dir}"']
 

@@ -10,7 +10,7 @@ whole. Readers are never stopped, so the order of assignments is the protocol.
 import ctypes
 import mmap
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,7 @@ def decode_type(description: Any) -> Any:
 
 
 def _element(leaf: Any) -> tuple[Any, int]:
-    """The type of what stands in a MANY() of bpf/types.h and how often, or the type itself, once."""
+    """What a MANY() of bpf/types.h has and how often; of any other type, itself and once."""
     types = dict(getattr(leaf, "_fields_", ()))
     if types.keys() != {"first", "all"}:
         return leaf, 1
@@ -78,7 +78,7 @@ def map_memory(fd: int, leaf: Any, entries: int) -> Any:
 
 
 class Table:
-    """One pinned table: an array in memory, or a per-CPU array that is read by system calls."""
+    """One pinned table: an array in memory."""
 
     def __init__(self, path: Path, description: Mapping[str, Any]) -> None:
         self.path = path
@@ -115,25 +115,30 @@ class Table:
     def __getitem__(self, index: int) -> Any:
         return self.memory[index]
 
-    def sum_cpus(self, index: int) -> dict[str, int]:
-        """A per-CPU value's fields by name, summed over all CPUs; all fields are 64-bit."""
-        totals = dict.fromkeys((name for name, _ in self.leaf._fields_ if name != "pad"), 0)
-        for raw in libbpf.read_per_cpu(self.fd, index, ctypes.sizeof(self.leaf)):
-            value = self.leaf.from_buffer_copy(raw)
-            for name in totals:
-                totals[name] += getattr(value, name)
-        return totals
-
-    def clear_cpus(self, index: int) -> None:
-        """Sets a per-CPU value to zero on all CPUs."""
-        zero = (self.leaf * libbpf.possible_cpus())()
-        libbpf.map_update(self.fd, ctypes.c_uint32(index), zero)
-
     def close(self) -> None:
         """Closes the descriptor; the memory stays mapped while somebody uses it."""
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
+
+
+class PerCpu:
+    """What each CPU counts in struct cpu, n records of it; all their fields are 64-bit."""
+
+    def __init__(self, records: Sequence[Any]) -> None:
+        """records: each CPU's, as a live array."""
+        self._records = records
+
+    def sum_cpus(self, index: int) -> dict[str, int]:
+        """A record's fields by name, summed over all CPUs."""
+        each = [records[index] for records in self._records]
+        names = [name for name, _ in each[0]._fields_ if name != "pad"]
+        return {name: sum(getattr(record, name) for record in each) for name in names}
+
+    def clear_cpus(self, index: int) -> None:
+        """Sets a record to zero on all CPUs."""
+        for records in self._records:
+            ctypes.memset(ctypes.addressof(records[index]), 0, ctypes.sizeof(records[index]))
 
 
 class Tables:
@@ -151,6 +156,16 @@ class Tables:
 
     def __iter__(self) -> Any:
         return iter(self._tables.items())
+
+    @cached_property
+    def counters(self) -> PerCpu:
+        """What became of all packets: struct counters, one."""
+        return PerCpu([[cpu.counters] for cpu in self.cpus.memory])
+
+    @cached_property
+    def real_stats(self) -> PerCpu:
+        """What each real was sent: struct stats, by the reals' places."""
+        return PerCpu([elements(cpu.stats) for cpu in self.cpus.memory])
 
     def close(self) -> None:
         """Closes all descriptors."""
