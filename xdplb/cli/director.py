@@ -11,7 +11,7 @@ from xdplb.net import parse_address
 
 MODE_MEANING = {
     "native": "in the driver, before the kernel makes an skb: fast",
-    "generic": "after the kernel made an skb: correct, but slow; the driver has no native XDP",
+    "generic": "after the kernel made an skb: correct, but slow",
 }
 
 
@@ -68,7 +68,8 @@ def attach_command(
     done = attach(Place(ctx.obj), ifnames, addresses, mode, _tunables(ctx, tune))
     verb = "upgraded in place" if done.upgraded else "attached"
     for name, reached in done.modes.items():
-        click.echo(f"{name}: {verb}, {reached} mode ({MODE_MEANING[reached]})")
+        why = "; the driver has no native XDP" if (mode, reached) == ("auto", "generic") else ""
+        click.echo(f"{name}: {verb}, {reached} mode ({MODE_MEANING[reached]}{why})")
     for vip in done.added_vips:
         click.echo(f"{ifnames[0]}: VIP {vip}/32 added and announced")
     click.echo(f"compiled with the headers in {done.headers}")

@@ -7,7 +7,7 @@ What only `attach` needs of the library is imported when it is: every command re
 import dataclasses
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from xdplb.dataplane import libbpf
@@ -21,6 +21,8 @@ BPF_DIR = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[2] / "bpf"
 BUCKETS_PER_KEY = 4  # of four ways: at a full table one bucket in 10,000 is full (bpf/service.h)
 MAX_REALS = 65536  # a slot and a flow's record name a real by 16 bits (bpf/types.h)
 MAX_FLOW_BUCKET_BITS = 23  # 512 MB, as far as the verifier follows an offset (BPF_MAX_VAR_OFF)
+
+_TREE_PREFIX = "xdplb-headers-"
 
 _INCLUDE = re.compile(r'^#include "(?P<name>[^"]+)"$', re.MULTILINE)
 _ENUM = re.compile(r"enum (?P<name>\w+) \{(?P<body>[^}]*)\};")
@@ -155,6 +157,17 @@ def _headers(build: Path) -> Headers:
     return Headers(build, common)
 
 
+def _remove_left_trees(place: Path) -> None:
+    """Those of processes that were killed while they compiled: no compilation takes an hour."""
+    import shutil
+    import time
+
+    for tree in place.glob(f"{_TREE_PREFIX}*"):
+        with suppress(FileNotFoundError):  # its maker may just be done
+            if time.time() - tree.stat().st_mtime > 3600:
+                shutil.rmtree(tree, ignore_errors=True)
+
+
 @contextmanager
 def header_tree(headers: Headers) -> Iterator[Path]:
     """One tree that BCC can compile with.
@@ -168,8 +181,9 @@ def header_tree(headers: Headers) -> Iterator[Path]:
         return
     import tempfile
 
+    _remove_left_trees(Path(tempfile.gettempdir()))
     machine = next(p.name for p in (headers.build / "arch").iterdir() if p.is_dir())
-    with tempfile.TemporaryDirectory(prefix="xdplb-headers-") as tree:
+    with tempfile.TemporaryDirectory(prefix=_TREE_PREFIX) as tree:
         for part in ("include", f"arch/{machine}/include"):
             merged = Path(tree, part)
             merged.mkdir(parents=True)
