@@ -81,12 +81,13 @@ def scaled(case: Case, rounds: int | None, packets: int | None, lives: int) -> C
 
 
 def new_table(against: str | None) -> Table:
-    titles = ["case", "ns", "floor", "× floor", "at most", "", "quiet ns", "× floor"]
+    titles = ["case", "ns", "floor", "× floor", "at most", "", "memory", "quiet ns", "× floor"]
     if against:
         titles += ["against", "× floor", "quiet ns", "× floor", "difference", "by life"]
     else:
         titles += ["quartiles, ns"]
-    table = Table(*titles, caption=f"against {against}" if against else None)
+    caption = "memory: the floor that also writes one cache line of the flow's own"
+    table = Table(*titles, caption=f"against {against}; {caption}" if against else caption)
     for column in table.columns[1:]:
         column.justify = "right"
         column.no_wrap = True
@@ -99,7 +100,8 @@ def add_row(table: Table, row: dict[str, Any], lives: list[list[Measured]]) -> N
     ns, ratio, quiet, quiet_ratio = figures(row)
     verdict = noisy + ("ok" if row["ratio"] <= row["at_most"] else "ABOVE")
     floor, at_most = f"{row['floor_ns']:.1f}", f"{row['at_most']:.1f}"
-    cells = [row["case"], ns, floor, ratio, at_most, verdict, quiet, quiet_ratio]
+    memory = f"{row['remember_ns']:.1f}"
+    cells = [row["case"], ns, floor, ratio, at_most, verdict, memory, quiet, quiet_ratio]
     if len(lives[0]) > 1:
         theirs = pooled([life[1] for life in lives]).row()
         changes = difference([(life[0], life[1]) for life in lives])

@@ -33,7 +33,8 @@ from xdplb.dataplane.tables import decode_type, fill, map_memory
 
 FIRST_CLIENT = IPv4Address("48.0.0.0")
 SYN, ACK = 0x02, 0x10
-BOUNCE, PREPEND, FIRST_TARGET = 0, 1, 2  # places in the wrapper's table of targets
+OWN = ("bounce", "prepend", "remember")
+BOUNCE, PREPEND, REMEMBER, FIRST_TARGET = range(4)  # places in the wrapper's table of targets
 
 
 class Order(IntEnum):
@@ -105,7 +106,7 @@ class Wrapper:
         self._targets_fd = module["targets"].map_fd
         leaf = decode_type(self._program.tables["plans"]["leaf"])
         self._plan = map_memory(module["plans"].map_fd, leaf, 1)[0]
-        self._own = [module.load_func(name, module.XDP) for name in ("bounce", "prepend")]
+        self._own = [module.load_func(name, module.XDP) for name in OWN]
         for place, function in enumerate(self._own):
             self.set_target(place, function.fd)
         got = libbpf.prog_test_run(self._own[PREPEND].fd, Stream(Order.FIXED).frame())
@@ -146,10 +147,11 @@ class Wrapper:
 
 @dataclass(frozen=True)
 class Measured:
-    """A target's cost over all rounds, and the floor's; ns per packet, the wrapper's taken off."""
+    """A target's cost over all rounds, and the floors'; ns per packet, the wrapper's taken off."""
 
     ns: list[float]
     floor: list[float]
+    remember: list[float]
     wrapper: list[float]
 
     def quiet(self, values: list[float]) -> float:
@@ -167,6 +169,7 @@ class Measured:
             "ratio": round(ns / floor, 3),
             "ns_quartiles": _quartiles(self.ns),
             "floor_quartiles": _quartiles(self.floor),
+            "remember_ns": round(statistics.median(self.remember), 2),
             "quiet_ns": round(quiet, 2),
             "quiet_floor_ns": round(quiet_floor, 2),
             "quiet_ratio": round(quiet / quiet_floor, 3),
@@ -185,6 +188,7 @@ def pooled(lives: Sequence[Measured]) -> Measured:
     return Measured(
         list(chain.from_iterable(life.ns for life in lives)),
         list(chain.from_iterable(life.floor for life in lives)),
+        list(chain.from_iterable(life.remember for life in lives)),
         list(chain.from_iterable(life.wrapper for life in lives)),
     )
 
@@ -260,16 +264,16 @@ def measure(wrapper: Wrapper, directors: Sequence[Director], case: Case) -> list
         check(wrapper, director, case)
         wrapper.run(target, case.stream, max(case.packets, min(case.stream.flows, 1 << 22)))
     before = [director.counted[case.counter] for director in directors]
-    times = alternate(wrapper, [BOUNCE, PREPEND, *targets], case)
+    times = alternate(wrapper, [BOUNCE, PREPEND, REMEMBER, *targets], case)
     for director, old in zip(directors, before, strict=True):
         share = (director.counted[case.counter] - old) / case.rounds / case.packets
         assert share > 0.999, f"only {share:.1%} of the packets were counted {case.counter}"
     alone = times[BOUNCE]
     net = {
         target: [mine - none for mine, none in zip(times[target], alone, strict=True)]
-        for target in (PREPEND, *targets)
+        for target in (PREPEND, REMEMBER, *targets)
     }
-    return [Measured(net[target], net[PREPEND], alone) for target in targets]
+    return [Measured(net[target], net[PREPEND], net[REMEMBER], alone) for target in targets]
 
 
 def alternate(wrapper: Wrapper, targets: Sequence[int], case: Case) -> dict[int, list[float]]:

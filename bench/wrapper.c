@@ -33,6 +33,12 @@ struct plan {
 BPF_F_TABLE("array", __u32, struct plan, plans, 1, BPF_F_MMAPABLE);
 BPF_PROG_ARRAY(targets, 8);
 
+struct line {
+	__u64 word[8];
+};
+
+BPF_F_TABLE("array", __u32, struct line, lines, 1 << 20, BPF_F_MMAPABLE);
+
 /* Random ones by Knuth's MMIX generator: cheaper than a helper's call, and the same for all targets. */
 static __always_inline __u32 next_flow(struct plan *plan)
 {
@@ -93,8 +99,8 @@ struct outer {
 	struct iphdr ip;
 } __attribute__((packed));
 
-/* The floor: a constant outer header, and nothing else. 192.168.2.200 → 10.1.0.1, for 40 bytes inside. */
-int prepend(struct xdp_md *ctx)
+/* A constant outer header: 192.168.2.200 → 10.1.0.1, for 40 bytes inside. */
+static __always_inline int write_outer(struct xdp_md *ctx)
 {
 	struct outer header = {
 		.eth = {
@@ -123,4 +129,29 @@ int prepend(struct xdp_md *ctx)
 		return XDP_ABORTED;
 	*outer = header;
 	return XDP_TX;
+}
+
+/* The floor: that header, and nothing else. */
+int prepend(struct xdp_md *ctx)
+{
+	return write_outer(ctx);
+}
+
+/* The floor of what remembers flows: that header, and one cache line of the flow's own, in a table as large as the
+ * director's.
+ */
+int remember(struct xdp_md *ctx)
+{
+	__u32 *client = (void *)(long)ctx->data + 26;
+	struct line *line;
+	__u32 index;
+
+	if ((void *)(client + 1) > (void *)(long)ctx->data_end)
+		return XDP_ABORTED;
+	index = bpf_ntohl(*client) * 2654435761U >> 12;
+	line = lines.lookup(&index);
+	if (!line)
+		return XDP_ABORTED;
+	line->word[0]++;
+	return write_outer(ctx);
 }
