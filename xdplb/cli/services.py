@@ -33,7 +33,9 @@ flags_option = click.option(
 one_packet_option = click.option(
     "-o/ ", "--ops/--no-ops", "one_packet", default=None, help="Balance each UDP packet by itself."
 )
-real_option = click.option("-r", "--real-server", "real", required=True, metavar="RIP")
+real_option = click.option(
+    "-r", "--real-server", "real", required=True, metavar="RIP", help="The real server's address."
+)
 ipip_option = click.option(
     "-i", "--ipip", is_flag=True, help="Tunnel; accepted for ipvsadm's sake: it is what we do."
 )

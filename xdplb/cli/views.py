@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """status, list, top: what the director does, as tables or JSON."""
 
+import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import click
@@ -111,11 +112,11 @@ def _services_table(listed: list[dict[str, Any]], view: str | None) -> str:
     for entry in listed:
         flags = " ".join([*entry["flags"], *(["ops"] if entry["one_packet"] else [])])
         scheduler = f"{entry['scheduler']} {flags}".rstrip()
-        rows.append([entry["service"], scheduler, "", "", *_counts(entry, view)])
+        rows.append([entry["service"], scheduler, "", *_counts(entry, view)])
         for real in entry["reals"]:
             weight = str(real["weight"] or "0 (drains)")
-            rows.append(["", "", real["address"], weight, *_counts(real, view)])
-    return _table(["service", "scheduler", "real"], ["weight", *counts], rows)
+            rows.append([f"  → {real['address']}", "", weight, *_counts(real, view)])
+    return _table(["service → real", "scheduler"], ["weight", *counts], rows)
 
 
 def _counts(entry: Mapping[str, Any], view: str | None) -> list[str]:
@@ -163,17 +164,26 @@ def top_command(
 
 
 def _watch(director: Director, key: ServiceKey | None, interval: float, count: int | None) -> None:
-    from rich.console import Console
+    texts = _updates(director, key, interval, count)
+    if not sys.stdout.isatty():  # nothing to paint over, and no width to keep to
+        for text in texts:
+            click.echo(text)
+        return
     from rich.live import Live
     from rich.text import Text
 
-    console = Console(highlight=False)
-    with Live(console=console, auto_refresh=False, screen=console.is_terminal) as live:
-        shown = 0
-        while count is None or shown < count:
-            services, counters = director.rates_and_counters(interval, key)
-            clock = time.strftime("%H:%M:%S")
-            title = f"{director.place.instance} {clock}, a second"
-            text = _counters_table(counters, title) + "\n" + _services_table(services, "rate")
+    with Live(auto_refresh=False, screen=True) as live:
+        for text in texts:
             live.update(Text.from_ansi(text, no_wrap=True), refresh=True)
-            shown += 1
+
+
+def _updates(
+    director: Director, key: ServiceKey | None, interval: float, count: int | None
+) -> Iterator[str]:
+    shown = 0
+    while count is None or shown < count:
+        services, counters = director.rates_and_counters(interval, key)
+        clock = time.strftime("%H:%M:%S")
+        title = f"{director.place.instance} {clock}, a second"
+        yield _counters_table(counters, title) + "\n" + _services_table(services, "rate")
+        shown += 1
