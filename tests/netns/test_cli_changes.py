@@ -237,14 +237,14 @@ def test_server_changes(two, case):
 
 def test_set(director):
     """Timeouts of TCP, TCP after FIN or RST, UDP; 0 leaves one as it is."""
-    silent(director, "set", "100", "0", "30")
+    silent(director, "set", "100", "60", "30")
     first = director.json("status")["timeouts"]
-    silent(director, "set", "900", "60", "300")
+    silent(director, "set", "0", "0", "300")
     second = director.json("status")["timeouts"]
-    silent(director, "set", "0", "120", "0")
+    silent(director, "set", "900", "120", "0")
 
-    assert {"tcp": 100, "tcpfin": 120, "udp": 30} == first
-    assert {"tcp": 900, "tcpfin": 60, "udp": 300} == second
+    assert {"tcp": 100, "tcpfin": 60, "udp": 30} == first
+    assert {"tcp": 100, "tcpfin": 60, "udp": 300} == second
     assert {"tcp": 900, "tcpfin": 120, "udp": 300} == director.json("status")["timeouts"]
 
 
