@@ -6,7 +6,7 @@
 #include "types.h"
 
 /* Folds a sum of at most 2^16 words: two steps suffice, as the first leaves at most 0x1fffe. */
-static __always_inline __u16 csum_fold(__u32 sum)
+static __always_inline __u16 csum_fold(__u64 sum)
 {
 	sum = (sum & 0xffff) + (sum >> 16);
 	sum = (sum & 0xffff) + (sum >> 16);

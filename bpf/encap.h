@@ -5,24 +5,26 @@
 #ifndef XDPLB_ENCAP_H
 #define XDPLB_ENCAP_H
 
+#include "encap_gre.h"
+#include "encap_gue.h"
 #include "encap_ipip.h"
 
-static __always_inline int encapsulate(struct packet *p, const struct real *real,
-				       const struct hop *hop)
+/* Units: bytes that the tunnel adds. */
+static __always_inline __u64 tunnel_length(__u64 tunnel)
 {
-	struct macs *macs;
-	__be16 *ethertype;
+	if (is_ipip(tunnel))
+		return IPIP_LENGTH;
+	return tunnel_kind(tunnel) == TUNNEL_GRE ? gre_length(tunnel) : GUE_LENGTH;
+}
 
-	if (!move_head(p, -IPIP_LENGTH))
-		return DROP(p, headroom);
-	macs = frame_start(p);
-	ethertype = (__be16 *)(macs + 1);
-	if ((void *)(ethertype + 1) + IPIP_LENGTH + sizeof(struct iphdr) > frame_end(p))
-		return DROP(p, headroom);
-	*macs = hop->macs;
-	*ethertype = bpf_htons(ETH_P_IP);
-	write_ipip(p, real, (void *)(ethertype + 1));
-	return NEXT;
+static __always_inline int encapsulate(struct packet *p, const struct real *real,
+				       const struct hop *hop, __u64 tunnel)
+{
+	if (is_ipip(tunnel))
+		return encapsulate_ipip(p, real, hop, tunnel);
+	if (tunnel_kind(tunnel) == TUNNEL_GRE)
+		return encapsulate_gre(p, real, hop, tunnel);
+	return encapsulate_gue(p, real, hop, tunnel);
 }
 
 #endif

@@ -111,18 +111,32 @@ struct hop {
 	__u32 mtu;     /* of the route, bytes of IP packet */
 };
 
+/* How packets are wrapped on their way to a real: ipvsadm's --tun-type. */
+enum tunnel_kind {
+	TUNNEL_IPIP = 0,
+	TUNNEL_GRE = 1,
+	TUNNEL_GUE = 2,
+};
+
+/* One word, so that it is read and replaced whole. */
+struct tunnel {
+	__u16 header_sum; /* of the outer header's constant words: outer_header_sum() */
+	__u8 kind;        /* enum tunnel_kind */
+	__u8 checksum;    /* GRE's or UDP's over all that it carries: --tun-csum */
+};
+
 /* One real server of one service. The first 64 bytes are all that a packet needs. */
 struct real {
 	struct address address; /* RIP: outer destination */
 	struct address source;  /* DIP: outer source */
 	__u16 service;          /* id of the service it belongs to; 0: no real here */
-	__u16 header_sum;       /* of the outer header's constant words: outer_header_sum() */
 	__u8 local;             /* the director itself: its packets go up */
 	__u8 active;            /* which hop is in use; the other is free to be written */
-	__u16 pad;
 	__u32 refreshed; /* tick when the hop in use was last found right; 0: it is not known */
+	struct tunnel tunnel;
 	struct hop hop[2];
-	__u8 pad_line[44];
+	__be16 tunnel_port; /* GUE's */
+	__u8 pad_line[42];
 };
 
 /* Of one real of one service; a service's own are the sum of its reals'. */

@@ -31,6 +31,7 @@ static __always_inline int send(struct packet *p, const struct hop *hop)
 static __always_inline int balance(struct packet *p)
 {
 	struct service service;
+	__u64 tunnel;
 	struct real *real;
 	struct hop *hop;
 	__u32 index;
@@ -49,9 +50,10 @@ static __always_inline int balance(struct packet *p)
 		return verdict;
 	if ((verdict = find_hop(p, real, &hop)) != NEXT)
 		return verdict;
-	if ((verdict = check_size(p, hop->mtu, IPIP_LENGTH)) != NEXT)
+	tunnel = read_tunnel(real);
+	if ((verdict = check_size(p, hop->mtu, tunnel_length(tunnel))) != NEXT)
 		return verdict;
-	if ((verdict = encapsulate(p, real, hop)) != NEXT)
+	if ((verdict = encapsulate(p, real, hop, tunnel)) != NEXT)
 		return verdict;
 	count_forwarded(p, index);
 	return send(p, hop);

@@ -12,6 +12,7 @@
     reals = [
         "192.168.2.220",
         "192.168.2.210 weight=3", # 0 drains; 1 is the default
+        "192.168.2.211 tunnel=gue:6080+csum", # or gre, gre+csum; ipip is the default
     ]
 
 A real is one line, so that a diff of two files reads like the change that was made.
@@ -25,7 +26,17 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from xdplb.errors import AlreadyExists, UsageError
-from xdplb.model import MAX_WEIGHT, Configuration, Protocol, Real, Service, ServiceKey, Timeouts
+from xdplb.model import (
+    IPIP,
+    MAX_WEIGHT,
+    Configuration,
+    Protocol,
+    Real,
+    Service,
+    ServiceKey,
+    Timeouts,
+    Tunnel,
+)
 from xdplb.net import Address, parse_address, parse_endpoint
 from xdplb.schedulers import check_flags, get_scheduler
 
@@ -107,19 +118,24 @@ def _parse_service(table: dict[str, Any], number: int) -> Service:
 
 
 def parse_real(text: str) -> Real:
-    """Parse `192.0.2.7` or `192.0.2.7 weight=3`. Raises: UsageError."""
+    """Parse `192.0.2.7`, `192.0.2.7 weight=3` or `192.0.2.7 tunnel=gre`. Raises: UsageError."""
     address, *options = text.split() or [""]
     real = Real(parse_address(address, "real"))
-    if not options:
-        return real
-    name, _, value = options[0].partition("=")
-    if name != "weight" or len(options) > 1:
+    given = dict(option.partition("=")[::2] for option in options)
+    if given.keys() - {"weight", "tunnel"} or len(given) < len(options):
         raise UsageError(
-            f"real '{text}' has something other than a weight", "write it as 192.0.2.7 weight=3"
+            f"real '{text}' has something other than one weight and one tunnel",
+            "write it as 192.0.2.7 weight=3 tunnel=gre",
         )
-    if not (value.isascii() and value.isdigit() and len(value) <= len(str(MAX_WEIGHT))):
-        raise _bad_weight(real.address, value)
-    return replace(real, weight=int(value), last_weight=int(value))
+    if "weight" in given:
+        value = given["weight"]
+        if not (value.isascii() and value.isdigit() and len(value) <= len(str(MAX_WEIGHT))):
+            raise _bad_weight(real.address, value)
+        real = replace(real, weight=int(value), last_weight=int(value))
+    if "tunnel" in given:
+        with _within(f"real {real.address}"):
+            real = replace(real, tunnel=Tunnel.parse(given["tunnel"]))
+    return real
 
 
 def _check_keys(table: Mapping[str, Any], valid: tuple[str, ...]) -> None:
@@ -230,7 +246,8 @@ def _dump_service(service: Service) -> Iterator[str]:
     yield "reals = ["
     for real in service.reals:
         weight = "" if real.weight == 1 else f" weight={real.weight}"
-        yield f'    "{real.address}{weight}",'
+        tunnel = "" if real.tunnel == IPIP else f" tunnel={real.tunnel}"
+        yield f'    "{real.address}{weight}{tunnel}",'
     yield "]"
 
 
@@ -276,19 +293,25 @@ def _diff_service(key: ServiceKey, old: Service | None, new: Service | None) -> 
         for name in was:
             if was[name] != now[name]:
                 yield f"~ service {key} {name} {was[name] or 'none'} → {now[name] or 'none'}"
-    was_weight = {real.address: real.weight for real in old.reals} if old else {}
-    weight = {real.address: real.weight for real in new.reals} if new else {}
-    for address in dict.fromkeys((*was_weight, *weight)):
-        line = f"real {key} {address}"
-        if address not in weight:
-            yield f"- {line}"
-        elif address not in was_weight:
-            yield f"+ {line} weight {weight[address]}"
-        elif was_weight[address] != weight[address]:
-            yield f"~ {line} weight {was_weight[address]} → {weight[address]}"
-    kept = [address for address in was_weight if address in weight]
-    if kept != [address for address in weight if address in was_weight]:
+    had = {real.address: real for real in old.reals} if old else {}
+    has = {real.address: real for real in new.reals} if new else {}
+    for address in dict.fromkeys((*had, *has)):
+        yield from _diff_real(f"real {key} {address}", had.get(address), has.get(address))
+    if [a for a in had if a in has] != [a for a in has if a in had]:
         yield f"~ service {key} order of reals"
+
+
+def _diff_real(line: str, old: Real | None, new: Real | None) -> Iterator[str]:
+    if new is None:
+        yield f"- {line}"
+    elif old is None:
+        tunnel = "" if new.tunnel == IPIP else f" tunnel {new.tunnel}"
+        yield f"+ {line} weight {new.weight}{tunnel}"
+    else:
+        if old.weight != new.weight:
+            yield f"~ {line} weight {old.weight} → {new.weight}"
+        if old.tunnel != new.tunnel:
+            yield f"~ {line} tunnel {old.tunnel} → {new.tunnel}"
 
 
 def _traits(service: Service) -> dict[str, str]:

@@ -83,12 +83,12 @@ def fold_address(address: Address) -> int:
     return folded
 
 
-def outer_header_sum(source: Address, destination: Address) -> int:
-    """The sum of an outer IPv4 header's constant words: version and length, protocol 4, addresses.
+def outer_header_sum(source: Address, destination: Address, protocol: int) -> int:
+    """The sum of an outer IPv4 header's constant words: version and length, protocol, addresses.
 
     Units: ones' complement, folded to 16 bits, of words as they lie in memory (RFC 1071 §1).
     """
-    constant = b"\x45\x00" + bytes(7) + b"\x04" + bytes(2) + source.packed + destination.packed
+    constant = b"\x45" + bytes(8) + bytes([protocol, 0, 0]) + source.packed + destination.packed
     total = sum(
         int.from_bytes(constant[i : i + 2], sys.byteorder) for i in range(0, len(constant), 2)
     )

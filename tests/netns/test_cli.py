@@ -38,16 +38,16 @@ one_packet = true
 reals = ["{RS1} weight=1000", "{RS2} weight=0"]
 """
 LISTED = """\
-service → real           scheduler                        weight
+service → real           scheduler → tunnel               weight
 ────────────────────────────────────────────────────────────────
 tcp/192.168.2.100:80     rr
-  → 192.168.2.220                                              1
-  → 192.168.2.210                                              1
+  → 192.168.2.220        → ipip                                1
+  → 192.168.2.210        → ipip                                1
 udp/192.168.2.100:53     rr
-  → 192.168.2.220                                              1
+  → 192.168.2.220        → ipip                                1
 udp/192.168.2.100:5353   mh mh-fallback mh-port ops
-  → 192.168.2.220                                           1000
-  → 192.168.2.210                                     0 (drains)
+  → 192.168.2.220        → ipip                             1000
+  → 192.168.2.210        → ipip                       0 (drains)
 """
 # Sends datagrams to the VIP until it is ended, each from another port.
 SEND = """
@@ -123,7 +123,10 @@ def test_list_as_json(balanced):
         "scheduler": "mh",
         "flags": ["mh-fallback", "mh-port"],
         "one_packet": True,
-        "reals": [{"address": RS1, "weight": 1000}, {"address": RS2, "weight": 0}],
+        "reals": [
+            {"address": RS1, "weight": 1000, "tunnel": "ipip"},
+            {"address": RS2, "weight": 0, "tunnel": "ipip"},
+        ],
         "transition_s": None,
     } == ops
 

@@ -9,6 +9,7 @@ import click
 
 from xdplb import config
 from xdplb.cli.options import (
+    Command,
     json_option,
     optional_key,
     print_json,
@@ -18,7 +19,8 @@ from xdplb.cli.options import (
 )
 from xdplb.controller.director import Director
 from xdplb.errors import UsageError
-from xdplb.model import Service, Timeouts
+from xdplb.model import GUE_PORT, IPIP, TUNNEL_KINDS, Service, Timeouts, Tunnel
+from xdplb.net import parse_port
 from xdplb.schedulers import SCHEDULERS
 
 scheduler_option = click.option(
@@ -39,6 +41,36 @@ real_option = click.option(
 ipip_option = click.option(
     "-i", "--ipip", is_flag=True, help="Tunnel; accepted for ipvsadm's sake: it is what we do."
 )
+
+
+def tunnel_options(command: Command) -> Command:
+    """How a real is reached: the names are ipvsadm's."""
+    for option in (
+        ipip_option,
+        click.option(
+            "--tun-csum/--tun-nocsum",
+            "checksum",
+            default=None,
+            help="GRE's or GUE's checksum over all that is carried.  [default: none]",
+        ),
+        click.option("--tun-port", metavar="PORT", help=f"GUE's, of UDP  [default: {GUE_PORT}]"),
+        click.option(
+            "--tun-type",
+            "kind",
+            type=click.Choice(TUNNEL_KINDS),
+            help="How packets are wrapped for this real  [default: ipip]",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def _tunnel(kind: str | None, port: str | None, checksum: bool | None) -> Tunnel | None:
+    """None if nothing is said of it. Raises: UsageError."""
+    if kind is None and port is None and checksum is None:
+        return None
+    number = None if port is None else parse_port(port, "tunnel port")
+    return Tunnel.of(kind or IPIP.kind, number, bool(checksum))
 
 
 def _weight(text: str | None, default: int) -> int:
@@ -131,28 +163,49 @@ def server_command() -> None:
 @service_options
 @real_option
 @click.option("-w", "--weight", metavar="N", help="0 … 65535  [default: 1]")
-@ipip_option
+@tunnel_options
 @click.pass_obj
 def _server_add(
-    instance: str, tcp: str | None, udp: str | None, real: str, weight: str | None, ipip: bool
+    instance: str,
+    tcp: str | None,
+    udp: str | None,
+    real: str,
+    weight: str | None,
+    kind: str | None,
+    tun_port: str | None,
+    checksum: bool | None,
+    ipip: bool,
 ) -> None:
     """Add a real server (ipvsadm -a)."""
     key = service_key(tcp, udp)
-    Director(instance).add_real(key, real_address(real, key), _weight(weight, 1))
+    tunnel = _tunnel(kind, tun_port, checksum) or IPIP
+    Director(instance).add_real(key, real_address(real, key), _weight(weight, 1), tunnel)
 
 
 @server_command.command("edit")
 @service_options
 @real_option
-@click.option("-w", "--weight", required=True, metavar="N", help="0 … 65535; 0 drains.")
-@ipip_option
+@click.option("-w", "--weight", metavar="N", help="0 … 65535; 0 drains.")
+@tunnel_options
 @click.pass_obj
 def _server_edit(
-    instance: str, tcp: str | None, udp: str | None, real: str, weight: str, ipip: bool
+    instance: str,
+    tcp: str | None,
+    udp: str | None,
+    real: str,
+    weight: str | None,
+    kind: str | None,
+    tun_port: str | None,
+    checksum: bool | None,
+    ipip: bool,
 ) -> None:
-    """Change a real server's weight (ipvsadm -e)."""
+    """Change a real server's weight or tunnel (ipvsadm -e). What is not given stays."""
     key = service_key(tcp, udp)
-    Director(instance).edit_real(key, real_address(real, key), _weight(weight, 1))
+    tunnel = _tunnel(kind, tun_port, checksum)
+    if weight is None and tunnel is None:
+        raise UsageError(f"nothing is said to change of {real}", "give -w or --tun-type")
+    number = None if weight is None else _weight(weight, 1)
+    Director(instance).edit_real(key, real_address(real, key), number, tunnel)
 
 
 @server_command.command("drain")

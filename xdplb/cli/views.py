@@ -115,8 +115,9 @@ def _services_table(listed: list[dict[str, Any]], view: str | None) -> str:
         rows.append([entry["service"], scheduler, "", *_counts(entry, view)])
         for real in entry["reals"]:
             weight = str(real["weight"] or "0 (drains)")
-            rows.append([f"  → {real['address']}", "", weight, *_counts(real, view)])
-    return _table(["service → real", "scheduler"], ["weight", *counts], rows)
+            name = f"  → {real['address']}"
+            rows.append([name, f"  → {real['tunnel']}", weight, *_counts(real, view)])
+    return _table(["service → real", "scheduler → tunnel"], ["weight", *counts], rows)
 
 
 def _counts(entry: Mapping[str, Any], view: str | None) -> list[str]:

@@ -15,7 +15,7 @@ from xdplb.controller.state import State
 from xdplb.controller.store import write_bytes, write_json
 from xdplb.dataplane.tables import Tables
 from xdplb.errors import AlreadyExists, NotFound, XdplbError
-from xdplb.model import Configuration, Real, Service, ServiceKey, Timeouts
+from xdplb.model import IPIP, Configuration, Real, Service, ServiceKey, Timeouts, Tunnel
 from xdplb.net import Address
 from xdplb.routes import Route
 from xdplb.schedulers import Pick, get_scheduler
@@ -144,7 +144,9 @@ class Director(Readings):
                 state.remove_service(key)
         return len(keys)
 
-    def add_real(self, key: ServiceKey, address: Address, weight: int = 1) -> None:
+    def add_real(
+        self, key: ServiceKey, address: Address, weight: int = 1, tunnel: Tunnel = IPIP
+    ) -> None:
         """Raises: NotFound, AlreadyExists, UsageError, TableFull."""
         with self.changing() as state:
             service = self._service(state, key)
@@ -153,23 +155,25 @@ class Director(Readings):
                     f"real {address} is in service {key} already",
                     "change its weight with: xdplb server edit",
                 )
-            real = Real(address, weight, weight)
+            real = Real(address, weight, weight, tunnel)
             self._put_reals(state, service, (*service.reals, real))
 
-    def edit_real(self, key: ServiceKey, address: Address, weight: int) -> None:
-        """Set a weight; 0 drains. Raises: NotFound, UsageError."""
+    def edit_real(
+        self,
+        key: ServiceKey,
+        address: Address,
+        weight: int | None = None,
+        tunnel: Tunnel | None = None,
+    ) -> None:
+        """Set a weight, which drains if it is 0, or a tunnel. Raises: NotFound, UsageError."""
         with self.changing() as state:
             service = self._service(state, key)
-            self._real(service, address)
+            old = self._real(service, address)
+            new = replace(old, tunnel=tunnel or old.tunnel)
+            if weight is not None:
+                new = replace(new, weight=weight, last_weight=weight or old.last_weight)
             self._put_reals(
-                state,
-                service,
-                tuple(
-                    replace(real, weight=weight, last_weight=weight or real.last_weight)
-                    if real.address == address
-                    else real
-                    for real in service.reals
-                ),
+                state, service, tuple(new if real is old else real for real in service.reals)
             )
 
     def remove_real(self, key: ServiceKey, address: Address) -> None:

@@ -170,5 +170,8 @@ def describe_service(service: Service) -> dict[str, Any]:
         "scheduler": service.scheduler,
         "flags": sorted(service.flags),
         "one_packet": service.one_packet,
-        "reals": [{"address": str(r.address), "weight": r.weight} for r in service.reals],
+        "reals": [
+            {"address": str(r.address), "weight": r.weight, "tunnel": str(r.tunnel)}
+            for r in service.reals
+        ],
     }

@@ -5,6 +5,7 @@ reals, then the ring, then the service; the reverse to remove.
 
 import ctypes
 import os
+import socket
 import sys
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -18,10 +19,15 @@ from xdplb.controller.store import places_of
 from xdplb.dataplane.directory import Directory
 from xdplb.dataplane.source import enum_values
 from xdplb.dataplane.tables import Tables, elements, fill
-from xdplb.model import Protocol, Service, ServiceKey
-from xdplb.net import Address, address_words, outer_header_sum, parse_address
+from xdplb.model import Protocol, Real, Service, ServiceKey
+from xdplb.net import Address, address_words, htons, outer_header_sum, parse_address
 from xdplb.schedulers import Pick, get_scheduler
 
+OUTER_PROTOCOLS = {
+    "ipip": socket.IPPROTO_IPIP,
+    "gre": socket.IPPROTO_GRE,
+    "gue": socket.IPPROTO_UDP,
+}
 AT_A_TIME = 128  # services: their rings are open at once, and the kernel waits once for them
 SYN_TIMEOUT_S = 60  # IPVS's for SYN_RECV: ip_vs_proto_tcp.c, tcp_timeouts[]
 LOOK_AGAIN_S = 60  # after a look at all flows that found some which keep a transition going
@@ -125,7 +131,7 @@ class Reconciler:
             number = self.state.service_id(service.key)
             indices = self.state.real_indices(service.key)
             for real, index in zip(service.reals, indices, strict=True):
-                self._put_real(str(real.address), index, number)
+                self._put_real(real, index, number)
             if self.directory.find_service(service.key) is None:
                 self._turns[number].next = 0
                 self.tables.drop_ring(number)
@@ -148,12 +154,13 @@ class Reconciler:
                 flags=service_flags(service, pick),
             )
 
-    def _put_real(self, address: str, index: int, service: int) -> None:
+    def _put_real(self, real: Real, index: int, service: int) -> None:
         record = self.tables.reals[index]
-        route = self.state.raw["routes"][address]
-        rip, dip = parse_address(address), parse_address(route["source"])
+        route = self.state.raw["routes"][str(real.address)]
+        rip, dip = real.address, parse_address(route["source"])
         if record.service == service and record.address.low == address_words(rip)[1]:
             record.local = route["local"]
+            self._put_tunnel(record, real, dip)
             return
         record.service = 0  # of whoever had the place before
         self.tables.real_stats.clear_cpus(index)
@@ -161,8 +168,23 @@ class Reconciler:
         record.source.high, record.source.low = address_words(dip)
         record.refreshed = 0
         record.hop[0].ifindex = record.hop[1].ifindex = 0
-        fill(record, local=route["local"], header_sum=outer_header_sum(dip, rip))
+        fill(record, local=route["local"])
+        self._put_tunnel(record, real, dip)
         record.service = service  # last: until now the program saw no real here
+
+    def _put_tunnel(self, record: Any, real: Real, dip: Address) -> None:
+        """The port, then all else in one store: in between, GUE goes to a new port at worst."""
+        kind = real.tunnel.kind
+        new = type(record.tunnel)()
+        fill(
+            new,
+            header_sum=outer_header_sum(dip, real.address, OUTER_PROTOCOLS[kind]),
+            kind=enum_values("tunnel_kind")[f"TUNNEL_{kind.upper()}"],
+            checksum=real.tunnel.checksum,
+        )
+        if real.tunnel.port:
+            record.tunnel_port = htons(real.tunnel.port)
+        ctypes.c_uint32.from_buffer(record.tunnel).value = ctypes.c_uint32.from_buffer(new).value
 
     def _remove_real(self, index: int, services: Mapping[str, Any]) -> None:
         """What it was sent stays in its service's totals, which are the sums of its reals'.

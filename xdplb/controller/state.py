@@ -19,7 +19,7 @@ from typing import Any
 from xdplb.controller.store import addresses_of, places_of, read_state, write_state
 from xdplb.dataplane.clock import Clock
 from xdplb.errors import TableFull
-from xdplb.model import Configuration, Real, Service, ServiceKey, Timeouts, Tunables
+from xdplb.model import IPIP, Configuration, Real, Service, ServiceKey, Timeouts, Tunables, Tunnel
 from xdplb.net import Address, parse_address
 from xdplb.routes import Route
 
@@ -35,7 +35,7 @@ class State:
     "services": {key: {"id", "scheduler", "flags", "one_packet", "until": end of its transitions in
     seconds of CLOCK_BOOTTIME, 0: none, "between": places of reals that may have recorded flows in
     slots that were never said to be theirs before, "past": what its removed reals had counted,
-    "reals": {address: [index, weight, last_weight]}}},
+    "reals": {address: [index, weight, last_weight, tunnel's text unless it is ipip]}}},
     "routes": {real's address: a Route's fields, without via if that is the real itself},
     "next_real": counts all places that were given since the tables were made, "lo_forwarding",
     "hz"}.
@@ -116,8 +116,8 @@ class State:
             flags=frozenset(raw["flags"]),
             one_packet=raw["one_packet"],
             reals=tuple(
-                Real(parse_address(address), weight, last_weight)
-                for address, (_, weight, last_weight) in raw["reals"].items()
+                Real(parse_address(address), weight, last_weight, *map(Tunnel.parse, tunnel))
+                for address, (_, weight, last_weight, *tunnel) in raw["reals"].items()
             ),
         )
 
@@ -146,6 +146,7 @@ class State:
                 self._place_real() if index is None else index,
                 real.weight,
                 real.last_weight,
+                *([] if real.tunnel == IPIP else [str(real.tunnel)]),
             ]
         new = {
             "id": old["id"] if old else self._place_service(),

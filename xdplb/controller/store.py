@@ -3,7 +3,8 @@
 
 Every command reads the whole state and looks at one service: so what is there by the ten thousand
 is text, which is quickly read and written, and parsed only when it is asked for. A service's reals
-are "address=place,weight,last_weight …", the routes [way, "address …"] for each way they share.
+are "address=place,weight,last_weight …", with ",tunnel" where that is not ipip, the routes
+[way, "address …"] for each way they share.
 """
 
 import fcntl
@@ -99,10 +100,11 @@ class Record(dict[str, Any]):
     def __missing__(self, name: str) -> Any:
         if name != "reals":
             raise KeyError(name)
-        reals = {}
+        reals: dict[str, list[int | str]] = {}
         for real in self.text.split():
-            address, _, numbers = real.partition("=")
-            reals[address] = [int(number) for number in numbers.split(",")]
+            address, _, rest = real.partition("=")
+            place, weight, last, *tunnel = rest.split(",")
+            reals[address] = [int(place), int(weight), int(last), *tunnel]
         self[name] = reals
         return reals
 
@@ -149,4 +151,4 @@ def write_state(path: Path, raw: Mapping[str, Any]) -> None:
 def _text_of(service: Mapping[str, Any]) -> str:
     if isinstance(service, Record) and "reals" not in service:
         return service.text
-    return " ".join(f"{a}={place},{w},{last}" for a, (place, w, last) in service["reals"].items())
+    return " ".join(f"{a}={','.join(map(str, real))}" for a, real in service["reals"].items())
