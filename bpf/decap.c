@@ -1,89 +1,31 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* A real server's unwrapper, for kernels without ipip: strips the outer IPv4 header off what a
- * director sent, and hands the client's own packet to the stack.
+/* A real server's unwrapper, for kernels without ipip: strips the tunnel's headers off what a director
+ * sent, and hands the client's own packet to the stack.
  *
- *	| Ethernet, VLAN tags | IPv4 director → real, protocol 4 | IPv4 client → VIP | …
- *	| Ethernet, VLAN tags | IPv4 client → VIP | …                       RFC 2003
+ *	| Ethernet, VLAN tags | IPv4 director → real, protocol 4           | IPv4 client → VIP | …   RFC 2003
+ *	| Ethernet, VLAN tags | IPv4 director → real, protocol 47 | GRE    | IPv4 client → VIP | …   RFC 2784
+ *	| Ethernet, VLAN tags | IPv4 director → real, UDP to GUE_PORT | GUE | IPv4 client → VIP | …   include/net/gue.h
+ *	| Ethernet, VLAN tags | IPv4 client → VIP | …
  *
- * Only packets of a known director for a known VIP are touched; the VIP has to be a local address.
+ * Only packets of a known director for a known VIP are touched; the VIP has to be a local address. Checksums
+ * of GRE and UDP are not looked at: the packet inside has its own, and the stack checks them.
  */
 #include <uapi/linux/bpf.h>
 #include <uapi/linux/if_ether.h>
 #include <uapi/linux/in.h>
 #include <uapi/linux/ip.h>
+#include <uapi/linux/udp.h>
 
 #include "length.h"
+#include "tunnel.h"
+#include "decap_types.h"
 
-#define NEXT (-1)
-#define VLAN_TAGS 2
-#define VLAN_LENGTH 4
-#define LINK_BYTES (ETH_HLEN + VLAN_TAGS * VLAN_LENGTH)
 #define IP_FRAGMENT 0x3fff /* more fragments, or an offset */
+#define IP_OFFSET 0x1fff
 #define ECN_MASK 3
 #define ECN_ECT_1 1
 #define ECN_ECT_0 2
 #define ECN_CE 3
-
-/* What an LPM trie is asked with: addresses of 128 bits, IPv4 as v4-mapped. ::/0 is any director. */
-struct prefix {
-	__u32 length;
-	__be32 address[4];
-};
-
-struct address {
-	__be32 word[4];
-};
-
-/* Each packet ends in exactly one of these. pass_*: went up as it came; drop_*: lost. */
-struct counters {
-	/* expected */
-	__u64 decapsulated;
-	__u64 pass_not_ipv4;   /* ARP, IPv6, more than two VLAN tags, … */
-	__u64 pass_not_tunnel; /* IPv4 that is not IPIP */
-	/* worth a look when they grow */
-	__u64 pass_not_director; /* IPIP from somebody else: a director not named at setup? */
-	__u64 pass_not_vip;      /* from a director, for a VIP that this real does not have */
-	__u64 pass_fragment;     /* the outer packet is in pieces: the path's MTU is too small */
-	__u64 pass_options;   /* the outer header has IP options: no director of ours sends them */
-	__u64 pass_truncated; /* too short for an IP header */
-	/* alarming */
-	__u64 drop_outer;    /* an outer header that contradicts itself or the frame's length */
-	__u64 drop_checksum; /* the outer header was damaged on its way */
-	__u64 drop_inner;    /* no whole IPv4 packet inside */
-	__u64 drop_nested;   /* a tunnel in the tunnel: somebody sends through the director */
-	__u64 drop_ecn;      /* congestion was marked, and the client does not speak ECN */
-	__u64 drop_no_head;  /* the driver refused to move the frame's start */
-};
-
-#define COUNTERS (sizeof(struct counters) / sizeof(__u64))
-
-BPF_F_TABLE("lpm_trie:" PIN "/directors", struct prefix, __u8, directors, MAX_DIRECTORS,
-	    BPF_F_NO_PREALLOC);
-BPF_F_TABLE("hash:" PIN "/vips", struct address, __u8, vips, MAX_VIPS, 0);
-BPF_F_TABLE("percpu_array:" PIN "/counters", __u32, struct counters, counters, 1, 0);
-
-#define FATE(p, action, name) \
-	((p)->fate = __builtin_offsetof(struct counters, name) / sizeof(__u64), (action))
-#define PASS(p, reason) FATE(p, XDP_PASS, pass_##reason)
-#define DROP(p, reason) FATE(p, XDP_DROP, drop_##reason)
-
-struct packet {
-	struct xdp_md *ctx;
-	__u32 network; /* offset of the outer header */
-	__u32 payload; /* length of what it carries */
-	__u32 fate;    /* index of a counter */
-	__u8 tos;      /* the outer one */
-};
-
-static __always_inline void *frame_start(const struct packet *p)
-{
-	return (void *)(long)p->ctx->data;
-}
-
-static __always_inline void *frame_end(const struct packet *p)
-{
-	return (void *)(long)p->ctx->data_end;
-}
 
 /* The ones' complement sum of a header without options, 0xffff if its checksum is right (RFC 1071).
  * Ten 16-bit words: the sum stays below 0x9fff7, the first fold below 0x10009, and the second ends it.
@@ -125,6 +67,46 @@ static __always_inline int parse_link(struct packet *p)
 	return ethertype == bpf_htons(ETH_P_IP) ? NEXT : PASS(p, not_ipv4);
 }
 
+/* GRE of IPv4, with a checksum or without. Returns: its length, 0 if it is something else's. */
+static __always_inline __u32 gre_length(const struct gre_header *gre, const void *end)
+{
+	if ((void *)(gre + 1) > end || gre->ethertype != bpf_htons(ETH_P_IP))
+		return 0;
+	if (gre->flags == bpf_htons(GRE_CHECKSUM_PRESENT))
+		return sizeof(*gre) + sizeof(struct gre_checksum);
+	return gre->flags ? 0 : sizeof(*gre);
+}
+
+/* GUE of IPv4, version 0 without options. Returns: its length with UDP's, 0 if it is something else's. */
+static __always_inline __u32 gue_length(const struct gue_header *gue, const void *end)
+{
+	if ((void *)(gue + 1) > end || gue->udp.dest != bpf_htons(GUE_PORT) ||
+	    gue->version_length || gue->protocol != IPPROTO_IPIP || gue->flags)
+		return 0;
+	return sizeof(*gue);
+}
+
+/* Which tunnel it is. Behind IP options, or in a later fragment, is no header of one. */
+static __always_inline int parse_tunnel(struct packet *p, const struct iphdr *ip)
+{
+	const void *inside = ip + 1, *end = frame_end(p);
+	__u32 length;
+
+	p->shift = sizeof(*ip);
+	if (ip->protocol == IPPROTO_IPIP)
+		return NEXT;
+	if (ip->ihl != 5 || ip->frag_off & bpf_htons(IP_OFFSET))
+		return PASS(p, not_tunnel);
+	if (ip->protocol == IPPROTO_GRE)
+		length = gre_length(inside, end);
+	else if (ip->protocol == IPPROTO_UDP)
+		length = gue_length(inside, end);
+	else
+		return PASS(p, not_tunnel);
+	p->shift += length;
+	return length ? NEXT : PASS(p, not_tunnel);
+}
+
 /* The outer header: whose it is comes first, since what is no director's passes whatever it looks like. */
 static __always_inline int parse_outer(struct packet *p)
 {
@@ -132,11 +114,12 @@ static __always_inline int parse_outer(struct packet *p)
 	struct prefix from = { .length = 128 };
 	void *end = frame_end(p);
 	__u32 header, length;
+	int verdict;
 
 	if ((void *)(ip + 1) > end)
 		return PASS(p, truncated);
-	if (ip->protocol != IPPROTO_IPIP)
-		return PASS(p, not_tunnel);
+	if ((verdict = parse_tunnel(p, ip)) != NEXT)
+		return verdict;
 	from.address[2] = bpf_htonl(0xffff);
 	from.address[3] = ip->saddr;
 	if (!directors.lookup(&from))
@@ -153,7 +136,9 @@ static __always_inline int parse_outer(struct packet *p)
 		return PASS(p, options);
 	if (header_sum(ip) != 0xffff)
 		return DROP(p, checksum);
-	p->payload = length - sizeof(*ip);
+	if (length < p->shift)
+		return DROP(p, outer);
+	p->payload = length - p->shift;
 	p->tos = ip->tos;
 	return NEXT;
 }
@@ -181,7 +166,7 @@ static __always_inline int merge_ecn(struct packet *p, struct iphdr *inner)
 
 static __always_inline int parse_inner(struct packet *p)
 {
-	struct iphdr *ip = frame_start(p) + p->network + sizeof(struct iphdr);
+	struct iphdr *ip = frame_start(p) + p->network + p->shift;
 	struct address vip = {};
 	void *end = frame_end(p);
 	__u32 length;
@@ -201,23 +186,24 @@ static __always_inline int parse_inner(struct packet *p)
 	return merge_ecn(p, ip);
 }
 
-/* Moves the link header up to the inner packet, last word first, since with two tags the places
- * overlap, and cuts off what is left before it.
- */
+/* Cuts off all before the inner packet but as much as the link header takes, and writes that anew. */
 static __always_inline int strip_outer(struct packet *p)
 {
-	const int shift = sizeof(struct iphdr);
-	__be16 *from = frame_start(p);
+	struct link link, *place = frame_start(p);
 
-	/* For the verifier: a frame with both headers is longer than this. */
-	if ((void *)from + LINK_BYTES + shift > frame_end(p))
+	/* For the verifier, twice: a frame with both IP headers is longer than this. */
+	if ((void *)(place + 1) > frame_end(p))
+		return DROP(p, no_head);
+	link = *place;
+	if (bpf_xdp_adjust_head(p->ctx, p->shift))
+		return DROP(p, no_head);
+	place = frame_start(p);
+	if ((void *)(place + 1) > frame_end(p))
 		return DROP(p, no_head);
 #pragma unroll
-	for (int i = LINK_BYTES / 2 - 1; i >= 0; i--)
+	for (int i = 0; i < LINK_BYTES / 2; i++)
 		if (i * 2 < p->network)
-			from[i + shift / 2] = from[i];
-	if (bpf_xdp_adjust_head(p->ctx, shift))
-		return DROP(p, no_head);
+			place->word[i] = link.word[i];
 	return FATE(p, XDP_PASS, decapsulated);
 }
 

@@ -9,18 +9,7 @@
 
 #include "carried.h"
 #include "outer.h"
-
-#define GRE_CHECKSUM_PRESENT 0x8000
-
-struct gre_header {
-	__be16 flags;
-	__be16 ethertype;
-};
-
-struct gre_checksum {
-	__u16 check;
-	__u16 reserved;
-};
+#include "tunnel.h"
 
 #define GRE_LENGTH ((int)(sizeof(struct outer_header) + sizeof(struct gre_header)))
 #define GRE_CHECKSUM_LENGTH (GRE_LENGTH + (int)sizeof(struct gre_checksum))

@@ -12,16 +12,10 @@
 #include "carried.h"
 #include "flow.h"
 #include "outer.h"
+#include "tunnel.h"
 
 #define FIRST_DYNAMIC_PORT 0xc000 /* RFC 6335 §6, to the last: 14 bits of the flow's hash */
 #define DYNAMIC_PORT_BITS 14
-
-struct gue_header {
-	struct udphdr udp;
-	__u8 version_length; /* of the options, in words */
-	__u8 protocol;
-	__be16 flags;
-};
 
 #define GUE_LENGTH ((int)(sizeof(struct outer_header) + sizeof(struct gue_header)))
 

@@ -10,8 +10,8 @@ from typing import Any
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet import fragment as scapy_fragment
 from scapy.layers.inet6 import IPv6
-from scapy.layers.l2 import ARP, Dot1AD, Dot1Q, Ether
-from scapy.packet import Packet, Raw
+from scapy.layers.l2 import ARP, GRE, Dot1AD, Dot1Q, Ether
+from scapy.packet import NoPayload, Packet, Raw
 from scapy.utils import checksum
 
 CIP, VIP, DIP, RIP = "192.168.1.200", "10.0.0.80", "192.168.2.200", "192.168.0.7"
@@ -158,19 +158,54 @@ def ipip(frame: bytes, dst: str = RIP, *, src: str = DIP, hop: Hop = GATEWAY, id
 
     id: the outer header's identification, which is 0 with DF and anything without (`outer_id`).
     """
+    return tunnelled(frame, NoPayload(), 4, dst=dst, src=src, hop=hop, id=id)
+
+
+def tunnelled(
+    frame: bytes,
+    between: Packet,
+    protocol: int,
+    *,
+    dst: str = RIP,
+    src: str = DIP,
+    hop: Hop = GATEWAY,
+    id: int = 0,  # noqa: A002
+) -> bytes:
+    """The client's frame in an outer IPv4 header of that protocol, and what stands between."""
     tags, packet = split(frame)
     inner = spend_ttl(packet)
+    length = int.from_bytes(inner[2:4], "big")
     outer = IP(
         tos=inner[1],
-        len=int.from_bytes(inner[2:4], "big") + IPIP_LENGTH,
         id=id,
         flags="DF" if inner[6] & 0x40 else 0,
         ttl=inner[8],
-        proto=4,
+        proto=protocol,
         src=src,
         dst=dst,
     )
-    return mac(hop.dst) + mac(hop.src) + tags + b"\x08\x00" + bytes(outer) + inner
+    carried = outer / between / Raw(inner[:length])
+    padding = inner[length:]
+    return mac(hop.dst) + mac(hop.src) + tags + b"\x08\x00" + bytes(carried) + padding
+
+
+def gre(frame: bytes, *, checksum: bool = False, **fields: Any) -> bytes:
+    """The client's frame in GRE (RFC 2784)."""
+    return tunnelled(frame, GRE(proto=0x0800, chksum_present=checksum), 47, **fields)
+
+
+def gue(
+    frame: bytes, *, sport: int, dport: int = 6080, check: bool = False, **fields: Any
+) -> bytes:
+    """The client's frame in UDP and GUE version 0, which says: IPv4 inside, and nothing else."""
+    udp_header = UDP(sport=sport, dport=dport) if check else UDP(sport=sport, dport=dport, chksum=0)
+    return tunnelled(frame, udp_header / Raw(b"\0\4\0\0"), 17, **fields)
+
+
+def outer_ports(frame: bytes) -> tuple[int, int]:
+    """The UDP ports behind a frame's outer header."""
+    header = split(frame)[1][20:24]
+    return int.from_bytes(header[:2], "big"), int.from_bytes(header[2:], "big")
 
 
 def outer_id(frame: bytes) -> int:

@@ -123,6 +123,68 @@ def test_vlan_tags_stay(real, tags):
     assert real.counted == {"decapsulated": 1}
 
 
+GUE = Raw(b"\0\4\0\0")  # version 0, no options: IPv4 inside
+
+
+def gue(**fields: object) -> Packet:
+    return UDP(**{"sport": 50000, "dport": 6080, **fields}) / GUE
+
+
+@pytest.mark.parametrize(
+    "between",
+    [GRE(), GRE(chksum_present=1), gue(), gue(chksum=0)],
+    ids=["gre", "gre-csum", "gue-csum", "gue"],
+)
+@pytest.mark.parametrize("tags", [(), (Dot1AD(vlan=7), Dot1Q(vlan=5))], ids=["plain", "tagged"])
+def test_other_tunnels_are_unwrapped(real, between, tags):
+    """GRE with its checksum and without, and GUE, are stripped as IPIP is."""
+    out = real.send(ethernet(*tags) / outer() / between / request())
+
+    assert (XDP_PASS, bytes(ethernet(*tags) / request())) == out
+    assert real.counted == {"decapsulated": 1}
+
+
+@pytest.mark.parametrize(
+    "inner",
+    [
+        GRE(key_present=1, key=7) / IP(src=CIP, dst=VIP) / TCP(),
+        GRE(seqnum_present=1, sequence_number=7) / IP(src=CIP, dst=VIP) / TCP(),
+        GRE(proto=0x6558) / Ether() / IP(src=CIP, dst=VIP) / TCP(),
+        Raw(b"\0\0\x08"),
+        gue(dport=6081) / IP(src=CIP, dst=VIP) / TCP(),
+        UDP(dport=6080) / Raw(b"\1\4\0\0") / IP(src=CIP, dst=VIP) / TCP(),
+        UDP(dport=6080) / Raw(b"\0\4\x80\0") / IP(src=CIP, dst=VIP) / TCP(),
+        UDP(dport=6080) / Raw(b"\0\x29\0\0") / IPv6() / TCP(),
+        UDP(dport=6080) / Raw(b"\0\4\0"),
+    ],
+    ids=["key", "sequence", "ethernet", "short", "port", "options", "flags", "ipv6", "short-gue"],
+)
+def test_tunnels_of_other_kinds_pass(real, inner):
+    """Keys, options and what is carried otherwise are somebody else's tunnels: the kernel's."""
+    protocol = 17 if UDP in inner else 47
+    frame = ethernet() / outer(proto=protocol) / inner
+
+    assert (XDP_PASS, bytes(frame)) == real.send(frame)
+    assert real.counted == {"pass_not_tunnel": 1}
+
+
+@pytest.mark.parametrize("between", [GRE(), GRE(chksum_present=1), gue()])
+def test_other_tunnels_are_held_to_the_same(real, between):
+    """Who sends, for which VIP, and what is inside: GRE's and GUE's packets are asked as IPIP's."""
+    fates = {
+        "pass_not_director": outer(src="192.168.2.201") / between / request(),
+        "pass_not_vip": outer() / between / request(dst="192.168.2.101"),
+        "drop_nested": outer() / between / IP(src=CIP, dst=VIP) / request(),
+        "drop_inner": outer() / between / request(len=41),
+        "drop_outer": outer(len=20 + len(between) - 1) / between / request(),
+    }
+
+    for frame in fates.values():
+        real.send(ethernet() / frame)
+
+    assert dict.fromkeys(fates, 1) == real.counted
+
+
 @pytest.mark.parametrize(
     "inner",
     [

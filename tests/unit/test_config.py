@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from xdplb import config
 from xdplb.errors import AlreadyExists, UsageError
-from xdplb.model import Configuration, Protocol, Real, Service, ServiceKey, Timeouts
+from xdplb.model import Configuration, Protocol, Real, Service, ServiceKey, Timeouts, Tunnel
 from xdplb.net import parse_address
 from xdplb.schedulers import SCHEDULERS
 
@@ -48,6 +48,9 @@ def of(*services, timeouts=None):
 
 addresses = st.integers(0x01000000, 0xDFFFFFFF).map(IPv4Address)
 weights = st.integers(0, 65535) | st.integers(0, 2)
+tunnels = st.sampled_from(["ipip", "gre", "gre+csum", "gue", "gue:7", "gue:65535+csum"]).map(
+    Tunnel.parse
+)
 
 
 @st.composite
@@ -65,7 +68,7 @@ def services(draw):
             else st.just(frozenset())
         ),
         protocol == Protocol.UDP and draw(st.booleans()),
-        tuple(Real(host, w, w) for host in hosts for w in [draw(weights)]),
+        tuple(Real(host, w, w, draw(tunnels)) for host in hosts for w in [draw(weights)]),
     )
 
 
@@ -155,6 +158,19 @@ MISTAKES = {
     "large weight": (SERVICE + "reals = ['1.2.3.4 weight=65536']", "weight '65536' .* 0 to 65535"),
     "huge weight": (SERVICE + f"reals = ['1.2.3.4 weight={'9' * 5000}']", "weight '9+' will not"),
     "weight no number": (SERVICE + "reals = ['1.2.3.4 weight=']", "weight '' will not do"),
+    "unknown tunnel": (
+        SERVICE + "reals = ['1.2.3.4 tunnel=vxlan']",
+        "there is no tunnel 'vxlan'; c",
+    ),
+    "tunnel twice": (SERVICE + "reals = ['1.2.3.4 tunnel=gre tunnel=gre']", "something other than"),
+    "ipip checksum": (
+        SERVICE + "reals = ['1.2.3.4 tunnel=ipip+csum']",
+        "real 1.2.3.4: an ipip tun",
+    ),
+    "gre port": (SERVICE + "reals = ['1.2.3.4 tunnel=gre:7']", "a gre tunnel has no port"),
+    "gue port 0": (SERVICE + "reals = ['1.2.3.4 tunnel=gue:0']", "tunnel port 0 is none"),
+    "gue no port": (SERVICE + "reals = ['1.2.3.4 tunnel=gue:']", "tunnel port '' is not a port"),
+    "tunnel flag": (SERVICE + "reals = ['1.2.3.4 tunnel=gue+remcsum']", r"ends in '\+remcsum'"),
     "IPv6 real": (SERVICE + "reals = ['2001:db8::1']", "real 2001:db8::1: IPv6 is not supported"),
     "IPv6 VIP": ("[[service]]\ntcp = '[2001:db8::1]:80'", "VIP 2001:db8::1: IPv6 is not suppor"),
     "multicast real": (SERVICE + "reals = ['224.0.0.1']", "real 224.0.0.1 is no host's address"),
@@ -214,6 +230,18 @@ def test_diff_reads_like_the_change():
         "+ real udp/192.168.2.100:53 192.168.2.210 weight 3",
     ]
     assert expected == config.diff(old, new)
+
+
+def test_diff_of_tunnels():
+    """A tunnel is named where it changes, and of a new real if it is not IPIP."""
+    other = replace(RS2, tunnel=Tunnel("gue", 6080, True))
+    old, new = of(Service(WEB, reals=(RS1,))), of(Service(WEB, reals=(RS1, other)))
+    then = of(Service(WEB, reals=(replace(RS1, tunnel=Tunnel("gre")), other)))
+
+    assert ["+ real tcp/192.168.2.100:80 192.168.2.210 weight 3 tunnel gue:6080+csum"] == (
+        config.diff(old, new)
+    )
+    assert ["~ real tcp/192.168.2.100:80 192.168.2.220 tunnel ipip → gre"] == config.diff(new, then)
 
 
 def test_diff_of_the_order_of_reals():

@@ -25,6 +25,7 @@ from pathlib import Path
 
 from xdplb.dataplane import libbpf, loader, source
 from xdplb.errors import InterfaceBusy, KernelRefused, MissingPart, NotFound
+from xdplb.model import GUE_PORT
 from xdplb.net import Address, mapped
 
 BPFFS = Path("/sys/fs/bpf")
@@ -32,7 +33,7 @@ PINS = BPFFS / "xdplb-decap"
 DESCRIPTIONS = Path("/run/xdplb/decap")  # bpffs takes no plain files: the counters' names are here
 
 FILE, FUNCTION = "decap.c", "decap"
-SIZES = {"MAX_DIRECTORS": 1024, "MAX_VIPS": 1024}
+SIZES = {"MAX_DIRECTORS": 1024, "MAX_VIPS": 1024, "GUE_PORT": GUE_PORT}
 
 ANY_DIRECTOR = bytes(20)  # ::/0
 _PREFIX = struct.Struct("=I16s")  # struct prefix of decap.c: its length in bits, the address

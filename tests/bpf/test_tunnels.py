@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: MIT
+"""Tunnels other than IPIP: GRE (RFC 2784) and GUE (include/net/gue.h), by real."""
+
+import packets
+import pytest
+from balancer import XDP_PASS, XDP_TX
+from packets import RIP, vlan
+from scapy.layers.inet import UDP
+from scapy.packet import Raw
+
+from xdplb.model import Tunnel
+from xdplb.net import parse_address
+
+pytestmark = pytest.mark.root
+
+MTU = 1500
+CLIENTS = ("192.0.2.1", "192.0.2.2", "198.51.100.7", "203.0.113.250")
+
+
+def segment(length: int, **fields: object) -> bytes:
+    """An ACK with data: an IP packet of that length."""
+    return packets.ack(payload=b"x" * (length - 40), **fields)
+
+
+@pytest.mark.parametrize("checksum", [False, True], ids=["plain", "csum"])
+@pytest.mark.parametrize("frame", [packets.syn(), packets.ack(payload=b"odd"), packets.syn(tos=3)])
+def test_gre(lb, frame, checksum):
+    """A packet for a GRE real leaves in GRE, with a checksum over all of it if asked."""
+    lb.add_service(reals=[f"{RIP} tunnel={'gre+csum' if checksum else 'gre'}"])
+
+    out = lb.send(frame)
+
+    assert (XDP_TX, packets.gre(frame, checksum=checksum)) == out
+    assert {"forwarded": 1} == lb.counted
+
+
+@pytest.mark.parametrize("check", [False, True], ids=["plain", "csum"])
+@pytest.mark.parametrize("frame", [packets.syn(), packets.ack(payload=b"odd"), packets.syn(tos=3)])
+def test_gue(lb, frame, check):
+    """A packet for a GUE real leaves in UDP to its port, with UDP's checksum if asked."""
+    lb.add_service(reals=[f"{RIP} tunnel=gue:7777{'+csum' if check else ''}"])
+
+    action, out = lb.send(frame)
+
+    sport, _ = packets.outer_ports(out)
+    assert (XDP_TX, packets.gue(frame, sport=sport, dport=7777, check=check)) == (action, out)
+    assert {"forwarded": 1} == lb.counted
+
+
+@pytest.mark.parametrize("text", ["gre+csum", "gue+csum"])
+def test_datagram_with_a_checksum_is_summed(lb, text):
+    """UDP's checksum serves as TCP's does."""
+    lb.add_service(reals=[f"{RIP} tunnel={text}"], udp=True)
+    question = packets.udp(payload=b"question?")
+
+    action, out = lb.send(question)
+
+    if text == "gre+csum":
+        expected = packets.gre(question, checksum=True)
+    else:
+        sport, _ = packets.outer_ports(out)
+        expected = packets.gue(question, sport=sport, check=True)
+    assert (XDP_TX, expected) == (action, out)
+
+
+@pytest.mark.parametrize("text", ["gre+csum", "gue+csum"])
+def test_datagram_without_a_checksum_goes_without(lb, text):
+    """What nothing is known of without reading it all leaves without the tunnel's checksum."""
+    lb.add_service(reals=[f"{RIP} tunnel={text}"], udp=True)
+    question = packets.ip(UDP(sport=packets.SPORT, dport=packets.DPORT, chksum=0) / Raw(b"?"))
+
+    action, out = lb.send(question)
+
+    if text == "gre+csum":
+        expected = packets.gre(question)
+    else:
+        expected = packets.gue(question, sport=packets.outer_ports(out)[0])
+    assert (XDP_TX, expected) == (action, out)
+
+
+@pytest.mark.parametrize("text", ["gre", "gre+csum", "gue", "gue+csum"])
+def test_padding_and_tags_stay(lb, text):
+    """A VLAN tag and the link's padding are kept, and are no part of a checksum."""
+    lb.add_service(reals=[f"{RIP} tunnel={text}"])
+    frame = packets.syn(tags=(vlan(5),)) + b"padding"
+    checksum = text.endswith("+csum")
+
+    action, out = lb.send(frame)
+
+    if text.startswith("gre"):
+        expected = packets.gre(frame, checksum=checksum)
+    else:
+        sport, _ = packets.outer_ports(out)
+        expected = packets.gue(frame, sport=sport, check=checksum)
+    assert (XDP_TX, expected) == (action, out)
+
+
+def test_gue_s_source_port_is_the_flow_s(lb):
+    """Packets of a flow leave from one port, those of other flows from others, all dynamic ones."""
+    lb.add_service(reals=[f"{RIP} tunnel=gue"])
+
+    ports = {
+        client: {packets.outer_ports(lb.send(frame)[1])[0] for frame in frames}
+        for client in CLIENTS
+        for frames in [[packets.syn(src=client), packets.ack(src=client)]]
+    }
+
+    assert all(len(of_flow) == 1 and min(of_flow) >= 0xC000 for of_flow in ports.values())
+    assert len(CLIENTS) == len(set.union(*ports.values()))
+
+
+@pytest.mark.parametrize(
+    ("text", "added"), [("ipip", 20), ("gre", 24), ("gre+csum", 28), ("gue", 32), ("gue+csum", 32)]
+)
+def test_mtu_leaves_room_for_the_tunnel(lb, text, added):
+    """The largest packet that still fits is forwarded; one byte more is answered with what fits."""
+    lb.add_service(reals=[f"{RIP} tunnel={text}"])
+    fits, does_not = segment(MTU - added), segment(MTU - added + 1)
+
+    action, out = lb.send(fits)
+    answer = lb.send(does_not)
+
+    assert (XDP_TX, len(fits) + added) == (action, len(out))
+    assert (XDP_TX, packets.too_big(does_not, MTU - added)) == answer
+    assert {"forwarded": 1, "replied_too_big": 1} == lb.counted
+
+
+def test_too_big_without_df_goes_up(lb):
+    """What the kernel would have to fragment goes up as it came."""
+    lb.add_service(reals=[f"{RIP} tunnel=gue"])
+    frame = segment(MTU - 31, ip_flags="")
+
+    assert (XDP_PASS, frame) == lb.send(frame)
+    assert {"pass_too_big": 1} == lb.counted
+
+
+def test_tunnel_changes_live(lb):
+    """A real's tunnel is changed in place: the same flow goes on through the new one."""
+    lb.add_service(reals=[RIP])
+    syn, ack = packets.syn(), packets.ack()
+    assert (XDP_TX, packets.ipip(syn)) == lb.send(syn)
+
+    lb.director.edit_real(lb.key, parse_address(RIP), tunnel=Tunnel.parse("gre"))
+
+    assert (XDP_TX, packets.gre(ack)) == lb.send(ack)
+
+
+def test_reals_of_one_service_have_tunnels_of_their_own(lb):
+    """By turns: one real by IPIP, the other by GRE."""
+    other = "192.168.0.8"
+    lb.add_service(reals=[RIP, f"{other} tunnel=gre"], scheduler="rr")
+
+    out = [lb.send(packets.syn(src=client)) for client in CLIENTS[:2]]
+
+    frames = [packets.syn(src=client) for client in CLIENTS[:2]]
+    assert [
+        (XDP_TX, packets.gre(frames[0], dst=other)),
+        (XDP_TX, packets.ipip(frames[1])),
+    ] == out
