@@ -41,13 +41,13 @@ LISTED = """\
 service → real           scheduler → tunnel               weight
 ────────────────────────────────────────────────────────────────
 tcp/192.168.2.100:80     rr
-  → 192.168.2.220        → ipip                                1
-  → 192.168.2.210        → ipip                                1
+  → 192.168.2.220          → ipip                              1
+  → 192.168.2.210          → ipip                              1
 udp/192.168.2.100:53     rr
-  → 192.168.2.220        → ipip                                1
+  → 192.168.2.220          → ipip                              1
 udp/192.168.2.100:5353   mh mh-fallback mh-port ops
-  → 192.168.2.220        → ipip                             1000
-  → 192.168.2.210        → ipip                       0 (drains)
+  → 192.168.2.220          → ipip                           1000
+  → 192.168.2.210          → ipip                     0 (drains)
 """
 # Sends datagrams to the VIP until it is ended, each from another port.
 SEND = """
@@ -163,8 +163,8 @@ def test_stats_as_a_table(balanced):
 
     head, _, *rows = balanced.xdplb("list", "--stats").splitlines()
 
-    assert [*LISTED.split()[:5], "flows", "packets", "bytes"] == head.split()
-    assert ["→", RS1, "1", "1", "5", "5,000"] == rows[4].split()
+    assert [*LISTED.split()[:7], "flows", "packets", "bytes"] == head.split()
+    assert ["→", RS1, "→", "ipip", "1", "1", "5", "5,000"] == rows[4].split()
     assert ["→", RS2, "0", "(drains)", "0", "0", "0"] == rows[7].split()
 
 
