@@ -165,7 +165,7 @@ def test_stats_as_a_table(balanced):
 
     assert [*LISTED.split()[:7], "flows", "packets", "bytes"] == head.split()
     assert ["→", RS1, "→", "ipip", "1", "1", "5", "5,000"] == rows[4].split()
-    assert ["→", RS2, "0", "(drains)", "0", "0", "0"] == rows[7].split()
+    assert ["→", RS2, "→", "ipip", "0", "(drains)", "0", "0", "0"] == rows[7].split()
 
 
 def test_rate(balanced):
