@@ -16,9 +16,7 @@ from typing import Any
 
 from xdplb.errors import KernelRefused, MissingPart, NoPermission
 
-MAP_TYPE_ARRAY = 2  # enum bpf_map_type and the flags: include/uapi/linux/bpf.h
-MAP_TYPE_PROG_ARRAY = 3
-BPF_F_MMAPABLE = 1 << 10
+MAP_TYPE_PROG_ARRAY = 3  # enum bpf_map_type and the flags: include/uapi/linux/bpf.h
 PROG_TYPE_XDP = 6
 ATTACH_XDP = 37
 XDP_FLAGS_SKB_MODE = 1 << 1
@@ -87,6 +85,13 @@ class _MapInfo(ctypes.Structure):
         ("max_entries", ctypes.c_uint32),
         ("map_flags", ctypes.c_uint32),
         ("name", ctypes.c_char * 16),
+        ("ifindex", ctypes.c_uint32),
+        ("btf_vmlinux_value_type_id", ctypes.c_uint32),
+        ("netns_dev", ctypes.c_uint64),
+        ("netns_ino", ctypes.c_uint64),
+        ("btf_id", ctypes.c_uint32),
+        ("btf_key_type_id", ctypes.c_uint32),
+        ("btf_value_type_id", ctypes.c_uint32),
     )
 
 
@@ -153,13 +158,33 @@ class _MapCreateOpts(ctypes.Structure):
     )
 
 
-def map_create(type_: int, name: str, key: int, value: int, entries: int, flags: int = 0) -> int:
-    """A new map; sizes in bytes."""
-    opts = _MapCreateOpts(sz=ctypes.sizeof(_MapCreateOpts), map_flags=flags)
-    return _check(
-        _lib().bpf_map_create(type_, name.encode(), key, value, entries, ctypes.byref(opts)),
-        f"cannot create map {name}",
-    )
+def map_create_like(template: int, name: str) -> int:
+    """A new map that may stand where this one may: of its type, sizes, flags and BTF.
+
+    Up to Linux 6.1 a map without BTF is no inner map beside one with it: "BTF tells of no timer"
+    and "there is no BTF" are two values of timer_off (bpf_map_meta_equal(), kernel/bpf/syscall.c).
+    """
+    info = map_info(template)
+    opts = _MapCreateOpts(sz=ctypes.sizeof(_MapCreateOpts), map_flags=info.map_flags)
+    if info.btf_id:
+        opts.btf_fd = _check(_lib().bpf_btf_get_fd_by_id(info.btf_id), "cannot open a map's BTF")
+        opts.btf_key_type_id = info.btf_key_type_id
+        opts.btf_value_type_id = info.btf_value_type_id
+    try:
+        return _check(
+            _lib().bpf_map_create(
+                info.type,
+                name.encode(),
+                info.key_size,
+                info.value_size,
+                info.max_entries,
+                ctypes.byref(opts),
+            ),
+            f"cannot create map {name}",
+        )
+    finally:
+        if opts.btf_fd:
+            os.close(opts.btf_fd)
 
 
 def map_update(fd: int, key: Any, value: Any) -> None:

@@ -206,11 +206,8 @@ class Tables:
 
     def _build_ring(self, slots: bytes) -> int:
         leaf, entries = self.ring.leaf, self.ring.entries
-        size = ctypes.sizeof(leaf)
-        fd = libbpf.map_create(
-            libbpf.MAP_TYPE_ARRAY, "ring", 4, size, entries, libbpf.BPF_F_MMAPABLE
-        )
-        ctypes.memmove(map_memory(fd, leaf, entries), slots, size * entries)
+        fd = libbpf.map_create_like(self.ring.fd, "ring")
+        ctypes.memmove(map_memory(fd, leaf, entries), slots, ctypes.sizeof(leaf) * entries)
         return fd
 
     def drop_ring(self, service: int) -> None:
