@@ -3,9 +3,10 @@
 
 PYTHON := .venv/bin/python
 C_FILES := $(wildcard bpf/*.c bpf/*.h)
+VM_MODULES := ipip ip_vs ip_vs_rr ip_vs_mh
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check test bench bench-packet fmt clean
+.PHONY: help setup demo check test test-vm bench bench-packet bench-ipvs fmt clean
 
 help: ## say what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -24,13 +25,20 @@ check: setup ## lint, types, formatting, the import rules
 	$(PYTHON) -m pytest -q tests/unit/test_imports.py
 
 test: setup ## run all tests; those that need root are skipped without it
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest --ignore tests/vm
+	@$(MAKE) --no-print-directory test-vm
+
+test-vm: setup ## run tests/vm beside IPVS and tunl0, on Debian's kernel if this one lacks them
+	tools/vm --here-if "$(VM_MODULES)" --timeout 1800 -- env CI=$(CI) $(PYTHON) -m pytest tests/vm
 
 bench: setup ## measure everything, with plots, into bench/results
 	$(PYTHON) bench/run.py
 
 bench-packet: setup ## measure nanoseconds per packet, into bench/results/packet.json
 	$(PYTHON) bench/packet.py
+
+bench-ipvs: setup ## measure IPVS and xdplb side by side, on Debian's kernel in a virtual machine
+	$(PYTHON) bench/ipvs.py
 
 fmt: setup ## format Python and C
 	$(PYTHON) -m ruff check --fix .

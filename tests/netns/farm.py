@@ -1,14 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""More real servers for a lab, each a host of its own, and loads for them.
+"""More real servers for a lab, each a host of its own.
 
 (Several addresses on one host would not do: what is sent to the wrong one is answered, too.)
 """
 
 import contextlib
-import re
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from fivehosts import XDPLB, Lab
@@ -74,30 +72,3 @@ def real(lab: Lab, host: str, address: str) -> Iterator[None]:
         )
         stack.callback(subprocess.run, [*realserver, "teardown", "--netns", namespace])
         yield
-
-
-@dataclass(frozen=True)
-class Load:
-    """What a run of wrk reports."""
-
-    requests: int
-    errors: str
-
-    @classmethod
-    def of(cls, report: str) -> "Load":
-        """Read a report; `errors` is empty if there were none."""
-        requests = re.search(r"(\d+) requests in", report)
-        assert requests, report
-        errors = re.findall(r"Socket errors:.*|Non-2xx.*", report)
-        return cls(int(requests[1]), " ".join(errors))
-
-
-def start_wrk(lab: Lab, seconds: int, connections: int, *options: str) -> "subprocess.Popen[str]":
-    """Load the VIP from the client; a request may take long on a busy machine, but not fail."""
-    sizes = ["-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "8s"]
-    return lab.start("client", ["wrk", *sizes, *options, f"http://{labs.VIP}/"])
-
-
-def end_wrk(wrk: "subprocess.Popen[str]") -> Load:
-    """Wait for its end."""
-    return Load.of(wrk.communicate(timeout=120)[0])

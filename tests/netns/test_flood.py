@@ -8,8 +8,8 @@ import threading
 import time
 
 import pytest
-from farm import end_wrk, start_wrk
 from fivehosts import Lab
+from load import end_wrk, start_wrk
 
 from xdplb import netlink
 from xdplb.lab import VIP

@@ -14,8 +14,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
-from farm import end_wrk, real, start_wrk
+from farm import real
 from fivehosts import RS1, RS2, XDPLB, Lab
+from load import end_wrk, start_wrk
 
 from xdplb.lab import VIP
 

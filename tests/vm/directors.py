@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: MIT
+"""The two directors on the lab's host `lvs`: the kernel's IPVS and xdplb, by a user's commands."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from fivehosts import RS1, RS2, Lab
+
+from xdplb.lab import VIP
+
+TCP, UDP = ("-t", f"{VIP}:80"), ("-u", f"{VIP}:5353")
+RR = ("-s", "rr")
+STATISTICS = "/proc/net/ip_vs_stats"  # two lines of heading, ten words; connections, packets, …
+
+
+@dataclass(frozen=True)
+class Ipvs:
+    """`ipvsadm -i`, which needs the VIP on the director."""
+
+    lab: Lab
+
+    @contextmanager
+    def attached(self) -> Iterator[None]:
+        """Have the VIP for a while; no services at first, nor in the end."""
+        self.lab.run("lvs", "ip", "address", "add", f"{VIP}/32", "dev", "ens33")
+        try:
+            yield
+        finally:
+            self.flush()
+            self.lab.run("lvs", "ip", "address", "del", f"{VIP}/32", "dev", "ens33")
+
+    def add_service(self, service: Sequence[str] = TCP, scheduler: Sequence[str] = RR) -> None:
+        """A service with both real servers."""
+        self.lab.run("lvs", "ipvsadm", "-A", *service, *scheduler)
+        for real in (RS1, RS2):
+            self.lab.run("lvs", "ipvsadm", "-a", *service, "-r", real, "-i")
+
+    def flush(self) -> None:
+        """Remove all services."""
+        self.lab.run("lvs", "ipvsadm", "-C")
+
+    def packets(self) -> int:
+        """How many packets it was given."""
+        _connections, packets, *_ = self.lab.output("lvs", "cat", STATISTICS).split()[10:]
+        return int(packets, 16)
+
+
+@dataclass(frozen=True)
+class Xdplb:
+    """`xdplb attach ens33 --vip …`, which adds the VIP by itself."""
+
+    lab: Lab
+
+    @contextmanager
+    def attached(self) -> Iterator[None]:
+        """Be attached for a while."""
+        self.lab.attach()
+        try:
+            yield
+        finally:
+            self.lab.xdplb("detach", "ens33")
+
+    def add_service(self, service: Sequence[str] = TCP, scheduler: Sequence[str] = RR) -> None:
+        """A service with both real servers."""
+        self.lab.xdplb("service", "add", *service, *scheduler)
+        for real in (RS1, RS2):
+            self.lab.xdplb("server", "add", *service, "-r", real, "-i")
+
+    def flush(self) -> None:
+        """Remove all services: from now on the program passes everything up, to IPVS."""
+        self.lab.xdplb("flush")

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: MIT
+"""Under load, xdplb takes over from IPVS and gives back to it: no request fails."""
+
+import signal
+import subprocess
+import time
+from itertools import pairwise
+
+import pytest
+from directors import TCP, Ipvs
+from load import Load, end_wrk, start_wrk
+
+pytestmark = pytest.mark.root
+
+LONGER_THAN_THE_TEST_S = 600
+
+
+@pytest.fixture
+def ipvs(cluster, xdplb):
+    """IPVS with mh. It takes connections in midstream: it has not seen those of xdplb's time."""
+    sloppy_tcp = "echo {} > /proc/sys/net/ipv4/vs/sloppy_tcp"
+    director = Ipvs(cluster)
+    # By its address alone, the one client would have one real.
+    director.add_service(TCP, ("-s", "mh", "-b", "mh-port"))
+    cluster.run("lvs", "sh", "-c", sloppy_tcp.format(1))
+    yield director
+    cluster.run("lvs", "sh", "-c", sloppy_tcp.format(0))
+    director.flush()
+
+
+def end(wrk: "subprocess.Popen[str]") -> Load:
+    """Let wrk end now, and report."""
+    wrk.send_signal(signal.SIGINT)
+    return end_wrk(wrk)
+
+
+def test_no_request_fails(cluster, xdplb, ipvs):
+    """IPVS → xdplb → IPVS: connections are kept, and new ones come, whoever is the director.
+
+    Some are begun with IPVS, live through xdplb's time and go on; some are begun with xdplb.
+    """
+    loads = {
+        "begun with IPVS": start_wrk(cluster, LONGER_THAN_THE_TEST_S, 4),
+        "new ones": start_wrk(cluster, LONGER_THAN_THE_TEST_S, 2, "-H", "Connection: close"),
+    }
+    time.sleep(3)
+    seen = [0, ipvs.packets()]
+
+    cluster.balance("mh", more='flags = ["mh-port"]')
+    seen.append(ipvs.packets())
+    loads["begun with xdplb"] = start_wrk(cluster, LONGER_THAN_THE_TEST_S, 4)
+    time.sleep(3)
+    forwarded = cluster.counters()["forwarded"]
+    seen.append(ipvs.packets())
+    xdplb.flush()
+    time.sleep(3)
+    seen.append(ipvs.packets())
+
+    ended = {name: end(wrk) for name, wrk in loads.items()}
+    before, _, during, after = (later - earlier for earlier, later in pairwise(seen))
+    print(ended, seen, forwarded)
+    assert dict.fromkeys(loads, "") == {name: load.errors for name, load in ended.items()}
+    assert during == 0
+    assert min(before, forwarded, after, *(load.requests for load in ended.values())) > 50
