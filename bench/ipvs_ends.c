@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What stands around a director that is compared with IPVS: the sender and the real servers on one side,
+ * and on the director's own interface what is there in its place.
+ */
+#include <uapi/linux/bpf.h>
+#include <uapi/linux/if_ether.h>
+#include <uapi/linux/ip.h>
+#include <uapi/linux/in.h>
+
+#define FRAME 60 /* bytes: the least on a wire, without its FCS */
+#define WORDS 7  /* of eight bytes, and four bytes more */
+#define BURST 32 /* packets: a queue of veth holds 256 */
+
+struct plan {
+	__u64 word[WORDS + 1]; /* the frame of flow 0 */
+	__u32 sum;             /* its IP header's, without the source and not complemented */
+	__u32 flows;           /* 0: 2^32 */
+	__u64 next;            /* flow */
+	__u64 interval_ns;     /* between two packets; 0: as many as there are frames */
+	__u64 due_ns;          /* when the next one leaves */
+	__u64 sent;
+};
+
+struct received {
+	__u64 plain;
+	__u64 wrapped; /* IP in IP */
+};
+
+BPF_F_TABLE("array", __u32, struct plan, plans, 1, BPF_F_MMAPABLE);
+BPF_PERCPU_ARRAY(received, struct received, 1);
+BPF_PERCPU_ARRAY(dropped, __u64, 1);
+
+/* Whether the next packet's time has come. What was missed while the machine did something else is not made up
+ * for: a burst of it would be another rate.
+ */
+static __always_inline int is_due(struct plan *plan)
+{
+	__u64 now;
+
+	if (!plan->interval_ns)
+		return 1;
+	now = bpf_ktime_get_ns();
+	if ((__s64)(now - plan->due_ns) < 0)
+		return 0;
+	plan->due_ns += plan->interval_ns;
+	if ((__s64)(now - plan->due_ns) > (__s64)(BURST * plan->interval_ns))
+		plan->due_ns = now;
+	return 1;
+}
+
+/* Sends one flow after the other, n from 48.0.0.0 + n by a port that depends on n too. Live frames come back as
+ * the director left them: only their bounds are restored (net/bpf/test_run.c, reset_ctx()).
+ */
+int transmit(struct xdp_md *ctx)
+{
+	__u8 *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	__u32 zero = 0, flow, source, sum;
+	struct plan *plan = plans.lookup(&zero);
+
+	if (!plan || data + FRAME > end)
+		return XDP_ABORTED;
+	if (!is_due(plan))
+		return XDP_DROP; /* the frame comes round again */
+	plan->sent++;
+	flow = plan->next++;
+	if (plan->flows && plan->next >= plan->flows)
+		plan->next = 0;
+#pragma unroll
+	for (int i = 0; i < WORDS; i++)
+		((__u64 *)data)[i] = plan->word[i];
+	((__u32 *)data)[2 * WORDS] = plan->word[WORDS];
+	source = 0x30000000 | (flow & 0xffffff);
+	sum = plan->sum + (source >> 16) + (source & 0xffff);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	*(__be16 *)(data + 24) = bpf_htons(~sum);
+	*(__be32 *)(data + 26) = bpf_htonl(source);
+	*(__be16 *)(data + 34) = bpf_htons(0x8000 | ((flow ^ flow >> 24) & 0x7fff));
+	return XDP_TX;
+}
+
+/* The real servers: count IPv4 packets and do away with them; the rest, ARP, lives on. */
+int receive(struct xdp_md *ctx)
+{
+	struct ethhdr *ethernet = (void *)(long)ctx->data;
+	struct iphdr *ip = (void *)(ethernet + 1);
+	struct received *counted;
+	__u32 zero = 0;
+
+	if ((void *)(ip + 1) > (void *)(long)ctx->data_end ||
+	    ethernet->h_proto != bpf_htons(ETH_P_IP))
+		return XDP_PASS;
+	counted = received.lookup(&zero);
+	if (!counted)
+		return XDP_PASS;
+	if (ip->protocol == IPPROTO_IPIP)
+		counted->wrapped++;
+	else
+		counted->plain++;
+	return XDP_DROP;
+}
+
+/* The director's door is shut: what a packet costs until it is there. */
+int drop(struct xdp_md *ctx)
+{
+	__u32 zero = 0;
+	__u64 *counted = dropped.lookup(&zero);
+
+	if (counted)
+		++*counted;
+	return XDP_DROP;
+}
+
+/* What is on the interface while IPVS is the director: frames that XDP sent need an XDP program here. */
+int pass(struct xdp_md *ctx)
+{
+	return XDP_PASS;
+}
+
+struct outer {
+	struct ethhdr eth;
+	struct iphdr ip;
+} __attribute__((packed));
+
+/* The floor: a constant outer header, 192.168.2.200 → 10.1.0.1 for 46 bytes inside, and nothing else. */
+int prepend(struct xdp_md *ctx)
+{
+	struct outer header = {
+		.eth = {
+			.h_dest = { 2, 0, 0, 0, 0, 1 },
+			.h_source = { 2, 0, 0, 0, 0, 2 },
+			.h_proto = bpf_htons(ETH_P_IP),
+		},
+		.ip = {
+			.version = 4,
+			.ihl = 5,
+			.tot_len = bpf_htons(66),
+			.frag_off = bpf_htons(0x4000),
+			.ttl = 63,
+			.protocol = IPPROTO_IPIP,
+			.check = bpf_htons(OUTER_CHECK),
+			.saddr = bpf_htonl(0xc0a802c8),
+			.daddr = bpf_htonl(0x0a010001),
+		},
+	};
+	struct outer *outer;
+
+	if (bpf_xdp_adjust_head(ctx, -(int)sizeof(struct iphdr)))
+		return XDP_ABORTED;
+	outer = (void *)(long)ctx->data;
+	if ((void *)(outer + 1) > (void *)(long)ctx->data_end)
+		return XDP_ABORTED;
+	*outer = header;
+	return XDP_TX;
+}

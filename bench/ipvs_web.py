@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: MIT
+"""Requests through IPVS, through xdplb and straight to a real, by wrk. Run in the guest.
+
+The five hosts of the reference case, with tunl0 on the reals. Client, directors, reals and web
+servers share the machine's cores: of a request's cost the director's part is a small one.
+"""
+
+import json
+import os
+import statistics
+from collections.abc import Sequence
+from contextlib import closing
+from typing import Any
+
+from end_to_end import Attached
+from hosts import COMMAND, DIRECTOR, INTERFACE, lab_up
+from ipvs_rig import run
+
+from xdplb import lab
+from xdplb.dataplane import libbpf
+from xdplb.lab import VIP, place
+
+RS1, RS2 = "192.168.2.220", "192.168.2.210"
+KINDS = {"kept": [], "short": ["--short"]}  # connections, and the option that makes them so
+CONNECTIONS, SECONDS, ROUNDS = 16, 3, 5
+XDP_PASS = bytes.fromhex("b700000002000000 9500000000000000")  # r0 = 2; exit
+
+
+def set_up(name: str) -> None:
+    """Both directors balance the VIP's port 80; the reals unwrap by tunl0."""
+    lab.start_web(name)
+    for host in ("rs1", "rs2"):
+        netns = ["--netns", place.host_namespace(name, host)]
+        run(str(COMMAND), "realserver", "setup", *netns, "--vip", VIP, "--decap", "ipip")
+    at = ["-t", f"{VIP}:80"]
+    director = [str(COMMAND)]
+    lab.run(name, DIRECTOR, [*director, "attach", INTERFACE, "--mode", "native", "--vip", VIP])
+    lab.run(name, DIRECTOR, [*director, "service", "add", *at, "-s", "rr"])
+    lab.run(name, DIRECTOR, ["ipvsadm", "-A", *at, "-s", "rr"])
+    for real in (RS1, RS2):
+        lab.run(name, DIRECTOR, [*director, "server", "add", *at, "-r", real])
+        lab.run(name, DIRECTOR, ["ipvsadm", "-a", *at, "-r", f"{real}:80", "-i"])
+
+
+def request(name: str, url: str, kind: str) -> dict[str, Any]:
+    """What `xdplb bench wrk` on the client finds."""
+    words = ["--connections", str(CONNECTIONS), "--seconds", str(SECONDS), "--json", *KINDS[kind]]
+    done = lab.run(name, "client", [str(COMMAND), "bench", "wrk", url, *words])
+    found: dict[str, Any] = json.loads(done.stdout)[0]
+    return found
+
+
+def row(kind: str, through: str, found: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """All rounds of a case as the results hold them; of latencies the medians."""
+    names = found[0]["latency_us"]
+    return {
+        "case": kind,
+        "through": through,
+        "per_s": [round(each["requests"] / each["seconds"]) for each in found],
+        "errors": sum(sum(each["errors"].values()) for each in found),
+        "latency_us": {
+            n: statistics.median(each["latency_us"][n] for each in found) for n in names
+        },
+    }
+
+
+def main() -> None:
+    """Prints each case when it is there, as a line of JSON."""
+    run("modprobe", "ip_vs")
+    program = libbpf.prog_load(XDP_PASS)
+    with lab_up() as name:
+        set_up(name)
+        with closing(Attached(place.instance(name, DIRECTOR))) as attached:
+            ways = {"real": -1, "ipvs": program, "xdplb": attached.fd}
+            for kind in KINDS:
+                found: dict[str, list[dict[str, Any]]] = {through: [] for through in ways}
+                for number in range(ROUNDS):
+                    for through in list(ways)[:: -1 if number % 2 else 1]:
+                        if through != "real":
+                            attached.put(ways[through])
+                        url = f"http://{RS1 if through == 'real' else VIP}/"
+                        found[through].append(request(name, url, kind))
+                for through in ways:
+                    print(json.dumps(row(kind, through, found[through])), flush=True)
+    os.close(program)
+
+
+if __name__ == "__main__":
+    main()
