@@ -29,11 +29,11 @@ def plot(result: Mapping[str, Any]) -> Iterator[Path]:
     for key, drawings in parts.items():
         for name, draw in drawings.items() if key in result else ():
             pyplot = drawing.pyplot()
-            figure, axis = pyplot.subplots(figsize=(8, 4.2))
+            figure, axis = pyplot.subplots(figsize=(9, 4.2))
             note = draw(axis, result[key])
             axis.grid(axis="y", alpha=0.3)
             axis.set_axisbelow(True)
-            axis.legend(frameon=False)
+            axis.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
             place = rig.RESULTS / f"ipvs_{name}.png"
             drawing.save(figure, place, result["machines"][key], note)
             pyplot.close(figure)

@@ -16,12 +16,13 @@ from end_to_end import Attached
 from hosts import COMMAND, DIRECTOR, INTERFACE, lab_up
 from ipvs_rig import run
 
-from xdplb import lab
+from xdplb import lab, netlink
 from xdplb.dataplane import libbpf
 from xdplb.lab import VIP, place
+from xdplb.traffic import wrk
 
 RS1, RS2 = "192.168.2.220", "192.168.2.210"
-KINDS = {"kept": [], "short": ["--short"]}  # connections, and the option that makes them so
+KINDS = ("kept", "short")  # connections: for many requests, for one
 CONNECTIONS, SECONDS, ROUNDS = 16, 3, 5
 XDP_PASS = bytes.fromhex("b700000002000000 9500000000000000")  # r0 = 2; exit
 
@@ -42,25 +43,21 @@ def set_up(name: str) -> None:
         lab.run(name, DIRECTOR, ["ipvsadm", "-a", *at, "-r", f"{real}:80", "-i"])
 
 
-def request(name: str, url: str, kind: str) -> dict[str, Any]:
-    """What `xdplb bench wrk` on the client finds."""
-    words = ["--connections", str(CONNECTIONS), "--seconds", str(SECONDS), "--json", *KINDS[kind]]
-    done = lab.run(name, "client", [str(COMMAND), "bench", "wrk", url, *words])
-    found: dict[str, Any] = json.loads(done.stdout)[0]
-    return found
+def request(name: str, url: str, kind: str) -> wrk.Answered:
+    """What wrk on the client finds."""
+    with netlink.namespace(place.host_namespace(name, "client")):
+        return wrk.run(url, wrk.Load(CONNECTIONS, 1, SECONDS, short=kind == "short"))
 
 
-def row(kind: str, through: str, found: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def row(kind: str, through: str, found: Sequence[wrk.Answered]) -> dict[str, Any]:
     """All rounds of a case as the results hold them; of latencies the medians."""
-    names = found[0]["latency_us"]
+    latencies = [each.latency_us for each in found]
     return {
         "case": kind,
         "through": through,
-        "per_s": [round(each["requests"] / each["seconds"]) for each in found],
-        "errors": sum(sum(each["errors"].values()) for each in found),
-        "latency_us": {
-            n: statistics.median(each["latency_us"][n] for each in found) for n in names
-        },
+        "per_s": [round(each.rate) for each in found],
+        "errors": sum(sum(each.errors.values()) for each in found),
+        "latency_us": {n: statistics.median(one[n] for one in latencies) for n in latencies[0]},
     }
 
 
@@ -73,7 +70,7 @@ def main() -> None:
         with closing(Attached(place.instance(name, DIRECTOR))) as attached:
             ways = {"real": -1, "ipvs": program, "xdplb": attached.fd}
             for kind in KINDS:
-                found: dict[str, list[dict[str, Any]]] = {through: [] for through in ways}
+                found: dict[str, list[wrk.Answered]] = {through: [] for through in ways}
                 for number in range(ROUNDS):
                     for through in list(ways)[:: -1 if number % 2 else 1]:
                         if through != "real":
