@@ -99,12 +99,12 @@ def main(parts: tuple[str, ...], program_dir: str, replot: bool) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     result: dict[str, Any] = json.loads(OUT.read_text()) if OUT.exists() else {}
     if not replot:
+        machine = {**rig.machine(program_dir), "kernel": kernel(), "emulator": "QEMU TCG"}
         with rig.snapshot(program_dir) as tree:
             for script in rig.HERE.glob("ipvs*"):  # a revision may be older than they are
                 shutil.copy(script, tree / "bench")
             for part in parts or PARTS:
                 rows = run(part, tree)
-                machine = {**rig.machine(program_dir), "kernel": kernel(), "emulator": "QEMU TCG"}
                 result.setdefault("machines", {})[PARTS[part].key] = machine
                 result[PARTS[part].key] = rows
                 OUT.write_text(json.dumps(result, indent=1) + "\n")

@@ -23,7 +23,7 @@ from xdplb.traffic import wrk
 
 RS1, RS2 = "192.168.2.220", "192.168.2.210"
 KINDS = ("kept", "short")  # connections: for many requests, for one
-CONNECTIONS, SECONDS, ROUNDS = 16, 3, 5
+CONNECTIONS, SECONDS, ROUNDS = 16, 3, 3
 XDP_PASS = bytes.fromhex("b700000002000000 9500000000000000")  # r0 = 2; exit
 
 
