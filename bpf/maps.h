@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Every table, each pinned under PIN by its own name. Arrays only: the kernel inlines their lookups,
- * and with BPF_F_MMAPABLE their values begin on a page, so that 64 bytes are one cache line (a plain
- * array's values begin 16 bytes past one).
+/* Every table, each pinned under PIN by its own name. Arrays, but for what few packets ask: the kernel inlines
+ * their lookups, and with BPF_F_MMAPABLE their values begin on a page, so that 64 bytes are one cache line (a
+ * plain array's values begin 16 bytes past one).
  */
 #ifndef XDPLB_MAPS_H
 #define XDPLB_MAPS_H
@@ -15,6 +15,7 @@ ARRAY(struct director, director, 1);
 ARRAY(union flow_buckets, flows, 1);
 ARRAY(union all_reals, reals, 1);
 ARRAY(union all_cpus, cpus, 1);
+ARRAY(union all_sources, sources, 1);
 
 /* The one value of such a table: a constant for the program (BPF_PSEUDO_MAP_VALUE, what global variables are
  * made of), where an inlined lookup is a dozen instructions that store, reload and compare a key. BCC has no
@@ -25,5 +26,9 @@ ARRAY(union all_cpus, cpus, 1);
 /* All rings have the template's size: only then does the kernel inline lookups in them. */
 ARRAY(struct slot, ring, RING_SLOTS);
 BPF_F_TABLE("array_of_maps$ring:" PIN "/rings", __u32, __u32, rings, MAX_SERVICES, 0);
+
+/* One more than Python ever puts there: up to Linux 6.12 a full trie refuses even what it has (ENOSPC). */
+BPF_F_TABLE("lpm_trie:" PIN "/denied", struct prefix, __u32, denied, MAX_DENIED + 1,
+	    BPF_F_NO_PREALLOC);
 
 #endif

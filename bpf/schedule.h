@@ -10,6 +10,7 @@
 #define XDPLB_SCHEDULE_H
 
 #include "flow.h"
+#include "limit.h"
 #include "siphash.h"
 
 /* The keys and the multiplier are IPVS's: net/netfilter/ipvs/ip_vs_mh.c, include/linux/hash.h. */
@@ -169,13 +170,21 @@ static __always_inline struct real *follow_flow(struct packet *p, const struct s
 	return real;
 }
 
+/* Whether a packet of no known flow begins one; else it is one of TCP in midstream. */
+static __always_inline bool begins_flow(const struct packet *p)
+{
+	return opens_connection(p) || p->protocol == IPPROTO_UDP;
+}
+
 /* The real of a flow that has none yet, or none any more. */
 static __always_inline int begin_flow(struct packet *p, const struct service *service,
 				      struct slot *slot, struct flow *flow, __u32 *index)
 {
-	bool begins = opens_connection(p) || p->protocol == IPPROTO_UDP;
+	bool begins = begins_flow(p);
 	int verdict;
 
+	if (begins && (verdict = admit_flow(p, service)) != NEXT)
+		return verdict;
 	if (service->pick == PICK_TURN) {
 		if (!begins)
 			return PASS(p, no_flow);
@@ -211,7 +220,9 @@ static __always_inline int pick_real(struct packet *p, const struct service *ser
 			return verdict;
 	} else {
 		*index = slot.real;
-		p->new_flow = opens_connection(p);
+		p->new_flow = begins_flow(p);
+		if (p->new_flow && (verdict = admit_flow(p, service)) != NEXT)
+			return verdict;
 	}
 	*real = find_real(service, *index);
 	return *real ? NEXT : DROP(p, no_real);

@@ -35,6 +35,7 @@ enum service_flag {
 	SERVICE_HASH_PORT = 1,  /* the client's port is hashed too: mh-port, sh-port */
 	SERVICE_RECORDED = 2,   /* every flow is recorded, whatever its slot says */
 	SERVICE_ONE_PACKET = 4, /* no flows: each packet is balanced by itself */
+	SERVICE_LIMITED = 8,    /* it has a limit of new flows: struct limit */
 };
 
 struct service {
@@ -70,12 +71,31 @@ struct turn {
 	__u64 next;
 };
 
+/* A key of `denied`: the first bits of an address, from which nothing is taken. */
+struct prefix {
+	__u32 length;
+	__be32 address[4]; /* as struct address, which would be aligned by 8 */
+};
+
+/* How many flows began in a tick: tick (32 bits) | flows (32). One word, so that it begins anew whole. */
+struct tally {
+	__u64 word;
+};
+
+/* How many flows of a service may begin in a tick; 0: as many as come. */
+struct limit {
+	__u32 flows;        /* of all sources together */
+	__u32 source_flows; /* of each source */
+	struct tally tally; /* of all; the program's. A source's is in `sources`. */
+};
+
 #define FLOW_STATES 8
 
 struct config {
 	__u64 flow_key[2];          /* secret: flows hash by it */
 	__u16 timeout[FLOW_STATES]; /* in ticks, by enum flow_state; 0 for FLOW_EMPTY */
-	__u8 pad[32];               /* buckets behind it begin on a cache line */
+	__u32 denying;              /* 1: `denied` has prefixes */
+	__u8 pad[28];               /* buckets behind it begin on a cache line */
 };
 
 /* ---- what the program keeps --------------------------------------------------------------- */
@@ -161,6 +181,7 @@ struct counters {
 	__u64 pass_fragment;   /* a fragment of a packet to a VIP */
 	__u64 pass_ttl;        /* TTL used up: not to be sent on; the kernel has it */
 	__u64 pass_local;      /* its real is the director itself */
+	__u64 drop_denied;     /* to a VIP, from a prefix of `xdplb deny list` */
 	/* worth a look when they grow */
 	__u64 pass_truncated; /* too short for an IP header: the VIP cannot be read */
 	__u64 pass_no_flow; /* TCP in midstream, and the flow is not known: the kernel resets it */
@@ -172,6 +193,8 @@ struct counters {
 	__u64 drop_no_neighbour; /* the next hop does not answer ARP: look at `ip neigh` */
 	__u64 drop_reply_limit;  /* too many packets that are too big: their answers are limited */
 	__u64 drop_headroom;     /* the driver left no room before the frame for the outer header */
+	__u64 drop_limited;      /* would begin a flow beyond its service's limit: a flood */
+	__u64 drop_source_limited; /* the same, beyond what the service takes of one source */
 };
 
 #define COUNTERS (sizeof(struct counters) / sizeof(__u64))
@@ -190,6 +213,8 @@ struct reply_limit {
  */
 enum {
 	turn_size = sizeof(struct turn),
+	limit_size = sizeof(struct limit),
+	tally_size = sizeof(struct tally),
 	vip_bucket_size = sizeof(struct vip_bucket),
 	service_bucket_size = sizeof(struct service_bucket),
 	flow_bucket_size = sizeof(struct flow_bucket),
@@ -210,6 +235,7 @@ struct director {
 	union MANY(turn, MAX_SERVICES) turns;
 	union MANY(vip_bucket, 1 << VIP_BUCKET_BITS) vips;
 	union MANY(service_bucket, 1 << SERVICE_BUCKET_BITS) services;
+	union MANY(limit, MAX_SERVICES) limits;
 };
 
 /* What one CPU writes, and Python sums up. Of whole cache lines, so that no two CPUs share one (with an even
@@ -218,7 +244,6 @@ struct director {
 struct cpu {
 	struct counters counters;
 	struct reply_limit reply_limit;
-	__u64 pad[3];
 	union MANY(stats, MAX_REALS) stats;
 };
 
@@ -227,6 +252,7 @@ enum { cpu_size = sizeof(struct cpu) };
 union flow_buckets MANY(flow_bucket, 1 << FLOW_BUCKET_BITS);
 union all_reals MANY(real, MAX_REALS);
 union all_cpus MANY(cpu, CPUS);
+union all_sources MANY(tally, 1 << SOURCE_BITS);
 
 /* Tables of one value, which the program addresses without a lookup: see VALUE() in maps.h. */
 enum direct {
@@ -234,6 +260,7 @@ enum direct {
 	DIRECT_FLOWS = 2,
 	DIRECT_REALS = 3,
 	DIRECT_CPUS = 4,
+	DIRECT_SOURCES = 5,
 };
 
 #endif

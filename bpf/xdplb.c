@@ -16,6 +16,7 @@
 #include "vlan.h"
 #include "parse.h"
 #include "service.h"
+#include "deny.h"
 #include "schedule.h"
 #include "nexthop.h"
 #include "icmp.h"
@@ -37,6 +38,8 @@ static __always_inline int balance(struct packet *p)
 	__u32 index;
 	int verdict;
 
+	if (p->director->config.denying && is_denied(p))
+		return DROP(p, denied);
 	if ((verdict = parse_network(p)) != NEXT)
 		return verdict;
 	if ((verdict = find_vip(p)) != NEXT)

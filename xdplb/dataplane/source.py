@@ -89,6 +89,8 @@ def defines(tunables: Tunables, pin_dir: Path, clock: Clock) -> list[str]:
         "VIP_BUCKET_BITS": bucket_bits(tunables.max_vips),
         "SERVICE_BUCKET_BITS": bucket_bits(tunables.max_services),
         "FLOW_BUCKET_BITS": tunables.flow_buckets.bit_length() - 1,
+        "SOURCE_BITS": tunables.source_tallies.bit_length() - 1,
+        "MAX_DENIED": tunables.max_denied,
         "MAX_SERVICES": tunables.max_services,
         "MAX_REALS": tunables.max_reals,
         "RING_SLOTS": tunables.ring_slots,
