@@ -25,7 +25,7 @@ static __always_inline bool count_flow(struct tally *tally, __u32 tick, __u32 li
 /* One source's tally of one service: an IPv4 address's, or an IPv6 /64's. It is nobody's own, but found by a hash:
  * two sources share one by chance, at most 2^(1 - SOURCE_BITS) (multiply-shift: Dietzfelbinger et al., J. Algorithms
  * 25, 1997), and are then refused the sooner. The factor is secret, and another in each tick: nobody can aim at
- * somebody's tally, and who shares one shares none in the next tick.
+ * somebody's tally, and who shares one hardly does so in the next tick.
  */
 static __always_inline struct tally *source_tally(const struct packet *p, __u64 service)
 {

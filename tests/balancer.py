@@ -132,9 +132,11 @@ class Balancer:
     def reset(self) -> None:
         """Empty all tables. Rings stay: nobody finds them, and a new service's is made anew."""
         tables = self.tables
-        for name in ("director", "reals", "flows", "cpus"):
+        for name in ("director", "reals", "flows", "cpus", "sources"):
             memory = getattr(tables, name).memory
             ctypes.memset(ctypes.addressof(memory), 0, ctypes.sizeof(memory))
+        for key in libbpf.map_keys(tables.denied.fd, ctypes.sizeof(tables.denied.key)):
+            libbpf.map_delete(tables.denied.fd, tables.denied.key.from_buffer_copy(key))
         state = State.empty()
         state.raw["tunables"] = asdict(self.tunables)
         if self._network_changed:
@@ -178,11 +180,17 @@ class Balancer:
         flags: Sequence[str] = (),
         udp: bool = False,
         one_packet: bool = False,
+        **limits: int,
     ) -> ServiceKey:
         """Add a service; reals as in a configuration file: `192.168.0.7 weight=3`."""
         key = ServiceKey.parse(f"{'udp' if udp else 'tcp'}/{endpoint}")
         service = Service(
-            key, scheduler, frozenset(flags), one_packet, tuple(map(config.parse_real, reals))
+            key,
+            scheduler,
+            frozenset(flags),
+            one_packet,
+            tuple(map(config.parse_real, reals)),
+            **limits,
         )
         self.put_services([service])
         return key

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The operator's configuration file: TOML ↔ `model.Configuration`, and what differs between two.
 
+    deny = ["192.0.2.0/24"]       # prefixes to take nothing from; may be left out
+
     [timeouts]                    # seconds; each may be left out
     tcp = 900
 
@@ -9,6 +11,8 @@
     scheduler = "mh"              # the default
     flags = ["mh-port"]           # may be left out
     one_packet = false            # may be left out; UDP only
+    limit = 10000                 # new flows a second; may be left out: as many as come
+    source_limit = 10             # the same, of each client's address
     reals = [
         "192.168.2.220",
         "192.168.2.210 weight=3", # 0 drains; 1 is the default
@@ -18,7 +22,7 @@
 A real is one line, so that a diff of two files reads like the change that was made.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, fields, replace
 from ipaddress import IPv4Address
@@ -28,6 +32,7 @@ from typing import Any, TypeVar
 from xdplb.errors import AlreadyExists, UsageError
 from xdplb.model import (
     IPIP,
+    MAX_LIMIT,
     MAX_WEIGHT,
     Configuration,
     Protocol,
@@ -37,17 +42,18 @@ from xdplb.model import (
     Timeouts,
     Tunnel,
 )
-from xdplb.net import Address, parse_address, parse_endpoint
+from xdplb.net import Address, Prefix, parse_address, parse_endpoint, parse_prefix, sort_prefixes
 from xdplb.schedulers import check_flags, get_scheduler
 
 MAX_TIMEOUT_S = 12 * 3600  # a flow's record tells times apart for 15 hours at least
 
 BROADCAST = IPv4Address("255.255.255.255")
 
-TABLES = ("timeouts", "service")
+TABLES = ("timeouts", "service", "deny")
 TIMEOUTS = tuple(field.name for field in fields(Timeouts))
 PROTOCOLS = tuple(protocol.name.lower() for protocol in Protocol)
-SERVICE_KEYS = (*PROTOCOLS, "scheduler", "flags", "one_packet", "reals")
+LIMITS = ("limit", "source_limit")
+SERVICE_KEYS = (*PROTOCOLS, "scheduler", "flags", "one_packet", *LIMITS, "reals")
 
 Value = TypeVar("Value")
 
@@ -70,6 +76,8 @@ def parse(text: str, source: str) -> Configuration:
         except tomllib.TOMLDecodeError as error:
             raise UsageError(f"not TOML: {error}", "mend that line (https://toml.io)") from error
         _check_keys(document, TABLES)
+        denied = tuple(map(parse_prefix, _list(document, "deny", str, '["192.0.2.0/24"]')))
+        check_denied(denied)
         with _within("timeouts"):
             timeouts = _parse_timeouts(_typed(document, "timeouts", dict, "[timeouts]", {}))
         services: dict[ServiceKey, Service] = {}
@@ -80,7 +88,7 @@ def parse(text: str, source: str) -> Configuration:
                     f"service {service.key}: there are two tables of it", "make them one"
                 )
             services[service.key] = service
-    return Configuration(MappingProxyType(services), timeouts)
+    return Configuration(MappingProxyType(services), timeouts, frozenset(denied))
 
 
 def _parse_timeouts(table: dict[str, Any]) -> Timeouts:
@@ -110,6 +118,7 @@ def _parse_service(table: dict[str, Any], number: int) -> Service:
             frozenset(flags),
             _typed(table, "one_packet", bool, "true or false", False),
             tuple(map(parse_real, reals)),
+            *(_typed(table, name, int, "1000", 0) for name in LIMITS),
         )
         if len(service.flags) < len(flags):
             raise AlreadyExists("flags: one is given twice", "remove one of the two")
@@ -184,6 +193,12 @@ def check_service(service: Service) -> None:
         check_flags(scheduler, service.flags)
         if service.one_packet and service.key.protocol != Protocol.UDP:
             raise UsageError("one_packet is for UDP only", "leave it out, or make this service UDP")
+        for name in LIMITS:
+            if not 0 <= getattr(service, name) <= MAX_LIMIT:
+                raise UsageError(
+                    f"{name}: {getattr(service, name)} is out of range",
+                    f"give 1 to {MAX_LIMIT} new flows a second, or 0 for any number",
+                )
         seen: set[Address] = set()
         for real in service.reals:
             check_address(real.address, "real")
@@ -207,6 +222,17 @@ def check_timeouts(timeouts: Timeouts) -> None:
             )
 
 
+def check_denied(prefixes: Sequence[Prefix]) -> None:
+    """What must hold of prefixes to deny. Raises: UsageError, AlreadyExists."""
+    seen: set[Prefix] = set()
+    for prefix in prefixes:
+        if prefix.version == 6:
+            raise UsageError(f"prefix {prefix}: IPv6 is not supported yet", "use IPv4 prefixes")
+        if prefix in seen:
+            raise AlreadyExists(f"prefix {prefix} is given twice", "give it once")
+        seen.add(prefix)
+
+
 def check_address(address: Address, what: str) -> None:
     """Raises: UsageError naming `what` that cannot be balanced."""
     if address.version == 6:
@@ -226,8 +252,12 @@ def _bad_weight(address: Address, weight: object) -> UsageError:
 
 def dump(configuration: Configuration) -> str:
     """The file that says this: `parse` reads the same from it, but for drained last_weights."""
+    lines = []
+    if configuration.denied:  # before any table, or TOML takes it for a part of that
+        denied = sort_prefixes(configuration.denied)
+        lines += ["deny = [", *(f'    "{prefix}",' for prefix in denied), "]", ""]
     timeouts = asdict(configuration.timeouts)
-    lines = ["[timeouts]", *(f"{name} = {seconds}" for name, seconds in timeouts.items())]
+    lines += ["[timeouts]", *(f"{name} = {seconds}" for name, seconds in timeouts.items())]
     for service in configuration.services.values():
         lines += ["", "[[service]]", *_dump_service(service)]
     return "\n".join(lines) + "\n"
@@ -243,6 +273,9 @@ def _dump_service(service: Service) -> Iterator[str]:
         yield f"flags = [{flags}]"
     if service.one_packet:
         yield "one_packet = true"
+    for name in LIMITS:
+        if getattr(service, name):
+            yield f"{name} = {getattr(service, name)}"
     yield "reals = ["
     for real in service.reals:
         weight = "" if real.weight == 1 else f" weight={real.weight}"
@@ -278,6 +311,8 @@ def diff(old: Configuration, new: Configuration) -> list[str]:
         for name in TIMEOUTS
         if before[name] != after[name]
     ]
+    lines += [f"- deny {prefix}" for prefix in sort_prefixes(old.denied - new.denied)]
+    lines += [f"+ deny {prefix}" for prefix in sort_prefixes(new.denied - old.denied)]
     for key in dict.fromkeys((*old.services, *new.services)):
         lines += _diff_service(key, old.services.get(key), new.services.get(key))
     return lines
@@ -285,7 +320,8 @@ def diff(old: Configuration, new: Configuration) -> list[str]:
 
 def _diff_service(key: ServiceKey, old: Service | None, new: Service | None) -> Iterator[str]:
     if old is None and new is not None:
-        yield " ".join(["+ service", str(key), *_traits(new).values()]).rstrip()
+        traits = (value for value in _traits(new).values() if value)
+        yield " ".join(["+ service", str(key), *traits])
     elif new is None:
         yield f"- service {key}"
     elif old is not None:
@@ -319,4 +355,5 @@ def _traits(service: Service) -> dict[str, str]:
         "scheduler": service.scheduler,
         "flags": ",".join(sorted(service.flags)),
         "one_packet": "one_packet" if service.one_packet else "",
+        **{name: f"{name}={n}" if (n := getattr(service, name)) else "" for name in LIMITS},
     }

@@ -7,11 +7,12 @@ from enum import IntEnum
 from types import MappingProxyType
 
 from xdplb.errors import UsageError
-from xdplb.net import Address, format_endpoint, parse_endpoint, parse_port
+from xdplb.net import Address, Prefix, format_endpoint, parse_endpoint, parse_port
 
 MAX_WEIGHT = 65535  # ipvsadm's own bound
 TUNNEL_KINDS = ("ipip", "gre", "gue")
 GUE_PORT = 6080  # IANA's
+MAX_LIMIT = 1_000_000_000  # a tick's share of it fits C's 32 bits
 
 
 class Protocol(IntEnum):
@@ -106,7 +107,8 @@ class Service:
     """A virtual service and its reals, in the order in which they were added.
 
     `flags` are the scheduler's own (`mh-port`, `mh-fallback`, `sh-port`, `sh-fallback`);
-    `one_packet` balances each UDP packet by itself (ipvsadm's `-o`).
+    `one_packet` balances each UDP packet by itself (ipvsadm's `-o`). `limit` and `source_limit` are
+    how many flows a second may begin, of all clients and of each address; 0: as many as come.
     """
 
     key: ServiceKey
@@ -114,6 +116,8 @@ class Service:
     flags: frozenset[str] = frozenset()
     one_packet: bool = False
     reals: tuple[Real, ...] = ()
+    limit: int = 0
+    source_limit: int = 0
 
 
 @dataclass(frozen=True)
@@ -144,3 +148,4 @@ class Configuration:
 
     services: Mapping[ServiceKey, Service] = field(default_factory=lambda: MappingProxyType({}))
     timeouts: Timeouts = Timeouts()
+    denied: frozenset[Prefix] = frozenset()

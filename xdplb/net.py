@@ -3,12 +3,14 @@
 
 import socket
 import sys
+from collections.abc import Iterable
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from xdplb.errors import UsageError
 
 Address = IPv4Address | IPv6Address
+Prefix = IPv4Network | IPv6Network
 
 V4_MAPPED_PREFIX = bytes(10) + b"\xff\xff"  # RFC 4291 §2.5.5.2
 
@@ -22,6 +24,19 @@ def parse_address(text: str, what: str = "address") -> Address:
         raise UsageError(
             f"{what} '{text}' is not an IP address", "write it as 192.0.2.1 or 2001:db8::1"
         ) from None
+
+
+def parse_prefix(text: str) -> Prefix:
+    """Parse `192.0.2.0/24`; an address is a prefix of itself alone. Raises: UsageError."""
+    try:
+        prefix = ip_network(text, strict=False)
+    except ValueError:
+        raise UsageError(
+            f"prefix '{text}' is not one", "write it as 192.0.2.0/24 or 192.0.2.7"
+        ) from None
+    if prefix.network_address != ip_address(text.partition("/")[0]):
+        raise UsageError(f"prefix '{text}' has bits set beyond its length", f"write {prefix}")
+    return prefix
 
 
 def parse_port(text: str, what: str = "port") -> int:
@@ -51,6 +66,16 @@ def format_endpoint(address: Address, port: int) -> str:
 def mapped(address: Address) -> bytes:
     """The address in 16 bytes, network order; IPv4 as v4-mapped (RFC 4291 §2.5.5.2)."""
     return address.packed if address.version == 6 else V4_MAPPED_PREFIX + address.packed
+
+
+def prefix_length(prefix: Prefix) -> int:
+    """How many bits of `mapped(prefix.network_address)` are the prefix's."""
+    return prefix.prefixlen + 128 - prefix.max_prefixlen
+
+
+def sort_prefixes(prefixes: Iterable[Prefix]) -> list[Prefix]:
+    """In the order of addresses, IPv4 first."""
+    return sorted(prefixes, key=lambda p: (p.version, p.network_address.packed, p.prefixlen))
 
 
 def address_words(address: Address) -> tuple[int, int]:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """A director as it is, to be compared: its machine, its files, its tables byte for byte."""
 
+import ctypes
 import hashlib
 import json
 
@@ -9,6 +10,7 @@ from fivehosts import Lab
 from xdplb.controller import pins
 from xdplb.controller.state import State
 from xdplb.controller.store import Place
+from xdplb.dataplane import libbpf
 
 
 def programs(lab: Lab) -> dict[str, tuple[str, int]]:
@@ -47,6 +49,9 @@ def tables(lab: Lab) -> dict[str, str]:
             continue
         if name == "cpus":
             found[name] = _hash(b"".join(bytes(cpu.stats) for cpu in table.memory))
+        elif name == "denied":
+            keys = libbpf.map_keys(table.fd, ctypes.sizeof(table.key))
+            found[name] = _hash(b"".join(sorted(keys)))
         else:
             found[name] = _hash(bytes(table.memory))
     for service in range(opened.rings.entries):

@@ -20,6 +20,7 @@ COMMANDS = {
     "zero": "services",
     "flush": "services",
     "set": "services",
+    "deny": "deny",
     "apply": "services",
     "save": "services",
     "realserver": "realserver",

@@ -35,6 +35,12 @@ flags_option = click.option(
 one_packet_option = click.option(
     "-o/ ", "--ops/--no-ops", "one_packet", default=None, help="Balance each UDP packet by itself."
 )
+limit_option = click.option(
+    "--limit", type=int, metavar="N", help="New flows a second; 0: as many as come  [default: 0]"
+)
+source_limit_option = click.option(
+    "--source-limit", type=int, metavar="N", help="The same, of each client's address."
+)
 real_option = click.option(
     "-r", "--real-server", "real", required=True, metavar="RIP", help="The real server's address."
 )
@@ -100,6 +106,8 @@ def service_command() -> None:
 @scheduler_option
 @flags_option
 @one_packet_option
+@limit_option
+@source_limit_option
 @click.pass_obj
 def _service_add(
     instance: str,
@@ -108,11 +116,22 @@ def _service_add(
     scheduler: str | None,
     sched_flags: str | None,
     one_packet: bool | None,
+    limit: int | None,
+    source_limit: int | None,
 ) -> None:
     """Add a service (ipvsadm -A)."""
     key = service_key(tcp, udp)
     director = Director(instance)
-    director.add_service(Service(key, scheduler or "mh", _flags(sched_flags), bool(one_packet)))
+    director.add_service(
+        Service(
+            key,
+            scheduler or "mh",
+            _flags(sched_flags),
+            bool(one_packet),
+            limit=limit or 0,
+            source_limit=source_limit or 0,
+        )
+    )
     _tell(director)
 
 
@@ -121,6 +140,8 @@ def _service_add(
 @scheduler_option
 @flags_option
 @one_packet_option
+@limit_option
+@source_limit_option
 @click.pass_obj
 def _service_edit(
     instance: str,
@@ -129,6 +150,8 @@ def _service_edit(
     scheduler: str | None,
     sched_flags: str | None,
     one_packet: bool | None,
+    limit: int | None,
+    source_limit: int | None,
 ) -> None:
     """Change a service (ipvsadm -E). What is not given stays; flags go with their scheduler."""
     key = service_key(tcp, udp)
@@ -137,10 +160,12 @@ def _service_edit(
         changes["scheduler"] = scheduler
     if scheduler is not None or sched_flags is not None:
         changes["flags"] = _flags(sched_flags)
-    if one_packet is not None:
-        changes["one_packet"] = one_packet
+    given = {"one_packet": one_packet, "limit": limit, "source_limit": source_limit}
+    changes |= {name: value for name, value in given.items() if value is not None}
     if not changes:
-        raise UsageError(f"nothing is said to change of {key}", "give -s, -b or -o")
+        raise UsageError(
+            f"nothing is said to change of {key}", "give -s, -b, -o, --limit or --source-limit"
+        )
     director = Director(instance)
     director.edit_service(key, **changes)
     _tell(director)

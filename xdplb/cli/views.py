@@ -66,7 +66,7 @@ def status_command(instance: str, as_json: bool) -> None:
     click.echo(
         f"instance {instance}: program {program['id']} at {program['path']}\n"
         f"{status['services']} services, {status['reals']} reals, "
-        f"VIPs {_first(status['vips'])}\n"
+        f"{status['denied']} prefixes denied, VIPs {_first(status['vips'])}\n"
         f"timeouts (s): tcp {t['tcp']}, tcpfin {t['tcpfin']}, udp {t['udp']}\n\n"
         f"{interfaces}\n"
         f"{_counters_table(status['counters'], 'what became of the packets')}",
@@ -110,9 +110,9 @@ def _services_table(listed: list[dict[str, Any]], view: str | None) -> str:
     counts = [f"{name}/s" if view == "rate" else name for name in STATS] if view else []
     rows = []
     for entry in listed:
-        flags = " ".join([*entry["flags"], *(["ops"] if entry["one_packet"] else [])])
-        scheduler = f"{entry['scheduler']} {flags}".rstrip()
-        rows.append([entry["service"], scheduler, "", *_counts(entry, view)])
+        traits = [entry["scheduler"], *entry["flags"], *(["ops"] if entry["one_packet"] else [])]
+        traits += [f"{name} {entry[name]}/s" for name in ("limit", "source_limit") if entry[name]]
+        rows.append([entry["service"], " ".join(traits), "", *_counts(entry, view)])
         for real in entry["reals"]:
             weight = str(real["weight"] or "0 (drains)")
             name = f"  → {real['address']}"

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Changing and reading a director that is attached."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import Any
@@ -16,7 +16,7 @@ from xdplb.controller.store import write_bytes, write_json
 from xdplb.dataplane.tables import Tables
 from xdplb.errors import AlreadyExists, NotFound, XdplbError
 from xdplb.model import IPIP, Configuration, Real, Service, ServiceKey, Timeouts, Tunnel
-from xdplb.net import Address
+from xdplb.net import Address, Prefix, sort_prefixes
 from xdplb.routes import Route
 from xdplb.schedulers import Pick, get_scheduler
 
@@ -57,11 +57,12 @@ class Director(Readings):
         An exception in the block leaves everything as it was; so does one while the tables follow.
         """
         with self._opened() as (state, tables):
-            timeouts = state.raw["timeouts"]
+            timeouts, denied = state.raw["timeouts"], state.raw["denied"]
             yield state
             pending = Pending.of(state)
             pending.config = state.raw["timeouts"] != timeouts
-            if not (pending.services or pending.config):
+            pending.denied = sorted({*denied} ^ {*state.raw["denied"]})
+            if not (pending.services or pending.config or pending.denied):
                 return
             services = state.raw["services"]
             there = [services[key] for key in pending.services if key in services]
@@ -197,6 +198,27 @@ class Director(Readings):
                 before = _put_configuration(state, wanted)
         return config.diff(before, wanted)
 
+    def deny(self, prefixes: Sequence[Prefix]) -> None:
+        """Take nothing from these. Raises: AlreadyExists, UsageError, TableFull."""
+        config.check_denied(prefixes)
+        with self.changing() as state:
+            denied = dict.fromkeys(state.raw["denied"])
+            for prefix in map(str, prefixes):
+                if prefix in denied:
+                    raise AlreadyExists(f"prefix {prefix} is denied already", "leave it out")
+                denied[prefix] = None
+            state.put_denied(denied)
+
+    def admit(self, prefixes: Sequence[Prefix]) -> None:
+        """Deny these no longer. Raises: NotFound."""
+        with self.changing() as state:
+            denied = dict.fromkeys(state.raw["denied"])
+            for prefix in map(str, prefixes):
+                if prefix not in denied:
+                    raise NotFound(f"prefix {prefix} is not denied", "see: xdplb deny list")
+                del denied[prefix]
+            state.put_denied(denied)
+
     def set_timeouts(self, timeouts: Timeouts) -> None:
         """Raises: UsageError."""
         config.check_timeouts(timeouts)
@@ -246,6 +268,7 @@ def _put_configuration(state: State, wanted: Configuration) -> Configuration:
     services = state.raw["services"]
     state.raw["services"] = {str(key): services[str(key)] for key in wanted.services}
     state.raw["timeouts"] = asdict(wanted.timeouts)
+    state.put_denied(map(str, sort_prefixes(wanted.denied)))
     return before
 
 

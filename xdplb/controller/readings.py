@@ -14,6 +14,7 @@ from xdplb.dataplane import libbpf
 from xdplb.dataplane.source import enum_values
 from xdplb.errors import NotFound
 from xdplb.model import Configuration, Service, ServiceKey, Timeouts, Tunables
+from xdplb.net import Prefix, parse_prefix, sort_prefixes
 
 
 class Readings:
@@ -57,6 +58,12 @@ class Readings:
                         total[name] = total.get(name, 0) + value
             listed.append(entry)
         return listed
+
+    def denied(self) -> list[Prefix]:
+        """The deny list. Raises: NotAttached."""
+        state = State.read(self.place.state)
+        open_tables(self.place, state)
+        return sort_prefixes(map(parse_prefix, state.raw["denied"]))
 
     def flows(self, only: ServiceKey | None = None) -> list[dict[str, Any]]:
         """Live flow records by service, real and state. Raises: NotAttached, NotFound."""
@@ -135,6 +142,7 @@ class Readings:
             "tunables": state.raw["tunables"],
             "timeouts": state.raw["timeouts"],
             "vips": [str(vip) for vip in state.vips()],
+            "denied": len(state.raw["denied"]),
             "services": len(state.raw["services"]),
             "reals": sum(len(addresses_of(s)) for s in state.raw["services"].values()),
             "counters": self.counters(),
@@ -170,6 +178,8 @@ def describe_service(service: Service) -> dict[str, Any]:
         "scheduler": service.scheduler,
         "flags": sorted(service.flags),
         "one_packet": service.one_packet,
+        "limit": service.limit,
+        "source_limit": service.source_limit,
         "reals": [
             {"address": str(r.address), "weight": r.weight, "tunnel": str(r.tunnel)}
             for r in service.reals

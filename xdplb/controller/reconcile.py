@@ -20,7 +20,7 @@ from xdplb.dataplane.directory import Directory
 from xdplb.dataplane.source import enum_values
 from xdplb.dataplane.tables import Tables, elements, fill
 from xdplb.model import Protocol, Real, Service, ServiceKey
-from xdplb.net import Address, address_words, htons, outer_header_sum, parse_address
+from xdplb.net import Address, address_words, htons, outer_header_sum, parse_address, parse_prefix
 from xdplb.schedulers import Pick, get_scheduler
 
 OUTER_PROTOCOLS = {
@@ -38,13 +38,14 @@ class Pending:
     """What a change touches: enough to finish it, or to take it back, from the state alone.
 
     services: key → its place before and after; reals: places of reals that came or went; config:
-    whether the timeouts changed; links: whether addresses and programs on interfaces are to follow
-    the state; detach: an interface that is to be left.
+    whether the timeouts changed; denied: prefixes that came or went; links: whether addresses and
+    programs on interfaces are to follow the state; detach: an interface that is to be left.
     """
 
     services: dict[str, list[int]] = field(default_factory=dict)
     reals: list[int] = field(default_factory=list)
     config: bool = False
+    denied: list[str] = field(default_factory=list)
     links: bool = False
     detach: str = ""
 
@@ -73,11 +74,13 @@ class Reconciler:
         self.state = state
         self.directory = Directory(tables)
         self._turns = elements(tables.director[0].turns)
+        self._limits = elements(tables.director[0].limits)
         self._until = boot_seconds() + state.timeouts.tcp  # the end of transitions that begin now
 
     def all(self) -> None:
         """Everything, as for tables that were just made."""
         self.config()
+        self.deny(self.state.raw["denied"])
         for vip in self.state.vips():
             self.directory.add_vip(vip)
         self.services(self.state.raw["services"])
@@ -86,6 +89,8 @@ class Reconciler:
         """What a change touched. Places that are free again are as empty as they were at first."""
         if pending.config:
             self.config()
+        if pending.denied:
+            self.deny(pending.denied)
         services = self.state.raw["services"]
         there = {key: services[key] for key in pending.services if key in services}
         used_ids = {service["id"] for service in there.values()}
@@ -98,6 +103,7 @@ class Reconciler:
         self.tables.drop_rings(free_ids)
         for number in free_ids:
             self._turns[number].next = 0
+            ctypes.memset(ctypes.addressof(self._limits[number]), 0, ctypes.sizeof(self._limits[0]))
         self.services(there)
         for place in pending.reals:
             if place not in used:
@@ -126,6 +132,14 @@ class Reconciler:
             config.flow_key[1] = int.from_bytes(os.urandom(8), sys.byteorder)
             config.flow_key[0] = int.from_bytes(os.urandom(8), sys.byteorder) | 1
 
+    def deny(self, prefixes: Iterable[str]) -> None:
+        """Bring these prefixes to what the state says; the program asks while it has any."""
+        wanted = set(self.state.raw["denied"])
+        for text in prefixes:
+            follow = self.tables.deny if text in wanted else self.tables.admit
+            follow(parse_prefix(text))
+        self.tables.director[0].config.denying = bool(wanted)
+
     def _put_services(self, services: Sequence[Service]) -> None:
         for service in services:
             number = self.state.service_id(service.key)
@@ -145,6 +159,11 @@ class Reconciler:
             self.tables.write_rings(rings)
         for service, used in zip(services, slots, strict=True):
             pick = get_scheduler(service.scheduler).pick
+            fill(
+                self._limits[self.state.service_id(service.key)],
+                flows=self.state.clock.per_tick(service.limit),
+                source_flows=self.state.clock.per_tick(service.source_limit),
+            )
             self.directory.add_vip(service.key.vip)
             self.directory.put_service(
                 service.key,
@@ -304,6 +323,8 @@ def service_flags(service: Service, pick: Pick) -> int:
         value |= flags["SERVICE_ONE_PACKET"]
     elif pick == Pick.TURN or service.key.protocol == Protocol.UDP:
         value |= flags["SERVICE_RECORDED"]
+    if service.limit or service.source_limit:
+        value |= flags["SERVICE_LIMITED"]
     return value
 
 

@@ -10,7 +10,7 @@ Here it is plain values, as JSON gives them, and only the services that a comman
 model objects.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -20,7 +20,7 @@ from xdplb.controller.store import addresses_of, places_of, read_state, write_st
 from xdplb.dataplane.clock import Clock
 from xdplb.errors import TableFull
 from xdplb.model import IPIP, Configuration, Real, Service, ServiceKey, Timeouts, Tunables, Tunnel
-from xdplb.net import Address, parse_address
+from xdplb.net import Address, parse_address, parse_prefix
 from xdplb.routes import Route
 
 VERSION = 1
@@ -32,9 +32,10 @@ class State:
 
     raw: {"version", "tunables", "timeouts", "layout": the pin directory's name,
     "interfaces": {name: {…}}, "vips": {address: interface it was added to, or ""},
-    "services": {key: {"id", "scheduler", "flags", "one_packet", "until": end of its transitions in
-    seconds of CLOCK_BOOTTIME, 0: none, "between": places of reals that may have recorded flows in
-    slots that were never said to be theirs before, "past": what its removed reals had counted,
+    "denied": [prefix, …], "services": {key: {"id", "scheduler", "flags", "one_packet", "limit",
+    "source_limit", "until": end of its transitions in seconds of CLOCK_BOOTTIME, 0: none,
+    "between": places of reals that may have recorded flows in slots that were never said to be
+    theirs before, "past": what its removed reals had counted,
     "reals": {address: [index, weight, last_weight, tunnel's text unless it is ipip]}}},
     "routes": {real's address: a Route's fields, without via if that is the real itself},
     "next_real": counts all places that were given since the tables were made, "lo_forwarding",
@@ -53,7 +54,7 @@ class State:
     def read(cls, path: Path) -> "State":
         """The desired state, empty if nothing was ever said. Raises: NoPermission, XdplbError."""
         raw = read_state(path)
-        return cls.empty() if raw is None else cls(raw)
+        return cls({**cls.empty().raw, **(raw or {})})  # of an older xdplb, it may lack something
 
     def write(self, path: Path) -> None:
         """Replace the file."""
@@ -70,6 +71,7 @@ class State:
                 "layout": "",
                 "interfaces": {},
                 "vips": {},
+                "denied": [],
                 "services": {},
                 "routes": {},
                 "next_real": 1,
@@ -119,6 +121,8 @@ class State:
                 Real(parse_address(address), weight, last_weight, *map(Tunnel.parse, tunnel))
                 for address, (_, weight, last_weight, *tunnel) in raw["reals"].items()
             ),
+            limit=raw.get("limit", 0),
+            source_limit=raw.get("source_limit", 0),
         )
 
     def service_id(self, key: ServiceKey) -> int:
@@ -132,7 +136,21 @@ class State:
     def configuration(self) -> Configuration:
         """All that an operator could have said."""
         services = {key: self.service(key) for key in self.service_keys()}
-        return Configuration(MappingProxyType(services), self.timeouts)
+        denied = frozenset(map(parse_prefix, self.raw["denied"]))
+        return Configuration(MappingProxyType(services), self.timeouts, denied)
+
+    def put_denied(self, prefixes: Iterable[str]) -> None:
+        """The deny list from here on. Raises: TableFull."""
+        self.raw["denied"] = list(prefixes)
+        self._check_denied()
+
+    def _check_denied(self) -> None:
+        limit, wanted = self.tunables.max_denied, len(self.raw["denied"])
+        if wanted > limit:
+            raise TableFull(
+                f"{wanted} prefixes to deny are more than {limit}",
+                "attach with a larger --tune max_denied=…",
+            )
 
     def put_service(self, service: Service) -> None:
         """Add a service or change it; new reals get their places. Raises: TableFull."""
@@ -153,6 +171,8 @@ class State:
             "scheduler": service.scheduler,
             "flags": sorted(service.flags),
             "one_packet": service.one_packet,
+            "limit": service.limit,
+            "source_limit": service.source_limit,
             "until": old["until"] if old else 0,
             "between": old["between"] if old else [],
             "past": old["past"] if old else {},
@@ -177,6 +197,7 @@ class State:
 
         Raises: TableFull.
         """
+        self._check_denied()
         self._used, self._used_ids, self._given, self.raw["next_real"] = set(), set(), set(), 1
         for service in self.raw["services"].values():
             service.update(id=self._place_service(), until=0, between=[])

@@ -37,6 +37,10 @@ class Clock:
         """A time in ticks, as many as a flow's record can hold at most."""
         return min(0xFFFF, round(seconds / self.tick_s))
 
+    def per_tick(self, per_second: int) -> int:
+        """How many a tick are so many a second: at least 1, unless there are none."""
+        return max(1, round(per_second * self.tick_s)) if per_second else 0
+
     def now(self) -> int:
         """The tick, as a flow's record holds it: its low 16 bits."""
         return jiffies() >> self.shift & 0xFFFF

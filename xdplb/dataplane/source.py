@@ -21,6 +21,8 @@ BPF_DIR = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[2] / "bpf"
 BUCKETS_PER_KEY = 4  # of four ways: at a full table one bucket in 10,000 is full (bpf/service.h)
 MAX_REALS = 65536  # a slot and a flow's record name a real by 16 bits (bpf/types.h)
 MAX_FLOW_BUCKET_BITS = 23  # 512 MB, as far as the verifier follows an offset (BPF_MAX_VAR_OFF)
+MAX_SOURCE_BITS = 26  # 512 MB, for the same reason
+MAX_DENIED = 1 << 20  # prefixes: every command reads them all
 
 _TREE_PREFIX = "xdplb-headers-"
 
@@ -65,17 +67,22 @@ def bucket_bits(keys: int) -> int:
 
 def check_tunables(tunables: Tunables) -> None:
     """Raises: UsageError naming the first size that cannot be."""
-    flow_bits = tunables.flow_buckets.bit_length() - 1
-    if tunables.flow_buckets != 1 << flow_bits or not 1 <= flow_bits <= MAX_FLOW_BUCKET_BITS:
-        raise UsageError(
-            f"flow_buckets {tunables.flow_buckets} is not a power of two from 2 to 2^23",
-            "give one; each bucket holds 8 flows in 64 bytes",
-        )
+    for name, most, each in (
+        ("flow_buckets", MAX_FLOW_BUCKET_BITS, "each bucket holds 8 flows in 64 bytes"),
+        ("source_tallies", MAX_SOURCE_BITS, "each takes 8 bytes"),
+    ):
+        size = getattr(tunables, name)
+        bits = size.bit_length() - 1
+        if size != 1 << bits or not 1 <= bits <= most:
+            raise UsageError(
+                f"{name} {size} is not a power of two from 2 to 2^{most}", f"give one; {each}"
+            )
     for name, low, high in (
         ("max_vips", 1, 4096),
         ("max_services", 2, 4096),
         ("max_reals", 2, MAX_REALS),
         ("ring_slots", 251, 131071),
+        ("max_denied", 1, MAX_DENIED),
     ):
         if not low <= getattr(tunables, name) <= high:
             raise UsageError(

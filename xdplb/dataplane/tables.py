@@ -17,6 +17,7 @@ from typing import Any
 
 from xdplb.dataplane import libbpf
 from xdplb.errors import KernelRefused, NotAttached
+from xdplb.net import Prefix, mapped, prefix_length
 
 WAITING_TOGETHER = 32
 
@@ -78,10 +79,11 @@ def map_memory(fd: int, leaf: Any, entries: int) -> Any:
 
 
 class Table:
-    """One pinned table: an array in memory."""
+    """One pinned table: an array in memory, but for `denied`, a trie, and `rings`."""
 
     def __init__(self, path: Path, description: Mapping[str, Any]) -> None:
         self.path = path
+        self.key = decode_type(description["key"])
         self.leaf, self._in_value = _element(decode_type(description["leaf"]))
         self._fd: int | None = None
 
@@ -171,6 +173,22 @@ class Tables:
         """Closes all descriptors."""
         for table in self._tables.values():
             table.close()
+
+    # ---- denied: a trie of prefixes ----------------------------------------------------------
+
+    def deny(self, prefix: Prefix) -> None:
+        """Puts a prefix in the trie, if it is not there."""
+        libbpf.map_update(self.denied.fd, self._prefix_key(prefix), self.denied.leaf())
+
+    def admit(self, prefix: Prefix) -> None:
+        """Takes a prefix out of the trie, if it is there."""
+        libbpf.map_delete(self.denied.fd, self._prefix_key(prefix))
+
+    def _prefix_key(self, prefix: Prefix) -> Any:
+        key = self.denied.key()
+        fill(key, length=prefix_length(prefix))
+        ctypes.memmove(key.address, mapped(prefix.network_address), ctypes.sizeof(key.address))
+        return key
 
     # ---- rings: inner maps of an array of maps -----------------------------------------------
 
