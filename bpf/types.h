@@ -71,10 +71,10 @@ struct turn {
 	__u64 next;
 };
 
-/* A key of `denied`: the first bits of an address, from which nothing is taken. */
+/* A key of `denied`. Its address is no struct address, which would be aligned by 8. */
 struct prefix {
-	__u32 length;
-	__be32 address[4]; /* as struct address, which would be aligned by 8 */
+	__u32 length; /* in bits */
+	__be32 address[4];
 };
 
 /* How many flows began in a tick: tick (32 bits) | flows (32). One word, so that it begins anew whole. */
@@ -229,7 +229,6 @@ enum {
 	}
 #define NTH(type, many, index) (&((struct type *)(many).all)[index])
 
-/* What concerns the whole director. */
 struct director {
 	struct config config;
 	union MANY(turn, MAX_SERVICES) turns;
@@ -246,7 +245,6 @@ struct cpu {
 	struct reply_limit reply_limit;
 	union MANY(stats, MAX_REALS) stats;
 };
-
 enum { cpu_size = sizeof(struct cpu) };
 
 union flow_buckets MANY(flow_bucket, 1 << FLOW_BUCKET_BITS);

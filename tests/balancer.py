@@ -37,7 +37,7 @@ from xdplb.net import address_of_words, parse_address
 XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_TX, XDP_REDIRECT = range(5)
 
 BPFFS = Path("/sys/fs/bpf")
-SMALL = Tunables(max_reals=4096, flow_buckets=1024)
+SMALL = Tunables(max_reals=4096, flow_buckets=1024, max_denied=64)
 # A flow's record: tag | state (3 bits) | real (16) | tick (16); bpf/types.h, enum flow_state.
 TAG_SHIFT, STATE_SHIFT, REAL_SHIFT, TICK_MASK = 35, 32, 16, 0xFFFF
 

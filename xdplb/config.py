@@ -328,7 +328,10 @@ def _diff_service(key: ServiceKey, old: Service | None, new: Service | None) -> 
         was, now = _traits(old), _traits(new)
         for name in was:
             if was[name] != now[name]:
-                yield f"~ service {key} {name} {was[name] or 'none'} → {now[name] or 'none'}"
+                before, after = (
+                    side[name].removeprefix(f"{name}=") or "none" for side in (was, now)
+                )
+                yield f"~ service {key} {name} {before} → {after}"
     had = {real.address: real for real in old.reals} if old else {}
     has = {real.address: real for real in new.reals} if new else {}
     for address in dict.fromkeys((*had, *has)):

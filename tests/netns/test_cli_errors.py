@@ -23,9 +23,11 @@ SERVICE = f"{VIP}:80"
 T, U = ("-t", SERVICE), ("-u", f"{VIP}:53")
 NOWHERE = "203.0.113.7"
 XDP_PASS = bytes.fromhex("b7000000020000009500000000000000")  # r0 = 2; exit
-# What is there: the services and reals of this file fill the tables but for one real of a service.
-SIZES = {"max_services": 3, "max_reals": 6}
+# What is there: the services, reals and prefixes of this file fill the tables but for one real of a service.
+SIZES = {"max_services": 3, "max_reals": 6, "max_denied": 2}
 CONFIGURATION = f"""
+deny = ["198.51.100.0/24", "203.0.113.9"]
+
 [[service]]
 tcp = "{SERVICE}"
 scheduler = "mh"
@@ -99,6 +101,16 @@ SERVICES = {
     "edit of none": ("does not exist", "service", "edit", "-t", f"{VIP}:1", "-s", "rr"),
     "edit of nothing": ("nothing is said to change", "service", "edit", *T),
     "edit to a wrong flag": ("no flag 'mh-port'", "service", "edit", *U, "-b", "mh-port"),
+    "limit below 0": ("limit: -1 is out", "service", "add", "-t", f"{VIP}:1", "--limit", "-1"),
+    "limit too large": (
+        "source_limit: 9999999999",
+        "service",
+        "edit",
+        *T,
+        "--source-limit",
+        "9" * 10,
+    ),
+    "limit of words": ("'all' is not a valid integer", "service", "edit", *T, "--limit", "all"),
     "del of none": (f"tcp/{VIP}:1 does not exist", "service", "del", "-t", f"{VIP}:1"),
     "zero of none": (f"tcp/{VIP}:1 does not exist", "zero", "-t", f"{VIP}:1"),
     "list of none": (f"tcp/{VIP}:1 does not exist", "list", "-t", f"{VIP}:1"),
@@ -123,6 +135,19 @@ REALS = {
     "edit of none": ("192.168.2.9 is not in", "server", "edit", *T, "-r", "192.168.2.9", "-w1"),
     "drain of none": ("192.168.2.9 is not in", "server", "drain", *T, "-r", "192.168.2.9"),
     "del of none": ("192.168.2.9 is not in", "server", "del", *T, "-r", "192.168.2.9"),
+}
+DENY = {
+    "no prefix": ("prefix 'lan' is not one", "deny", "add", "lan"),
+    "no prefix, of several": ("prefix 'lan' is not one", "deny", "add", "192.0.2.1", "lan"),
+    "none": ("Missing argument 'PREFIX", "deny", "add"),
+    "too long": ("prefix '192.0.2.0/33' is not one", "deny", "add", "192.0.2.0/33"),
+    "host bits": ("bits set beyond its length; write 192.0.2.0/24", "deny", "add", "192.0.2.7/24"),
+    "IPv6": ("IPv6 is not supported yet", "deny", "add", "2001:db8::/32"),
+    "twice": ("192.0.2.7/32 is given twice", "deny", "add", "192.0.2.7", "192.0.2.7/32"),
+    "there already": ("203.0.113.9/32 is denied already", "deny", "add", "203.0.113.9"),
+    "full": ("3 prefixes to deny are more than 2", "deny", "add", "192.0.2.7"),
+    "not there": ("203.0.113.0/24 is not denied", "deny", "del", "203.0.113.9", "203.0.113.0/24"),
+    "del of no prefix": ("prefix '203.0.113' is not one", "deny", "del", "203.0.113"),
 }
 USAGE = {
     "unknown command": ("No such command 'frobnicate'", "frobnicate"),
@@ -150,6 +175,8 @@ ATTACH = {
     "no prime of IPVS": ("ring_slots 4000", "attach", "ens33", "--tune", "ring_slots=4000"),
     "too large": ("max_reals 70000 is out", "attach", "ens33", "--tune", "max_reals=70000"),
     "too few reals": ("2 reals already", "attach", "ens33", "--tune", "max_reals=3"),
+    "too few prefixes": ("2 prefixes to deny", "attach", "ens33", "--tune", "max_denied=1"),
+    "no power of two of sources": ("tallies 3", "attach", "ens33", "--tune", "source_tallies=3"),
     "too few services": ("1 services already", "attach", "ens33", "--tune", "max_services=2"),
     "other mode": ("attached in native mode", "attach", "ens33", "--mode", "generic"),
     "detach of none": ("no director is attached to interface 'lo'", "detach", "lo"),
@@ -166,6 +193,12 @@ def test_services(lvs, case):
 def test_reals(lvs, case):
     """A real that cannot be."""
     refused(lvs, 2, REALS[case][0], XDPLB, *REALS[case][1:])
+
+
+@pytest.mark.parametrize("case", DENY)
+def test_deny(lvs, case):
+    """A prefix that cannot be denied, or admitted."""
+    refused(lvs, 2, DENY[case][0], XDPLB, *DENY[case][1:])
 
 
 @pytest.mark.parametrize("case", USAGE)
@@ -187,6 +220,8 @@ FILES = {
     "no service": ("it has neither tcp nor udp", "[[service]]"),
     "weight": ("'x' will not do", f'[[service]]\ntcp = "{SERVICE}"\nreals = ["{RS1} weight=x"]'),
     "timeout": ("udp: 0 s is out of range", "[timeouts]\nudp = 0"),
+    "host bits": ("write 192.0.2.0/24", "deny = ['192.0.2.7/24']"),
+    "too many prefixes": ("3 prefixes to deny", "deny = ['192.0.2.1', '192.0.2.2', '192.0.2.3']"),
     "service twice": ("there are two tables", f'[[service]]\ntcp = "{SERVICE}"\n' * 2),
     "no route": ("in no route", CONFIGURATION.replace(RS2, NOWHERE, 1)),
     "too many services": (
@@ -251,6 +286,8 @@ NOT_ATTACHED = {
     "set": ("set", "1", "1", "1"),
     "add": ("service", "add", *T),
     "edit": ("server", "edit", *T, "-r", RS1, "-w", "1"),
+    "deny": ("deny", "add", "192.0.2.7"),
+    "deny list": ("deny", "list"),
 }
 
 

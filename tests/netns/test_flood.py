@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A SYN flood of spoofed sources evicts no live connection."""
+"""A SYN flood of spoofed sources breaks no live connection, with limits or without."""
 
 import random
 import socket
@@ -90,3 +90,38 @@ def test_a_syn_flood_breaks_no_connection(cluster, scheduler):
     assert "" == load.errors
     # Enough of them came and were balanced to fill the table many times; a busy machine drops some.
     assert service["stats"]["flows"] >= SYNS / 2
+
+
+@pytest.mark.parametrize("scheduler", ["rr", "mh"])
+@pytest.mark.parametrize("kind", ["limit", "source_limit"])
+def test_a_limited_flood_breaks_no_connection(cluster, scheduler, kind):
+    """Most of the flood is dropped at the director; what had begun goes on, and ends well."""
+    cluster.attach(source_tallies=2)  # all sources share two: so few spoofed ones are too many
+    cluster.balance(scheduler)
+    head = mac(cluster, "lvs", "ens33") + mac(cluster, "route", "ens160") + b"\x08\x00"
+    frames = syns(head, SYNS // 4)
+    with netlink.namespace(f"{cluster.name}-client"):
+        silent = [socket.create_connection((VIP, 80), timeout=5) for _ in range(50)]
+    for connection in silent:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: vip\r\n")
+    argv = ["curl", "-sS", "--limit-rate", "2M", "-m", "60", f"http://{VIP}/large"]
+    download = cluster.start("client", argv)
+    time.sleep(0.5)
+    cluster.xdplb("service", "edit", "-t", f"{VIP}:80", f"--{kind.replace('_', '-')}", "10")
+    cluster.xdplb("zero")
+
+    flood(cluster, frames)
+
+    answers = []
+    for connection in silent:
+        connection.sendall(b"Connection: close\r\n\r\n")
+        answers.append(connection.recv(4096)[:15])
+        connection.close()
+    size = len(download.communicate(timeout=60)[0])
+    counted = cluster.counters()
+    cluster.xdplb("detach", "ens33")
+    assert [b"HTTP/1.1 200 OK"] * len(silent) == answers
+    assert 10 << 20 == size
+    assert (
+        counted[{"limit": "drop_limited", "source_limit": "drop_source_limited"}[kind]] > SYNS / 8
+    )

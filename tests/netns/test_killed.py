@@ -116,14 +116,18 @@ def configuration(*services: tuple[str, str, list[str]]) -> str:
     )
 
 
-BASE = configuration((f'tcp = "{VIP}:80"', "rr", [RS1]), (f'udp = "{VIP}:53"', "rr", [RS1]))
-OTHER = "[timeouts]\ntcp = 60\n" + configuration(
+BASE = "deny = ['203.0.113.1', '203.0.113.2']\n" + configuration(
+    (f'tcp = "{VIP}:80"', "rr", [RS1]), (f'udp = "{VIP}:53"', "rr", [RS1])
+)
+OTHER = "deny = ['192.0.2.0/24', '192.0.2.7']\n[timeouts]\ntcp = 60\n" + configuration(
     (f'tcp = "{VIP}:80"', "mh", [RS1, f"{RS2} weight=2"]), (f'tcp = "{VIP}:81"', "wrr", [RS2])
 )
 COMMANDS = {
     "server add": ("server", "add", *SERVICE, "-r", RS2),
     "server del": ("server", "del", *SERVICE, "-r", RS1),
-    "apply": ("apply", "{other}"),  # adds, changes and removes services, and sets timeouts
+    "apply": ("apply", "{other}"),  # of services, timeouts and prefixes: adds, changes, removes
+    "deny add": ("deny", "add", "198.51.100.1", "198.51.100.2"),
+    "deny del": ("deny", "del", "203.0.113.1", "203.0.113.2"),
 }
 
 

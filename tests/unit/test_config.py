@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 from dataclasses import replace
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 from types import MappingProxyType
 
 import pytest
@@ -9,11 +9,25 @@ from hypothesis import strategies as st
 
 from xdplb import config
 from xdplb.errors import AlreadyExists, UsageError
-from xdplb.model import Configuration, Protocol, Real, Service, ServiceKey, Timeouts, Tunnel
-from xdplb.net import parse_address
+from xdplb.model import (
+    MAX_LIMIT,
+    Configuration,
+    Protocol,
+    Real,
+    Service,
+    ServiceKey,
+    Timeouts,
+    Tunnel,
+)
+from xdplb.net import parse_address, parse_prefix
 from xdplb.schedulers import SCHEDULERS
 
 REFERENCE = """\
+deny = [
+    "192.0.2.0/24",
+    "203.0.113.7/32",
+]
+
 [timeouts]
 tcp = 900
 tcpfin = 120
@@ -32,6 +46,8 @@ reals = [
 udp = "192.168.2.100:53"
 scheduler = "rr"
 one_packet = true
+limit = 20000
+source_limit = 50
 reals = [
 ]
 """
@@ -42,11 +58,18 @@ RS1 = Real(parse_address("192.168.2.220"))
 RS2 = Real(parse_address("192.168.2.210"), 3, 3)
 
 
-def of(*services, timeouts=None):
-    return Configuration({s.key: s for s in services}, timeouts or Timeouts())
+def of(*services, timeouts=None, denied=()):
+    prefixes = frozenset(map(parse_prefix, denied))
+    return Configuration({s.key: s for s in services}, timeouts or Timeouts(), prefixes)
 
 
 addresses = st.integers(0x01000000, 0xDFFFFFFF).map(IPv4Address)
+prefixes = st.builds(
+    lambda address, length: str(IPv4Network((address, length), strict=False)),
+    addresses,
+    st.integers(0, 32),
+)
+limits = st.just(0) | st.integers(1, MAX_LIMIT)
 weights = st.integers(0, 65535) | st.integers(0, 2)
 tunnels = st.sampled_from(["ipip", "gre", "gre+csum", "gue", "gue:7", "gue:65535+csum"]).map(
     Tunnel.parse
@@ -69,14 +92,17 @@ def services(draw):
         ),
         protocol == Protocol.UDP and draw(st.booleans()),
         tuple(Real(host, w, w, draw(tunnels)) for host in hosts for w in [draw(weights)]),
+        draw(limits),
+        draw(limits),
     )
 
 
 seconds = st.integers(1, config.MAX_TIMEOUT_S)
 configurations = st.builds(
-    lambda some, timeouts: of(*some, timeouts=timeouts),
+    lambda some, timeouts, denied: of(*some, timeouts=timeouts, denied=denied),
     st.lists(services(), max_size=3),
     st.builds(Timeouts, seconds, seconds, seconds),
+    st.lists(prefixes, max_size=3),
 )
 
 
@@ -86,8 +112,9 @@ configurations = st.builds(
 def test_reference_file():
     """The file of the reference case, and a UDP service without reals."""
     web = Service(WEB, "mh", frozenset({"mh-port", "mh-fallback"}), False, (RS1, RS2))
-    dns = Service(ServiceKey(Protocol.UDP, VIP, 53), "rr", frozenset(), True, ())
-    assert of(web, dns) == config.parse(REFERENCE, "lb.toml")
+    dns = Service(ServiceKey(Protocol.UDP, VIP, 53), "rr", frozenset(), True, (), 20000, 50)
+    denied = ["203.0.113.7", "192.0.2.0/24"]
+    assert of(web, dns, denied=denied) == config.parse(REFERENCE, "lb.toml")
 
 
 def test_dump_is_what_an_operator_would_write():
@@ -128,6 +155,18 @@ MISTAKES = {
     "unknown table": ("[timeout]", "lb.toml: unknown key 'timeout'; choose from timeouts, service"),
     "unknown timeout": ("[timeouts]\nicmp = 3", "timeouts: unknown key 'icmp'; choose from tcp, t"),
     "timeouts no table": ("timeouts = 3", "timeouts: timeouts: 3 will not do"),
+    "deny no list": ("deny = '192.0.2.0/24'", "deny: '192.0.2.0/24' will not do; write it as"),
+    "deny in a table": ("[timeouts]\ndeny = []", "timeouts: unknown key 'deny'; choose from tcp"),
+    "prefix no text": ("deny = [7]", r"deny: \[7\] will not do; write it as"),
+    "bad prefix": ("deny = ['lan']", "prefix 'lan' is not one; write it as 192.0.2.0/24"),
+    "prefix too long": ("deny = ['192.0.2.0/33']", "prefix '192.0.2.0/33' is not one; write it"),
+    "host bits": ("deny = ['192.0.2.7/24']", "'192.0.2.7/24' has bits .* write 192.0.2.0/24$"),
+    "prefix twice": ("deny = ['192.0.2.7', '192.0.2.7/32']", "prefix 192.0.2.7/32 is given twice"),
+    "IPv6 prefix": ("deny = ['2001:db8::/32']", "prefix 2001:db8::/32: IPv6 is not supported"),
+    "negative limit": (SERVICE + "limit = -1", "100:80: limit: -1 is out of range; give 1 to"),
+    "limit too large": (SERVICE + "limit = 1000000001", "100:80: limit: 1000000001 is out of"),
+    "limit no number": (SERVICE + "limit = '9'", "100:80: limit: '9' will not do; write it as"),
+    "source limit": (SERVICE + "source_limit = -1", "100:80: source_limit: -1 is out of range"),
     "timeout of 0": ("[timeouts]\ntcp = 0", "timeouts: tcp: 0 s is out of range; give 1 to"),
     "timeout of 32 days": ("[timeouts]\nudp = 2764800", "timeouts: udp: 2764800 s is out of range"),
     "timeout no number": ("[timeouts]\ntcp = '3'", "timeouts: tcp: '3' will not do; write it as"),
@@ -208,25 +247,46 @@ def test_diff_reads_like_the_change():
     """One line per change: services, their traits, reals, weights."""
     mail = Service(ServiceKey(Protocol.TCP, VIP, 25), "sh", reals=(RS1,))
     dns = Service(
-        ServiceKey(Protocol.UDP, VIP, 53), "mh", frozenset({"mh-port", "mh-fallback"}), True, (RS2,)
+        ServiceKey(Protocol.UDP, VIP, 53),
+        "mh",
+        frozenset({"mh-port", "mh-fallback"}),
+        True,
+        (RS2,),
+        20,
     )
     gone = Real(parse_address("192.168.2.230"))
-    old = of(Service(WEB, "rr", reals=(RS1, gone)), mail)
+    old = of(
+        Service(WEB, "rr", reals=(RS1, gone), limit=5, source_limit=5),
+        mail,
+        denied=["192.0.2.0/24", "10.0.0.0/8"],
+    )
     new = of(
-        Service(WEB, "mh", frozenset({"mh-port"}), reals=(replace(RS1, weight=3), RS2)),
+        Service(
+            WEB,
+            "mh",
+            frozenset({"mh-port"}),
+            reals=(replace(RS1, weight=3), RS2),
+            source_limit=7,
+        ),
         dns,
         timeouts=Timeouts(tcp=600),
+        denied=["198.51.100.0/24", "9.0.0.0/8", "10.0.0.0/8"],
     )
     expected = [
         "~ timeout tcp 900 → 600",
+        "- deny 192.0.2.0/24",
+        "+ deny 9.0.0.0/8",
+        "+ deny 198.51.100.0/24",
         "~ service tcp/192.168.2.100:80 scheduler rr → mh",
         "~ service tcp/192.168.2.100:80 flags none → mh-port",
+        "~ service tcp/192.168.2.100:80 limit 5 → none",
+        "~ service tcp/192.168.2.100:80 source_limit 5 → 7",
         "~ real tcp/192.168.2.100:80 192.168.2.220 weight 1 → 3",
         "- real tcp/192.168.2.100:80 192.168.2.230",
         "+ real tcp/192.168.2.100:80 192.168.2.210 weight 3",
         "- service tcp/192.168.2.100:25",
         "- real tcp/192.168.2.100:25 192.168.2.220",
-        "+ service udp/192.168.2.100:53 mh mh-fallback,mh-port one_packet",
+        "+ service udp/192.168.2.100:53 mh mh-fallback,mh-port one_packet limit=20",
         "+ real udp/192.168.2.100:53 192.168.2.210 weight 3",
     ]
     assert expected == config.diff(old, new)

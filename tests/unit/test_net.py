@@ -2,6 +2,7 @@
 import ctypes
 import socket
 import sys
+from ipaddress import ip_address, ip_network
 
 import pytest
 from hypothesis import example, given
@@ -33,6 +34,36 @@ def test_endpoints_need_an_address_and_a_port(text):
     """What is no ADDRESS:PORT is refused, showing both forms."""
     with pytest.raises(UsageError, match=r"; write it as 192\.0\.2\.1"):
         net.parse_endpoint(text)
+
+
+@given(st.ip_addresses(), st.integers(0, 128))
+def test_prefixes_survive_as_text_and_keep_their_bits(address, length):
+    """What is written is parsed again; its key's bits are the address's, v4-mapped."""
+    length = min(length, address.max_prefixlen)
+    prefix = ip_network((address, length), strict=False)
+
+    assert prefix == net.parse_prefix(str(prefix))
+    of_key = ip_network((net.mapped(prefix.network_address), net.prefix_length(prefix)))
+    assert ip_address(net.mapped(address)) in of_key
+    assert prefix.num_addresses == of_key.num_addresses
+
+
+def test_an_address_is_a_prefix():
+    """Of itself alone."""
+    assert ip_network("192.0.2.7/32") == net.parse_prefix("192.0.2.7")
+
+
+@pytest.mark.parametrize("text", ["", "lan", "192.0.2.0/33", "192.0.2.0/", "192.0.2/24", "/24"])
+def test_prefixes_are_addresses_and_lengths(text):
+    """What is no prefix is refused, showing how one is written."""
+    with pytest.raises(UsageError, match=r"is not one; write it as 192\.0\.2\.0/24"):
+        net.parse_prefix(text)
+
+
+def test_prefixes_with_host_bits_name_the_network():
+    """Whether the host or its network was meant is not guessed."""
+    with pytest.raises(UsageError, match=r"'192\.0\.2\.7/24' has .*; write 192\.0\.2\.0/24$"):
+        net.parse_prefix("192.0.2.7/24")
 
 
 @pytest.mark.parametrize("text", ["", "-1", "65536", "http", "+80", " 80", "8_0", "٨٠"])
