@@ -23,7 +23,7 @@ SERVICE = f"{VIP}:80"
 T, U = ("-t", SERVICE), ("-u", f"{VIP}:53")
 NOWHERE = "203.0.113.7"
 XDP_PASS = bytes.fromhex("b7000000020000009500000000000000")  # r0 = 2; exit
-# What is there: the services, reals and prefixes of this file fill the tables but for one real of a service.
+# What is there: what this file adds fills the tables but for one real of a service.
 SIZES = {"max_services": 3, "max_reals": 6, "max_denied": 2}
 CONFIGURATION = f"""
 deny = ["198.51.100.0/24", "203.0.113.9"]

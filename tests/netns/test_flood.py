@@ -19,6 +19,7 @@ pytestmark = [pytest.mark.root, pytest.mark.slow]
 SYNS = 400_000
 FLOW_BUCKETS = 1024  # of 8 flows: the flood fills them fifty times
 ETH_P_ALL = 3
+DROPPED = {"limit": "drop_limited", "source_limit": "drop_source_limited"}
 
 
 def mac(lab: Lab, host: str, ifname: str) -> bytes:
@@ -93,7 +94,7 @@ def test_a_syn_flood_breaks_no_connection(cluster, scheduler):
 
 
 @pytest.mark.parametrize("scheduler", ["rr", "mh"])
-@pytest.mark.parametrize("kind", ["limit", "source_limit"])
+@pytest.mark.parametrize("kind", DROPPED)
 def test_a_limited_flood_breaks_no_connection(cluster, scheduler, kind):
     """Most of the flood is dropped at the director; what had begun goes on, and ends well."""
     cluster.attach(source_tallies=2)  # all sources share two: so few spoofed ones are too many
@@ -122,6 +123,4 @@ def test_a_limited_flood_breaks_no_connection(cluster, scheduler, kind):
     cluster.xdplb("detach", "ens33")
     assert [b"HTTP/1.1 200 OK"] * len(silent) == answers
     assert 10 << 20 == size
-    assert (
-        counted[{"limit": "drop_limited", "source_limit": "drop_source_limited"}[kind]] > SYNS / 8
-    )
+    assert counted[DROPPED[kind]] > len(frames) / 2  # a busy machine drops some before
