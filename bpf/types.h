@@ -229,6 +229,7 @@ enum {
 	}
 #define NTH(type, many, index) (&((struct type *)(many).all)[index])
 
+/* What concerns the whole director. */
 struct director {
 	struct config config;
 	union MANY(turn, MAX_SERVICES) turns;
@@ -245,6 +246,7 @@ struct cpu {
 	struct reply_limit reply_limit;
 	union MANY(stats, MAX_REALS) stats;
 };
+
 enum { cpu_size = sizeof(struct cpu) };
 
 union flow_buckets MANY(flow_bucket, 1 << FLOW_BUCKET_BITS);
