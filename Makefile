@@ -6,7 +6,7 @@ C_FILES := $(wildcard bpf/*.c bpf/*.h)
 VM_MODULES := ipip ip_vs ip_vs_rr ip_vs_mh
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check test test-vm bench bench-packet bench-ipvs fmt clean
+.PHONY: help setup demo check test test-vm fuzz bench bench-packet bench-ipvs fmt clean
 
 help: ## say what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -30,6 +30,10 @@ test: setup ## run all tests; those that need root are skipped without it
 
 test-vm: setup ## run tests/vm beside IPVS and tunl0, on Debian's kernel if this one lacks them
 	tools/vm --here-if "$(VM_MODULES)" --timeout 1800 -- env CI=$(CI) $(PYTHON) -m pytest tests/vm
+
+fuzz: setup ## compare the programs with the reference: N=frames SEED= ROUND= PROGRAM=
+	PYTHONPATH=.:tests $(PYTHON) -m fuzz $(if $(N),--frames $(N)) $(if $(SEED),--seed $(SEED)) \
+		$(if $(ROUND),--round $(ROUND)) $(if $(PROGRAM),--program $(PROGRAM))
 
 bench: setup ## measure everything, with plots, into bench/results
 	$(PYTHON) bench/run.py

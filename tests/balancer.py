@@ -76,14 +76,21 @@ class OwnDirector(Director):
 class Balancer:
     """One loaded program; `reset()` makes it new."""
 
-    def __init__(self, tunables: Tunables, namespace: str, pins: Path, scratch: Path) -> None:
+    def __init__(
+        self,
+        tunables: Tunables,
+        namespace: str,
+        pins: Path,
+        scratch: Path,
+        flags: Sequence[str] = (),
+    ) -> None:
         self.tunables = tunables
         self.namespace = namespace
         self.clock = clock.measure()
         directory = bpf_directory()
         source.BPF_DIR = directory  # enum_values() reads the C text there
         self.program = loader.compile_program(
-            "xdplb.c", "xdplb", source.defines(tunables, pins, self.clock), directory
+            "xdplb.c", "xdplb", [*source.defines(tunables, pins, self.clock), *flags], directory
         )
         self.fd = self.program.fd
         self.tables = Tables(pins, self.program.tables)
@@ -96,8 +103,11 @@ class Balancer:
 
     @classmethod
     @contextlib.contextmanager
-    def loaded(cls, tunables: Tunables = SMALL) -> Iterator["Balancer"]:
-        """Compile and load it in a network of its own, and leave nothing behind."""
+    def loaded(cls, tunables: Tunables = SMALL, flags: Sequence[str] = ()) -> Iterator["Balancer"]:
+        """Compile and load it in a network of its own, and leave nothing behind.
+
+        flags: more of them for the compiler.
+        """
         require_root()
         name = f"xdplb-test-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         pins = BPFFS / name
@@ -111,7 +121,7 @@ class Balancer:
                 netlink.write_sysctl("net/ipv4/conf/lo/forwarding", 1)
                 ip_batch(NETWORK + NEIGHBOURS)
                 scratch = undo.enter_context(tempfile.TemporaryDirectory(prefix=name))
-                lb = cls(tunables, name, pins, Path(scratch))
+                lb = cls(tunables, name, pins, Path(scratch), flags)
                 undo.callback(lb.tables.close)
                 lb.ifindex = socket.if_nametoindex("ens33")
                 lb.unused_ifindex = socket.if_nametoindex("unused")

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: MIT
+"""What comes to a director: conversations of clients with its services, and everything else."""
+
+from random import Random
+from typing import NamedTuple
+
+from fuzz import frames
+from fuzz.frames import OTHER_PROTOCOLS, TCP, UDP, chance
+
+TALKS = 200  # that go on at the same time
+SIZES = (1360, 1380, 1400, 1480, 1500)  # of paths, about which sizes of packets matter
+STRANGE = tuple(bytes.fromhex(a) for a in ("00000000", "7f000001", "e0000001", "ffffffff"))
+
+
+class Talk(NamedTuple):
+    """A client's end and the other one; port 0 of a service: any."""
+
+    client: bytes
+    sport: int
+    vip: bytes
+    dport: int
+    protocol: int
+
+
+class Clients:
+    """Frames to these ends, (address, protocol, port), of which some are services."""
+
+    def __init__(self, random: Random, ends: list[tuple[bytes, int, int]]) -> None:
+        self.random = random
+        self.ends = ends
+        self.talks = [self._begin() for _ in range(TALKS)]
+
+    def _begin(self) -> Talk:
+        random = self.random
+        vip, protocol, port = random.choice(self.ends)
+        client = random.choice(STRANGE) if chance(random, 1) else random.randbytes(4)
+        dport = port or random.choice((9, 80, random.getrandbits(16)))
+        return Talk(client, random.getrandbits(16), vip, dport, protocol)
+
+    def _size(self) -> int:
+        """Of an IP packet, in bytes."""
+        random = self.random
+        if chance(random, 85):
+            return random.randint(20, 100)
+        if chance(random, 70):
+            return random.choice(SIZES) - 20 + random.randint(-3, 3)
+        return random.randint(100, 3400)
+
+    def packet(self) -> bytes:
+        """A frame without damage."""
+        random = self.random
+        number = random.randrange(TALKS)
+        if chance(random, 15):
+            self.talks[number] = self._begin()
+        client, sport, vip, dport, protocol = self.talks[number]
+        if chance(random, 4):
+            protocol = random.choice((TCP, UDP, *OTHER_PROTOCOLS))
+        payload = frames.segment(random, protocol, sport, dport, self._size())
+        return frames.on_link(random, frames.ipv4(random, client, vip, protocol, payload))
+
+    def frame(self) -> bytes:
+        """Any frame."""
+        random = self.random
+        if chance(random, 3):
+            return frames.oddity(random)
+        frame = self.packet()
+        return frames.damage(random, frame) if chance(random, 30) else frame

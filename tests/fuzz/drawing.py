@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: MIT
+"""Services drawn by lot."""
+
+from random import Random
+from socket import inet_aton
+
+import packets
+
+from fuzz.network import LOSABLE, REALS
+from xdplb.model import Protocol, Real, Service, ServiceKey
+from xdplb.net import parse_address
+from xdplb.schedulers import SCHEDULERS
+
+KEYS = [
+    *map(
+        ServiceKey.parse,
+        (
+            "tcp/10.0.0.80:80",
+            "tcp/10.0.0.80:443",
+            "udp/10.0.0.80:53",
+            "udp/10.0.0.80:443",
+            "tcp/10.0.0.81:0",
+            "udp/10.0.0.81:0",
+            "tcp/10.0.0.81:8080",
+            "tcp/10.0.0.82:80",
+            "tcp/10.0.0.82:443",
+            "udp/10.0.0.82:80",
+        ),
+    )
+]
+IDLE_VIP = "10.0.0.83"  # without services
+NO_VIPS = ("10.0.0.84", packets.DIP, "80.0.0.10")
+
+
+def ends() -> list[tuple[bytes, int, int]]:
+    """Where frames go, (address, protocol, port): mostly to services."""
+    served = [(key.vip.packed, int(key.protocol), key.port) for key in KEYS]
+    beside = [(vip, protocol ^ 6 ^ 17, port) for vip, protocol, port in served]
+    others = [(inet_aton(address), 6, 80) for address in (IDLE_VIP, *NO_VIPS)]
+    return served * 6 + beside + others
+
+
+def services(random: Random) -> list[Service]:
+    """One on each end."""
+    return [service(random, key, REALS) for key in KEYS]
+
+
+def service(random: Random, key: ServiceKey, reals: list[str]) -> Service:
+    """Of any scheduler, with any of these reals, some of them drained."""
+    name = random.choice(sorted(SCHEDULERS))
+    flags = sorted(SCHEDULERS[name].flags)
+    chosen = random.sample(reals, random.choice((0, 1, 2, 3, 4, 6)))
+    weights = [random.choice((0, 1, 1, 2, 5)) for _ in chosen]
+    return Service(
+        key,
+        name,
+        frozenset(random.sample(flags, random.randint(0, len(flags)))),
+        key.protocol == Protocol.UDP and random.random() < 0.3,
+        tuple(
+            Real(parse_address(rip), weight, weight or random.randint(1, 3))
+            for rip, weight in zip(chosen, weights, strict=True)
+        ),
+    )
+
+
+def addable(losable: bool) -> list[str]:
+    """The reals that have a route: who has none cannot be added."""
+    return [real for real in REALS if losable or real != LOSABLE]
+
+
+def changed(random: Random, old: Service, losable: bool) -> Service:
+    """The service after one change."""
+    reals = list(old.reals)
+    present = {str(real.address) for real in reals}
+    absent = [real for real in addable(losable) if real not in present]
+    if random.random() < 0.1:
+        return service(random, old.key, sorted(present) + absent)
+    if reals and random.random() < 0.6:
+        place = random.randrange(len(reals))
+        real = reals.pop(place)
+        if random.random() < 0.6:
+            weight = random.choice((0, 0, 1, 2, 5))
+            reals.insert(place, Real(real.address, weight, weight or real.last_weight))
+    else:
+        reals.append(Real(parse_address(random.choice(absent))))
+    return Service(old.key, old.scheduler, old.flags, old.one_packet, tuple(reals))

@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: MIT
+"""Frames: such as clients send, odd but legal ones, damaged ones, and noise."""
+
+from collections.abc import Iterator, Sequence
+from random import Random
+from struct import Struct
+
+from reference.checksum import checksum
+
+from fuzz.runner import LARGEST
+
+SHORTEST = 14  # a test run takes none without an Ethernet header
+MACS = bytes.fromhex("0200000002c8 020000000201")
+TO_ALL = bytes.fromhex("ffffffffffff 020000000201")
+IPV4 = b"\x08\x00"
+ETHERTYPES = (b"\x08\x06", b"\x86\xdd", b"\x88\xcc", b"\x81\x00", b"\x88\xa8", b"\x00\x40")
+TAG_TYPES = (b"\x81\x00", b"\x88\xa8")
+DF, MF, EVIL = 0x4000, 0x2000, 0x8000
+
+_HEADER = Struct("!BBHHHBBH4s4s")
+_PORTS = Struct("!HH")
+_TCP_REST = Struct("!IIBBHHH")
+
+ICMP, IPIP, TCP, UDP, IPV6, GRE, ESP = 1, 4, 6, 17, 41, 47, 50
+OTHER_PROTOCOLS = (ICMP, ICMP, IPIP, IPV6, GRE, ESP, 0, 132, 255)
+FLAGS = (*[0x02] * 6, *[0x10] * 6, 0x18, 0x18, 0x11, 0x04, 0x14, 0x12, 0x03, 0x06, 0xC2, 0x00)
+FRAGMENTS = (*[DF] * 60, *[0] * 30, DF | EVIL, EVIL, MF, 1, 0x1FFF, DF | MF)
+TTLS = (*[64] * 40, 255, 128, 63, 3, 2, 2, 1, 0)
+NOISY = 48
+NOISE = Random(0).randbytes(4096)
+
+
+def chance(random: Random, percent: float) -> bool:
+    """True so often."""
+    return random.random() * 100 < percent
+
+
+def noise(random: Random, length: int) -> bytes:
+    """Bytes without sense, had quickly; a long tail of one letter, as somebody is to read it."""
+    start = random.randrange(len(NOISE) - NOISY)
+    return NOISE[start : start + min(length, NOISY)] + b"x" * (length - NOISY)
+
+
+def ipv4(random: Random, src: bytes, dst: bytes, protocol: int, payload: bytes) -> bytes:
+    """A sound packet, whose other fields are anything, the odd ones seldom."""
+    options = random.randbytes(4 * random.randint(1, 10)) if chance(random, 6) else b""
+    tos = random.getrandbits(8) if chance(random, 40) else 0
+    length = 20 + len(options) + len(payload)
+    fields = [0x45 + len(options) // 4, tos, length, random.getrandbits(16)]
+    fields += [random.choice(FRAGMENTS), random.choice(TTLS), protocol]
+    check = checksum(_HEADER.pack(*fields, 0, src, dst) + options)
+    if chance(random, 4):
+        check = random.choice(
+            (bytes(2), b"\xff\xff", b"\xfe\xff", b"\xff\xfe", random.randbytes(2))
+        )
+    return _HEADER.pack(*fields, int.from_bytes(check, "big"), src, dst) + options + payload
+
+
+def segment(random: Random, protocol: int, sport: int, dport: int, size: int) -> bytes:
+    """A transport's header, and payload so that the IP packet is about `size` bytes long.
+
+    Its checksum is anything: that is none of a director's business.
+    """
+    start = _PORTS.pack(sport, dport)
+    if protocol == TCP:
+        flags = random.choice(FLAGS) if chance(random, 97) else random.getrandbits(8)
+        header = start + _TCP_REST.pack(random.getrandbits(32), 0, 5 << 4, flags, 64240, 0, 0)
+    elif protocol == UDP:
+        header = start + _PORTS.pack(max(8, size - 20), 0)
+    else:
+        header = start
+    return header + noise(random, max(0, size - 20 - len(header)))
+
+
+def on_link(random: Random, packet: bytes) -> bytes:
+    """A frame around an IPv4 packet: with tags or without, with padding or without."""
+    macs = TO_ALL if chance(random, 2) else MACS
+    tags = b""
+    if chance(random, 20):
+        for _ in range(random.choice((1, 1, 2, 2, 3))):
+            tags += random.choice(TAG_TYPES) + random.randbytes(2)
+    padding = noise(random, random.randint(1, 46)) if chance(random, 10) else b""
+    return (macs + tags + IPV4 + packet + padding)[:LARGEST]
+
+
+def oddity(random: Random) -> bytes:
+    """Not IPv4 at all, or nothing one could name."""
+    if chance(random, 50):
+        return MACS + random.choice(ETHERTYPES) + noise(random, random.randint(0, 80))
+    return noise(random, random.randint(SHORTEST, 120))
+
+
+def lengths(whole: bytes) -> Iterator[bytes]:
+    """A frame cut at every length."""
+    return (whole[:length] for length in range(SHORTEST, len(whole)))
+
+
+# ---- damage ----------------------------------------------------------------------------------
+
+VALUES = (0x00, 0x01, 0x04, 0x05, 0x06, 0x11, 0x40, 0x45, 0x46, 0x4F, 0x7F, 0x80, 0xFE, 0xFF)
+HEADERS = 74  # bytes from the start in which damage has effects
+
+
+def flip_bits(random: Random, frame: bytearray) -> None:
+    """One to four bits."""
+    for _ in range(random.randint(1, 4)):
+        bit = random.randrange(8 * min(len(frame), HEADERS))
+        frame[bit >> 3] ^= 1 << (bit & 7)
+
+
+def set_byte(random: Random, frame: bytearray) -> None:
+    """A byte becomes one that means something somewhere."""
+    frame[random.randrange(min(len(frame), HEADERS))] = random.choice(VALUES)
+
+
+def truncate(random: Random, frame: bytearray) -> None:
+    """Cut short, mostly among the headers."""
+    del frame[random.randint(SHORTEST, min(len(frame), random.choice((HEADERS, LARGEST)))) :]
+
+
+def set_ip_byte(random: Random, frame: bytearray) -> None:
+    """A lie in one of the first bytes of the IP header: version, lengths, flags, TTL, protocol."""
+    at = start_of_ip(frame) + random.choice((0, 0, 2, 3, 3, 6, 7, 8, 9))
+    if at < len(frame):
+        frame[at] = random.choice((*VALUES, frame[at] + 1 & 0xFF, frame[at] - 1 & 0xFF))
+
+
+def lie_about_length(random: Random, frame: bytearray) -> None:
+    """The IP packet claims to be about as long as its headers, or as the frame."""
+    at = start_of_ip(frame)
+    if at + 4 <= len(frame):
+        length = random.choice((20, 24, 28, 40, 44, 60, len(frame) - at)) + random.randint(-2, 2)
+        frame[at + 2 : at + 4] = max(0, length).to_bytes(2, "big")
+
+
+def swap_ends(random: Random, frame: bytearray) -> None:
+    """Source and destination change places: of addresses, or of ports."""
+    at, size = random.choice(((12, 4), (20, 2)))
+    at += start_of_ip(frame)
+    if at + 2 * size <= len(frame):
+        frame[at : at + 2 * size] = frame[at + size : at + 2 * size] + frame[at : at + size]
+
+
+def cut_out(random: Random, frame: bytearray) -> None:
+    """Some bytes are missing in the middle."""
+    at = random.randrange(len(frame))
+    gone = min(random.randint(1, 20), len(frame) - SHORTEST)
+    del frame[at : at + gone]
+
+
+def repeat(random: Random, frame: bytearray) -> None:
+    """Some bytes come twice."""
+    at = random.randrange(len(frame))
+    frame[at:at] = frame[at : at + random.randint(1, 20)]
+
+
+DAMAGES = (
+    flip_bits,
+    flip_bits,
+    set_byte,
+    truncate,
+    truncate,
+    set_ip_byte,
+    set_ip_byte,
+    lie_about_length,
+    lie_about_length,
+    swap_ends,
+    cut_out,
+    repeat,
+)
+
+
+def start_of_ip(frame: Sequence[int]) -> int:
+    """Behind whatever looks like tags."""
+    at = 12
+    while bytes(frame[at : at + 2]) in TAG_TYPES and at < 20:
+        at += 4
+    return at + 2
+
+
+def damage(random: Random, frame: bytes) -> bytes:
+    """The frame, after one or two accidents."""
+    damaged = bytearray(frame)
+    for _ in range(random.choice((1, 1, 2))):
+        random.choice(DAMAGES)(random, damaged)
+    return bytes(damaged[:LARGEST])

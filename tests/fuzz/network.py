@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: MIT
+"""The network around the director under test, and what changes there while packets come in.
+
+It is tests/network.py's with a few routes more.
+"""
+
+from dataclasses import dataclass, replace
+from socket import if_nametoindex, inet_aton
+
+import packets
+from network import NEIGHBOURS, RS1, RS2, SECOND_HOP, ip_batch
+from reference.content import NO_NEIGHBOUR, NO_ROUTE, Hop
+
+MTU = 1500
+FAR = [f"192.168.0.{n}" for n in range(7, 13)]  # by the gateway
+SECOND = ["10.3.0.7", "10.3.0.8"]  # by another interface
+NARROW, LOSABLE, SILENT, LOCAL = "10.7.0.1", "10.8.0.1", "192.168.2.99", packets.DIP
+REALS = [*FAR, RS1, RS2, *SECOND, NARROW, LOSABLE, SILENT, LOCAL]
+
+OTHER_MAC = "02:00:00:00:99:99"
+RS_MACS = {RS1: "02:00:00:00:02:dc", RS2: "02:00:00:00:02:d2"}
+
+
+@dataclass(frozen=True)
+class Network:
+    """What may change: MAC addresses (rs1's may be unknown), a path's MTU, whether a route is."""
+
+    gateway: str = packets.GATEWAY_MAC
+    rs1: str | None = RS_MACS[RS1]
+    narrow: int = 1400
+    losable: bool = True
+
+    def commands(self) -> list[str]:
+        """Lines for `ip` that make it so."""
+        lost, way = f"route replace unreachable {LOSABLE}/32", "via 192.168.2.1"
+        address = f"neighbour replace {RS1} lladdr {self.rs1} nud permanent dev ens33"
+        return [
+            f"neighbour replace 192.168.2.1 lladdr {self.gateway} nud permanent dev ens33",
+            address if self.rs1 else f"neighbour del {RS1} dev ens33",
+            f"route replace 10.7.0.0/24 {way} mtu lock {self.narrow}",
+            f"route replace {LOSABLE}/32 {way}" if self.losable else lost,
+        ]
+
+    def become(self, other: "Network") -> None:
+        """Make it the other one."""
+        ip_batch("\n".join(sorted(set(other.commands()) - set(self.commands()))))
+
+    @staticmethod
+    def begin() -> "Network":
+        """As it is at first."""
+        first = Network()
+        ip_batch(NEIGHBOURS + "\n".join(first.commands()))
+        return first
+
+    def ways(self) -> dict[bytes, Hop | str]:
+        """What the kernel says of each real."""
+        ways: dict[bytes, Hop | str] = {
+            inet_aton(rip): way(self.gateway) for rip in (*FAR, NARROW, LOSABLE)
+        }
+        ways |= {inet_aton(rip): way(mac) for rip, mac in RS_MACS.items()}
+        ways |= {inet_aton(rip): way(SECOND_HOP.dst, "ens160", SECOND_HOP.src) for rip in SECOND}
+        ways[inet_aton(NARROW)] = way(self.gateway)._replace(mtu=self.narrow)
+        ways[inet_aton(SILENT)] = NO_NEIGHBOUR
+        ways[inet_aton(RS1)] = way(self.rs1) if self.rs1 else NO_NEIGHBOUR
+        if not self.losable:
+            ways[inet_aton(LOSABLE)] = NO_ROUTE
+        return ways
+
+    def variants(self) -> list["Network"]:
+        """Networks with one change."""
+        return [
+            replace(self, gateway=OTHER_MAC if self.gateway != OTHER_MAC else packets.GATEWAY_MAC),
+            replace(self, narrow=2780 - self.narrow),  # 1400 or 1380
+            replace(self, losable=not self.losable),
+            *(replace(self, rs1=mac) for mac in (RS_MACS[RS1], OTHER_MAC, None) if mac != self.rs1),
+        ]
+
+
+def way(mac: str, ifname: str = "ens33", source: str = packets.DIP_MAC) -> Hop:
+    """A hop to a neighbour."""
+    return Hop(if_nametoindex(ifname), packets.mac(mac) + packets.mac(source), MTU)

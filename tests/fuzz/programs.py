@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: MIT
+"""The programs that are fuzzed, and the counters that frames cannot reach."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+from balancer import Balancer
+
+from fuzz.session import World
+from fuzz.unwrapping import Unwrapping
+from fuzz.world import CLOCK, TUNABLES, Directing
+
+NO_ROOM = "test runs always have headroom; tests/bpf/test_encap.py takes it away"
+UNREACHABLE = {"drop_headroom": NO_ROOM, "drop_no_head": NO_ROOM}
+
+
+@contextmanager
+def on_one_cpu() -> Iterator[int]:
+    """Limits and counters are each CPU's own. Gives: its number."""
+    home = os.sched_getaffinity(0)
+    cpu = min(home)
+    os.sched_setaffinity(0, {cpu})
+    try:
+        yield cpu
+    finally:
+        os.sched_setaffinity(0, home)
+
+
+@contextmanager
+def directing() -> Iterator[World]:
+    """bpf/xdplb.c."""
+    with on_one_cpu() as cpu, Balancer.loaded(TUNABLES, [CLOCK]) as lb, lb.test():
+        yield Directing(lb, cpu)
+
+
+@contextmanager
+def unwrapping() -> Iterator[World]:
+    """bpf/decap.c."""
+    with on_one_cpu() as cpu, Unwrapping.loaded(cpu) as world:
+        yield world
+
+
+PROGRAMS: dict[str, Callable[[], AbstractContextManager[World]]] = {
+    "xdplb": directing,
+    "decap": unwrapping,
+}

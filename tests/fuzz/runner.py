@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: MIT
+"""BPF_PROG_TEST_RUN, a few microseconds a frame: buffers are kept, counters read from memory."""
+
+import ctypes
+
+from xdplb.dataplane import libbpf
+
+LARGEST = 3520  # what a test run takes in one piece: a page without head- and tailroom
+ROOM = 4096
+
+
+class Runner:
+    """One program."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self._frame = ctypes.create_string_buffer(ROOM)
+        self._sent = ctypes.create_string_buffer(ROOM)
+        self._in, self._out = memoryview(self._frame).cast("B"), memoryview(self._sent).cast("B")
+        self._context = libbpf._XdpMd()
+        self._options = libbpf._TestRunOpts(
+            sz=ctypes.sizeof(libbpf._TestRunOpts),
+            data_in=ctypes.addressof(self._frame),
+            data_out=ctypes.addressof(self._sent),
+            ctx_in=ctypes.addressof(self._context),
+            ctx_size_in=ctypes.sizeof(self._context),
+            repeat=1,
+        )
+        self._run = libbpf._lib().bpf_prog_test_run_opts
+        self._pointer = ctypes.byref(self._options)
+
+    def run(self, frame: bytes, ifindex: int) -> tuple[int, bytes]:
+        """What the program makes of a frame: action and frame."""
+        length = len(frame)
+        self._in[:length] = frame
+        self._context.data_end = length
+        self._context.ingress_ifindex = ifindex
+        options = self._options
+        options.data_size_in = length
+        options.data_size_out = ROOM
+        error = self._run(self.fd, self._pointer)
+        if error:
+            raise OSError(-error, f"a frame of {length} bytes does not run")
+        return options.retval, bytes(self._out[: options.data_size_out])

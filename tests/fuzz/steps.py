@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: MIT
+"""What can happen, one thing at a time; each can be done again, and says what it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+from typing import TYPE_CHECKING
+
+from reference.icmp import ANSWERS_PER_TICK
+
+from fuzz import drawing
+from fuzz.network import Network
+from xdplb.model import Service, ServiceKey
+
+if TYPE_CHECKING:
+    from fuzz.world import Directing
+
+
+@dataclass(frozen=True)
+class Ticks:
+    """Time passes."""
+
+    count: int
+
+    def do(self, world: Directing) -> None:
+        world.set_tick(world.reference.tick + self.count)
+
+
+@dataclass(frozen=True)
+class Answered:
+    """So many ICMP answers were sent in this tick."""
+
+    count: int
+
+    def do(self, world: Directing) -> None:
+        world.set_answers(self.count)
+
+
+@dataclass(frozen=True)
+class NetworkIs:
+    """The network changed."""
+
+    network: Network
+
+    def do(self, world: Directing) -> None:
+        world.set_network(self.network)
+
+
+@dataclass(frozen=True)
+class ServiceIs:
+    """A service was added or changed."""
+
+    service: Service
+
+    def do(self, world: Directing) -> None:
+        world.put_service(self.service)
+
+
+@dataclass(frozen=True)
+class Removed:
+    """A service was removed."""
+
+    key: ServiceKey
+
+    def do(self, world: Directing) -> None:
+        world.remove_service(self.key)
+
+
+@dataclass(frozen=True)
+class TransitionsEnd:
+    """Transitions' time is up."""
+
+    def do(self, world: Directing) -> None:
+        world.end_transitions()
+
+
+Event = Ticks | Answered | NetworkIs | ServiceIs | Removed | TransitionsEnd
+
+
+def draw(random: Random, world: Directing) -> Event:
+    """What happens next."""
+    dice = random.random()
+    if dice < 0.86:
+        return Ticks(_ticks(random, world))
+    if dice < 0.90:
+        return Answered(ANSWERS_PER_TICK - random.randint(0, 2))
+    if dice < 0.94:
+        return NetworkIs(random.choice(world.network.variants()))
+    if dice < 0.95:
+        return TransitionsEnd()
+    key = random.choice(drawing.KEYS)
+    state = world.lb.state
+    losable = world.network.losable
+    if key not in state:
+        return ServiceIs(drawing.service(random, key, drawing.addable(losable)))
+    if random.random() < 0.15:
+        return Removed(key)
+    return ServiceIs(drawing.changed(random, state.service(key), losable))
+
+
+def _ticks(random: Random, world: Directing) -> int:
+    """Mostly few; sometimes just as many as some record lives, or one more or less."""
+    if random.random() < 0.8:
+        return random.randint(1, 5)
+    if random.random() < 0.3:
+        return random.randint(1, 300)
+    lives = [ticks for ticks in world.reference.flows.timeouts.values() if ticks]
+    return random.choice(lives) + random.choice((-1, 0, 1))

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: MIT
+"""The real server's unwrapper (bpf/decap.c) and its reference beside each other."""
+
+import contextlib
+import ctypes
+import os
+import subprocess
+import uuid
+from collections.abc import Iterator
+from random import Random
+from socket import inet_aton
+
+from balancer import require_root
+from reference.unwrapper import Unwrapper
+from reference.verdict import Verdict
+
+from fuzz import frames, tunnels
+from fuzz.arrival import Arrives, Disagreement, Judge
+from fuzz.runner import Runner
+from xdplb import netlink
+from xdplb.dataplane import decap, libbpf
+from xdplb.net import parse_address
+
+
+class Unwrapping:
+    """The program as it is attached in a namespace, run on one CPU, and its reference."""
+
+    program = "decap"
+
+    def __init__(self, namespace: str, cpu: int) -> None:
+        self._namespace = namespace
+        self._trust([tunnels.VIPS[0]], [])
+        with netlink.namespace(namespace):
+            [attachment] = decap.attached()
+        pins = attachment.pins
+        self.counters = list(attachment.counters)
+        self._judge = Judge(self.counters, self._counted)
+        self.runner = Runner(libbpf.obj_get(pins / "program"))
+        self._fd = libbpf.obj_get(pins / "counters")
+        size = 8 * len(self.counters)
+        self._all = ctypes.create_string_buffer(size * libbpf.possible_cpus())
+        self._mine = memoryview(self._all).cast("B")[cpu * size :][:size].cast("Q")
+        self._zero = ctypes.byref(ctypes.c_uint32(0))
+        self._lookup = libbpf._lib().bpf_map_lookup_elem
+
+    @classmethod
+    @contextlib.contextmanager
+    def loaded(cls, cpu: int) -> Iterator["Unwrapping"]:
+        """Compile and attach it where no other frames arrive, and leave nothing behind."""
+        require_root()
+        name = f"xdplb-fuzz-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        netlink.create_namespace(name)
+        try:
+            with netlink.namespace(name):
+                veth = ["ip", "link", "add", "eth0", "type", "veth", "peer", "name", "peer0"]
+                subprocess.run(veth, check=True)
+            yield cls(name, cpu)
+            with netlink.namespace(name):
+                decap.detach("eth0")
+        finally:
+            netlink.remove_namespace(name)
+
+    def _trust(self, vips: list[str], directors: list[str]) -> None:
+        with netlink.namespace(self._namespace):
+            decap.attach("eth0", [*map(parse_address, vips)], [*map(parse_address, directors)])
+
+    def begin(self, random: Random) -> None:
+        """Trust one or two directors, or all; have one or two VIPs."""
+        vips = random.sample(tunnels.VIPS, random.choice((1, 2, 2)))
+        directors = random.sample(tunnels.DIRECTORS, random.choice((0, 1, 2, 2)))
+        self._trust(vips, directors)
+        trusted = {inet_aton(director) for director in directors} or None
+        self.reference = Unwrapper({inet_aton(vip) for vip in vips}, trusted)
+        self._judge.begin()
+
+    def steps(self, random: Random) -> Iterator[Arrives]:
+        """Frames."""
+        yield from (Arrives(cut, 0) for cut in frames.lengths(tunnels.frame(random)))
+        while True:
+            yield Arrives(tunnels.frame(random), 0)
+
+    def _counted(self) -> list[int]:
+        self._lookup(self._fd, self._zero, self._all)
+        return self._mine.tolist()
+
+    def arrive(self, frame: bytes, ifindex: int) -> Verdict | Disagreement:
+        """A frame comes in. Returns: its verdict, if both agree about it."""
+        action, sent = self.runner.run(frame, ifindex)
+        return self._judge.judge(frame, self.reference.handle(frame), action, sent)
+
+    def check_memory(self) -> str:
+        """It remembers nothing."""
+        return ""

@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: MIT
+"""The real director and the reference beside each other: the same tables, the same frames.
+
+What happens to them is a step: a frame arrives, time passes, a service or the network changes.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from random import Random
+from socket import if_nametoindex
+from typing import Any
+
+import numpy as np
+from balancer import Balancer
+from reference.content import Content, Real, Service, Slot
+from reference.director import Director
+from reference.verdict import Verdict
+
+from fuzz import drawing, frames, steps
+from fuzz.arrival import Arrives, Disagreement, Judge
+from fuzz.clients import Clients
+from fuzz.network import Network
+from fuzz.runner import Runner
+from xdplb import model
+from xdplb.dataplane.directory import Directory
+from xdplb.dataplane.source import enum_values
+from xdplb.dataplane.tables import elements
+from xdplb.model import Tunables
+from xdplb.schedulers import Pick, get_scheduler
+
+# The program's jiffies are a number in memory, at a place that nobody uses: the first turn.
+CLOCK = "-Dbpf_jiffies64()=(((struct director *)VALUE(DIRECT_DIRECTOR))->turns.first.next)"
+TUNABLES = Tunables(max_reals=4096, ring_slots=509, flow_buckets=1 << 15)
+FIRST_TICK = 0xF000  # records hold 16 bits of it: they wrap on the way
+EVENTS = 1 / 100  # of all steps
+
+
+class Directing:
+    """A Balancer, run on one CPU, and its reference."""
+
+    program = "xdplb"
+
+    def __init__(self, lb: Balancer, cpu: int) -> None:
+        self.lb = lb
+        self.runner = Runner(lb.fd)
+        mine = lb.tables.cpus[cpu]
+        self._limit = mine.reply_limit
+        self.counters = [name for name, _ in type(mine.counters)._fields_]
+        counters = memoryview(mine.counters).cast("B").cast("Q")
+        self._judge = Judge(self.counters, counters.tolist)
+        self._clock = elements(lb.tables.director[0].turns)[0]
+        self._names = {
+            number: name.removeprefix("FLOW_") for name, number in enum_values("flow_state").items()
+        }
+
+    # ---- the beginning -----------------------------------------------------------------------
+
+    def begin(self, random: Random) -> None:
+        """Empty tables, and services drawn by lot."""
+        self.lb.reset()
+        self.lb.tables.director[0].config.flow_key[0] = random.getrandbits(64) | 1
+        self.lb.tables.director[0].config.flow_key[1] = random.getrandbits(64)
+        self.network = Network.begin()
+        self.lb.attach_vip(drawing.IDLE_VIP)
+        self.lb.put_services(drawing.services(random))
+        self.reference = Director(self._read_content(), FIRST_TICK)
+        self.set_tick(FIRST_TICK)
+        self._judge.begin()
+
+    def set_tick(self, tick: int) -> None:
+        """Both clocks."""
+        self.reference.tick = tick
+        self._clock.next = tick << self.lb.clock.shift
+
+    def set_answers(self, sent: int) -> None:
+        """How many ICMP answers this tick has seen."""
+        self._limit.tick = self.reference.answers.tick = self.reference.tick
+        self._limit.sent = self.reference.answers.sent = sent
+
+    def set_network(self, network: Network) -> None:
+        """Let the network change."""
+        self.network.become(network)
+        self.network = network
+        self.reference.content.network = network.ways()
+
+    def put_service(self, service: model.Service) -> None:
+        """Add it, or change it to this."""
+        self.lb.put_services([service])
+        self.reference.change(self._read_content())
+
+    def remove_service(self, key: model.ServiceKey) -> None:
+        """Take it away."""
+        self.lb.remove_service(key)
+        self.reference.change(self._read_content())
+
+    def end_transitions(self) -> None:
+        """End those that can be ended."""
+        self.lb.end_transitions()
+        self.reference.change(self._read_content())
+
+    def steps(self, random: Random) -> Iterator[Any]:
+        """Frames, and now and then something else."""
+        clients = Clients(random, drawing.ends())
+        interfaces = [self.lb.ifindex] * 9 + [if_nametoindex("ens160")]
+        yield from (Arrives(cut, self.lb.ifindex) for cut in frames.lengths(clients.packet()))
+        while True:
+            if random.random() < EVENTS:
+                yield steps.draw(random, self)
+            yield Arrives(clients.frame(), random.choice(interfaces))
+
+    # ---- what the tables hold ----------------------------------------------------------------
+
+    def _read_content(self) -> Content:
+        state = self.lb.state
+        timeouts = self.lb.tables.director[0].config.timeout
+        reals: dict[int, Real] = {}
+        services = {}
+        for key in state.service_keys():
+            service = self._read_service(state.service(key))
+            services[key.vip.packed, int(key.protocol), key.port] = service
+            for place in state.real_indices(key):
+                reals[place] = self._read_real(place)
+        return Content(
+            {vip.packed for vip in state.vips()},
+            services,
+            reals,
+            {name: int(timeouts[number]) for number, name in self._names.items()},
+            self.network.ways(),
+        )
+
+    def _read_service(self, wanted: model.Service) -> Service:
+        """Its kind is what was asked for, its ring what is in the table."""
+        entry = Directory(self.lb.tables).find_service(wanted.key).service
+        pick = get_scheduler(wanted.scheduler).pick
+        flags = enum_values("slot_flag")
+        every_flow = pick == Pick.TURN or wanted.key.protocol == model.Protocol.UDP
+        return Service(
+            id=entry.id,
+            pick=pick.name.lower(),
+            hash_port=bool(wanted.flags & {"mh-port", "sh-port"}),
+            one_packet=wanted.one_packet,
+            recorded=every_flow and not wanted.one_packet,
+            slots=entry.slots,
+            ring=[
+                Slot(
+                    real,
+                    previous,
+                    bool(flag & flags["SLOT_RECORDED"]),
+                    bool(flag & flags["SLOT_RESELECT"]),
+                )
+                for real, previous, flag in self.lb.ring(wanted.key).tolist()
+            ],
+        )
+
+    def _read_real(self, place: int) -> Real:
+        real = self.lb.tables.reals[place]
+        rip, dip = (bytes(address)[12:] for address in (real.address, real.source))
+        return Real(rip, dip, real.service, bool(real.local))
+
+    # ---- comparing ---------------------------------------------------------------------------
+
+    def arrive(self, frame: bytes, ifindex: int) -> Verdict | Disagreement:
+        """A frame comes in. Returns: its verdict, if both agree about it."""
+        action, sent = self.runner.run(frame, ifindex)
+        return self._judge.judge(frame, self.reference.handle(frame, ifindex, sent), action, sent)
+
+    def check_memory(self) -> str:
+        """Whether flows and statistics are what they should be. Returns: what is not."""
+        flows, real_stats = self._flows(), self.lb.tables.real_stats
+        reference = self.reference
+        wanted = Counter(
+            (flow.state, flow.real, flow.seen & 0xFFFF)
+            for flow in reference.flows.records.values()
+            if reference.flows.is_alive(flow, reference.tick)
+        )
+        said = [f"flow {f}: {flows[f]}, expected {wanted[f]}" for f in flows - wanted]
+        said += [f"flow {f}: {flows[f]}, expected {wanted[f]}" for f in wanted - flows]
+        for place, real in reference.content.reals.items():
+            counted = list(real_stats.sum_cpus(place).values())
+            expected = reference.stats[place]
+            if counted != expected:
+                said.append(f"{real}: counted {counted}, expected {expected}")
+        return "\n".join(said)
+
+    def _flows(self) -> Counter[tuple[str, int, int]]:
+        """The live records: state, real, tick."""
+        words = np.frombuffer(self.lb.tables.flows.memory, np.uint64)
+        tick, timeouts = self.reference.tick, self.reference.flows.timeouts
+        found: Counter[tuple[str, int, int]] = Counter()
+        for word in words[words != 0].tolist():
+            state, seen = self._names[word >> 32 & 7], word & 0xFFFF
+            if (tick - seen) & 0xFFFF < timeouts[state]:
+                found[state, word >> 16 & 0xFFFF, seen] += 1
+        return found

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: MIT
+"""What the tables hold, and what the network is like: all that a director goes by."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class Slot(NamedTuple):
+    """Of a ring. Reals by their places; 0 is none."""
+
+    real: int
+    previous: int
+    recorded: bool  # in transition
+    reselect: bool  # its owner by IPVS's table takes no new flows
+
+
+@dataclass
+class Service:
+    """`pick` is turn, mh or sh; `slots` is how many of the ring a turn goes through."""
+
+    id: int
+    pick: str
+    hash_port: bool
+    one_packet: bool
+    recorded: bool
+    slots: int
+    ring: list[Slot]
+
+
+class Real(NamedTuple):
+    """Of one service, by its id."""
+
+    rip: bytes
+    dip: bytes
+    service: int
+    local: bool
+
+
+class Hop(NamedTuple):
+    """Where frames for a real leave; `macs` are destination and source, `mtu` is the route's."""
+
+    ifindex: int
+    macs: bytes
+    mtu: int
+
+
+NO_ROUTE, NO_NEIGHBOUR = "no_route", "no_neighbour"
+
+
+@dataclass
+class Content:
+    """Services by (VIP, protocol, port), reals by their places, the way to each by its RIP.
+
+    Units: timeouts, by a flow's state, in ticks.
+    """
+
+    vips: set[bytes]
+    services: dict[tuple[bytes, int, int], Service]
+    reals: dict[int, Real]
+    timeouts: dict[str, int]
+    network: dict[bytes, Hop | str]

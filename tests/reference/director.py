@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: MIT
+"""The whole way of a packet through the director."""
+
+from collections import defaultdict
+
+from reference import ipip, ipv4, link, service, transport
+from reference.content import Content
+from reference.flow import Flows
+from reference.icmp import Answers
+from reference.nexthop import NextHops
+from reference.packet import Packet
+from reference.schedule import Scheduler
+from reference.verdict import XDP_REDIRECT, XDP_TX, Verdict, goes_up
+
+
+class Director:
+    """One director: what it goes by, and what it remembers. Time is `tick`, set from outside."""
+
+    def __init__(self, content: Content, tick: int) -> None:
+        self.content = content
+        self.tick = tick
+        self.flows = Flows(content.timeouts)
+        self.scheduler = Scheduler(self.flows)
+        self.hops = NextHops()
+        self.answers = Answers()
+        self.stats: dict[int, list[int]] = defaultdict(lambda: [0, 0, 0])  # packets, bytes, flows
+
+    def change(self, content: Content) -> None:
+        """The tables were changed. What was known of reals and services that went is forgotten."""
+        for place, real in self.content.reals.items():
+            if content.reals.get(place) != real:
+                self.hops.known.pop(place, None)
+                self.stats.pop(place, None)
+        gone = {s.id for s in self.content.services.values()}
+        for number in gone - {s.id for s in content.services.values()}:
+            self.scheduler.turns.pop(number, None)
+        self.content = content
+
+    def handle(self, frame: bytes, ifindex: int, sent: bytes) -> Verdict:
+        """What must become of a frame. `sent`: what did; it is followed where the choice is free."""
+        try:
+            return self._balance(Packet(frame, ifindex), sent)
+        except Verdict as verdict:
+            return verdict
+
+    def _balance(self, p: Packet, sent: bytes) -> Verdict:
+        content, tick = self.content, self.tick
+        link.read_tags(p)
+        if p.ethertype != link.IPV4:
+            raise goes_up("not_ipv4")
+        ipv4.read_addresses(p)
+        service.check_vip(p, content)
+        ipv4.check_header(p)
+        transport.read_ports(p)
+        found = service.find_service(p, content)
+        place = self.scheduler.pick_real(p, found, content, tick)
+        hop = self.hops.find(place, content, tick)
+        self.answers.check_size(p, hop.mtu, ipip.LENGTH, tick)
+        frame = ipip.encapsulate(p, content.reals[place], hop, sent)
+        self._count(place, p)
+        if hop.ifindex == p.ifindex:
+            return Verdict(XDP_TX, "forwarded", frame)
+        return Verdict(XDP_REDIRECT, "forwarded_redirect", frame)
+
+    def _count(self, place: int, p: Packet) -> None:
+        stats = self.stats[place]
+        stats[0] += 1
+        stats[1] += p.length
+        stats[2] += p.new_flow

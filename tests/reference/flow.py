@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: MIT
+"""What is remembered of flows: their reals, and when they were last seen.
+
+The program's table is of fixed size and gives records up where a bucket is full; this one never
+does. It agrees with the program's as long as that is large.
+"""
+
+from dataclasses import dataclass
+
+from reference.packet import FIN, RST, Packet
+from reference.transport import UDP
+
+NEW, ESTABLISHED, CLOSING = "NEW", "ESTABLISHED", "CLOSING"
+UDP_NEW, UDP_KNOWN = "UDP_NEW", "UDP"
+Key = tuple[int, bytes, int, int]
+
+
+@dataclass
+class Flow:
+    """A record. `seen` is a tick."""
+
+    state: str
+    real: int
+    seen: int
+
+
+class Flows:
+    """By service, client and both ports (of an any-port service, each port has flows)."""
+
+    def __init__(self, timeouts: dict[str, int]) -> None:
+        self.timeouts = timeouts
+        self.records: dict[Key, Flow] = {}
+
+    def is_alive(self, flow: Flow, tick: int) -> bool:
+        """A record lives as many ticks as its state's timeout says."""
+        return tick - flow.seen < self.timeouts[flow.state]
+
+    def find(self, key: Key, tick: int) -> Flow | None:
+        """The flow's record, unless it expired."""
+        flow = self.records.get(key)
+        return flow if flow and self.is_alive(flow, tick) else None
+
+    def begin(self, key: Key, p: Packet, real: int, tick: int) -> None:
+        """Record a flow that was seen for the first time, in whatever state it is."""
+        self.records[key] = Flow(UDP_NEW if p.protocol == UDP else NEW, real, tick)
+
+
+def key_of(p: Packet, service: int) -> Key:
+    """What tells flows apart."""
+    return service, p.client, p.client_port, p.service_port
+
+
+def see(flow: Flow, p: Packet, tick: int) -> None:
+    """Another packet of it: new → established → closing, and its time begins again."""
+    flow.seen = tick
+    if p.protocol == UDP:
+        flow.state = UDP_KNOWN
+    elif p.flags & (FIN | RST):
+        flow.state = CLOSING
+    elif flow.state == NEW and not p.opens:
+        flow.state = ESTABLISHED

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: MIT
+"""IPv4 (RFC 791)."""
+
+from reference.checksum import checksum
+from reference.packet import Packet
+from reference.verdict import goes_up, is_lost
+
+HEADER = 20  # without options
+DONT_FRAGMENT, MORE_FRAGMENTS, OFFSET = 0x4000, 0x2000, 0x1FFF
+
+
+def read_addresses(p: Packet) -> None:
+    """All that is looked at before the VIP is known."""
+    frame, at = p.frame, p.at
+    if len(frame) < at + HEADER:
+        raise goes_up("truncated")
+    p.client = frame[at + 12 : at + 16]
+    p.vip = frame[at + 16 : at + 20]
+
+
+def check_header(p: Packet) -> None:
+    """Of a packet to a VIP: lengths must agree; what is not whole, or used up, goes up."""
+    frame, at = p.frame, p.at
+    header = (frame[at] & 0xF) * 4
+    p.length = frame[at + 2] << 8 | frame[at + 3]
+    if frame[at] >> 4 != 4 or header < HEADER or p.length < header or at + p.length > len(frame):
+        raise is_lost("malformed")
+    if fragment_field(p) & (MORE_FRAGMENTS | OFFSET):
+        raise goes_up("fragment")
+    if frame[at + 8] <= 1:
+        raise goes_up("ttl")
+    p.protocol = frame[at + 9]
+    p.options = header - HEADER
+
+
+def fragment_field(p: Packet) -> int:
+    """Flags and offset."""
+    return p.frame[p.at + 6] << 8 | p.frame[p.at + 7]
+
+
+def dont_fragment(p: Packet) -> bool:
+    """DF."""
+    return bool(fragment_field(p) & DONT_FRAGMENT)
+
+
+def header(
+    *, tos: int, length: int, id_: bytes, df: bool, ttl: int, protocol: int, src: bytes, dst: bytes
+) -> bytes:
+    """A header without options."""
+    first = bytes((0x45, tos)) + length.to_bytes(2, "big") + id_
+    first += bytes((0x40 if df else 0, 0, ttl, protocol))
+    return first + checksum(first + src + dst) + src + dst

@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: MIT
+"""Where a real's frames leave: the network is asked once a tick."""
+
+from reference.content import NO_NEIGHBOUR, NO_ROUTE, Content, Hop
+from reference.verdict import goes_up, is_lost
+
+
+class NextHops:
+    """What was learned of each real, by its place: the hop and the tick of asking."""
+
+    def __init__(self) -> None:
+        self.known: dict[int, tuple[Hop, int]] = {}
+
+    def find(self, place: int, content: Content, tick: int) -> Hop:
+        """While a neighbour is resolved again its old address serves; a lost route ends at once."""
+        real = content.reals[place]
+        if real.local:
+            raise goes_up("local")
+        hop, asked = self.known.get(place, (None, None))
+        if hop and asked == tick:
+            return hop
+        answer = content.network[real.rip]
+        if answer == NO_ROUTE:
+            self.known.pop(place, None)
+            raise is_lost("no_route")
+        if answer == NO_NEIGHBOUR:
+            if hop is None:
+                raise is_lost("no_neighbour")
+            answer = hop
+        assert isinstance(answer, Hop)
+        self.known[place] = answer, tick
+        return answer

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: MIT
+"""What the stages found out about a frame."""
+
+FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10  # RFC 9293 §3.1
+
+
+class Packet:
+    """One frame on its way. `tags` as they stand in the frame; `at` is where its IP header is."""
+
+    __slots__ = (
+        "at",
+        "client",
+        "client_port",
+        "ethertype",
+        "flags",
+        "frame",
+        "ifindex",
+        "length",
+        "new_flow",
+        "options",
+        "protocol",
+        "service_port",
+        "tags",
+        "vip",
+    )
+
+    def __init__(self, frame: bytes, ifindex: int) -> None:
+        self.frame = frame
+        self.ifindex = ifindex
+        self.flags = 0
+        self.new_flow = False
+
+    @property
+    def opens(self) -> bool:
+        """A SYN without ACK and RST opens a connection (docs/fidelity.md)."""
+        return self.flags & (SYN | ACK | RST) == SYN

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: MIT
+"""Which real a packet goes to: docs/architecture.md, "Why `mh` needs no records"; docs/fidelity.md.
+
+The hashes are the kernel's, by way of xdplb.schedulers, which is held to ip_vs_mh.c and ip_vs_sh.c
+by tests of its own.
+"""
+
+from collections import Counter
+from functools import lru_cache
+
+from reference.content import Content, Service, Slot
+from reference.flow import NEW, Flows, key_of, see
+from reference.packet import Packet
+from reference.transport import UDP
+from reference.verdict import goes_up, is_lost
+from xdplb.schedulers.mh import MAX_TRIES, OFFSET_KEY
+from xdplb.schedulers.sh import GOLDEN_RATIO_32
+from xdplb.schedulers.siphash import hsiphash_1u32
+
+TURN, MH, SH = "turn", "mh", "sh"
+M32 = 0xFFFF_FFFF
+
+
+@lru_cache(maxsize=1 << 16)
+def mh_hash(key: int) -> int:
+    """ip_vs_mh_hashkey()."""
+    return hsiphash_1u32(key & M32, OFFSET_KEY)
+
+
+def hashed_slot(p: Packet, service: Service) -> Slot:
+    """The client's slot. A slot to reselect gives its clients to others: ip_vs_mh_get_fallback()."""
+    ring = service.ring
+    key = int.from_bytes(p.client, "big") + (p.client_port if service.hash_port else 0)
+    if service.pick == SH:
+        index = ((key & M32) * GOLDEN_RATIO_32 & M32) >> 24
+    else:
+        index = mh_hash(key) % len(ring)
+    slot = ring[index]
+    if not slot.reselect:
+        return slot
+    tries = (ring[mh_hash(key + (index + n) % len(ring)) % len(ring)] for n in range(MAX_TRIES))
+    chosen = next((other for other in tries if not other.reselect), slot)
+    return slot._replace(real=chosen.real)
+
+
+class Scheduler:
+    """Turns, and the flows that were recorded."""
+
+    def __init__(self, flows: Flows) -> None:
+        self.flows = flows
+        self.turns: Counter[int] = Counter()
+
+    def next_slot(self, service: Service) -> Slot:
+        """Rr and wrr: one after the other, whoever asks."""
+        if not service.slots:
+            raise is_lost("no_real")
+        slot = service.ring[self.turns[service.id] % service.slots]
+        self.turns[service.id] += 1
+        return self._owned(slot)
+
+    @staticmethod
+    def _owned(slot: Slot) -> Slot:
+        if not slot.real:
+            raise is_lost("no_real")
+        return slot
+
+    def pick_real(self, p: Packet, service: Service, content: Content, tick: int) -> int:
+        """The place of the flow's real, or else of its slot's."""
+        slot = None
+        if service.pick != TURN:
+            slot = self._owned(hashed_slot(p, service))
+        elif service.one_packet:
+            slot = self.next_slot(service)
+        if service.recorded or (slot and slot.recorded):
+            place = self._recorded(p, service, slot, content, tick)
+        else:
+            assert slot
+            place, p.new_flow = slot.real, p.opens
+        if not _is_there(place, service, content):
+            raise is_lost("no_real")
+        return place
+
+    def _recorded(
+        self, p: Packet, service: Service, slot: Slot | None, content: Content, tick: int
+    ) -> int:
+        """A record is followed, but by who begins afresh; who has none gets one.
+
+        A SYN follows a record that is new, as a retransmission. Without a record, a connection in
+        midstream is the previous owner's; by turns it is nobody's.
+        """
+        key = key_of(p, service.id)
+        flow = self.flows.find(key, tick)
+        if flow and (not p.opens or flow.state == NEW) and _is_there(flow.real, service, content):
+            see(flow, p, tick)
+            return flow.real
+        begins = p.opens or p.protocol == UDP
+        if slot is None:
+            if not begins:
+                raise goes_up("no_flow")
+            slot = self.next_slot(service)
+        place = slot.real if begins else slot.previous or slot.real
+        p.new_flow = begins
+        self.flows.begin(key, p, place, tick)
+        return place
+
+
+def _is_there(place: int, service: Service, content: Content) -> bool:
+    """A place may have passed to another service's real, or be empty."""
+    real = content.reals.get(place)
+    return real is not None and real.service == service.id

@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: MIT
+"""Whose packet it is."""
+
+from reference.content import Content, Service
+from reference.packet import Packet
+from reference.verdict import goes_up
+
+ANY_PORT = 0
+
+
+def check_vip(p: Packet, content: Content) -> None:
+    """What is for no VIP passes, whatever it looks like."""
+    if p.vip not in content.vips:
+        raise goes_up("not_vip")
+
+
+def find_service(p: Packet, content: Content) -> Service:
+    """The service on this very port, else the VIP's service for any port."""
+    services = content.services
+    service = services.get((p.vip, p.protocol, p.service_port)) or services.get(
+        (p.vip, p.protocol, ANY_PORT)
+    )
+    if service is None:
+        raise goes_up("no_service")
+    return service
