@@ -153,7 +153,7 @@ static __always_inline int merge_ecn(struct packet *p, struct iphdr *inner)
 
 	if (mark == ECN_CE && !own)
 		return DROP(p, ecn);
-	if (mark != ECN_CE && !(mark == ECN_ECT_1 && own == ECN_ECT_0))
+	if (mark == own || (mark != ECN_CE && !(mark == ECN_ECT_1 && own == ECN_ECT_0)))
 		return NEXT;
 	tos = (inner->tos & ~ECN_MASK) | mark;
 	/* RFC 1624, HC' = ~(~HC + ~m + m'); TOS is its word's second byte. At most 0x2fffd: two folds. */
