@@ -26,6 +26,7 @@ OTHER_PROTOCOLS = (ICMP, ICMP, IPIP, IPV6, GRE, ESP, 0, 132, 255)
 FLAGS = (*[0x02] * 6, *[0x10] * 6, 0x18, 0x18, 0x11, 0x04, 0x14, 0x12, 0x03, 0x06, 0xC2, 0x00)
 FRAGMENTS = (*[DF] * 60, *[0] * 30, DF | EVIL, EVIL, MF, 1, 0x1FFF, DF | MF)
 TTLS = (*[64] * 40, 255, 128, 63, 3, 2, 2, 1, 0)
+CHECKSUMS = (bytes(2), b"\xff\xff", b"\xfe\xff", b"\xff\xfe")  # where carries get lost
 NOISY = 48
 NOISE = Random(0).randbytes(4096)
 
@@ -50,9 +51,7 @@ def ipv4(random: Random, src: bytes, dst: bytes, protocol: int, payload: bytes) 
     fields += [random.choice(FRAGMENTS), random.choice(TTLS), protocol]
     check = checksum(_HEADER.pack(*fields, 0, src, dst) + options)
     if chance(random, 4):
-        check = random.choice(
-            (bytes(2), b"\xff\xff", b"\xfe\xff", b"\xff\xfe", random.randbytes(2))
-        )
+        check = random.choice((*CHECKSUMS, random.randbytes(2)))
     return _HEADER.pack(*fields, int.from_bytes(check, "big"), src, dst) + options + payload
 
 

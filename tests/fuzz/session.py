@@ -39,7 +39,7 @@ class World(Protocol):
 
 
 def run(world: World, seed: int, first: int, frames: int) -> Iterator[Counter[str]]:
-    """Round after round, from the first on. Yields: each one's frames by counter. Raises: Failed."""
+    """Round after round. Yields: each one's frames by counter. Raises: Failed."""
     done, number = 0, first
     while done < frames:
         wanted = min(ROUND, frames - done)

@@ -17,9 +17,8 @@ STRANGERS = [*DIRECTORS, "192.168.2.202", "0.0.0.0"]
 
 def inner_packet(random: Random) -> bytes:
     """What a client sent."""
-    protocol = (
-        random.choice((TCP, TCP, UDP)) if chance(random, 85) else random.choice(OTHER_PROTOCOLS)
-    )
+    protocols = (TCP, TCP, UDP) if chance(random, 85) else OTHER_PROTOCOLS
+    protocol = random.choice(protocols)
     vip = inet_aton(random.choice(VIPS) if chance(random, 96) else "10.0.0.81")
     size = random.randint(20, 100) if chance(random, 95) else random.randint(100, 3300)
     payload = frames.segment(random, protocol, random.getrandbits(16), 80, size)

@@ -37,7 +37,7 @@ class Director:
         self.content = content
 
     def handle(self, frame: bytes, ifindex: int, sent: bytes) -> Verdict:
-        """What must become of a frame. `sent`: what did; it is followed where the choice is free."""
+        """What must become of a frame. `sent`: what did; followed where the choice is free."""
         try:
             return self._balance(Packet(frame, ifindex), sent)
         except Verdict as verdict:

@@ -28,7 +28,7 @@ def mh_hash(key: int) -> int:
 
 
 def hashed_slot(p: Packet, service: Service) -> Slot:
-    """The client's slot. A slot to reselect gives its clients to others: ip_vs_mh_get_fallback()."""
+    """The client's slot. One to reselect gives its clients to others: ip_vs_mh_get_fallback()."""
     ring = service.ring
     key = int.from_bytes(p.client, "big") + (p.client_port if service.hash_port else 0)
     if service.pick == SH:

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""A real server's unwrapper: RFC 2003, RFC 6040 §4.2, docs/realserver.md, "Kernels without ipip"."""
+"""A real server's unwrapper: RFC 2003, RFC 6040 §4.2, and "Kernels without ipip" in
+docs/realserver.md.
+"""
 
 from dataclasses import dataclass
 
