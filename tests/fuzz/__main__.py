@@ -51,6 +51,7 @@ def fuzz(console: Console, name: str, seed: int, first: int, frames: int) -> boo
             finished = True
         except Failed as failed:
             console.print(str(failed), markup=False, highlight=False, soft_wrap=True)
+            return False
         except KeyboardInterrupt:
             console.print("interrupted")
         seconds = time.monotonic() - start

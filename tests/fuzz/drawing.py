@@ -49,7 +49,7 @@ def service(random: Random, key: ServiceKey, reals: list[str]) -> Service:
     """Of any scheduler, with any of these reals, some of them drained."""
     name = random.choice(sorted(SCHEDULERS))
     flags = sorted(SCHEDULERS[name].flags)
-    chosen = random.sample(reals, random.choice((0, 1, 2, 3, 4, 6)))
+    chosen = random.sample(reals, random.choice((0, 1, 2, 2, 3, 4, 6, 8)))
     weights = [random.choice((0, 1, 1, 2, 5)) for _ in chosen]
     return Service(
         key,

@@ -4,12 +4,14 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from unittest import mock
 
 from balancer import Balancer
 
 from fuzz.session import World
 from fuzz.unwrapping import Unwrapping
 from fuzz.world import CLOCK, TUNABLES, Directing
+from xdplb.dataplane import clock
 
 NO_ROOM = "test runs always have headroom; tests/bpf/test_encap.py takes it away"
 UNREACHABLE = {"drop_headroom": NO_ROOM, "drop_no_head": NO_ROOM}
@@ -31,7 +33,9 @@ def on_one_cpu() -> Iterator[int]:
 def directing() -> Iterator[World]:
     """bpf/xdplb.c."""
     with on_one_cpu() as cpu, Balancer.loaded(TUNABLES, [CLOCK]) as lb, lb.test():
-        yield Directing(lb, cpu)
+        world = Directing(lb, cpu)
+        with mock.patch.object(clock, "jiffies", world.jiffies):
+            yield world
 
 
 @contextmanager

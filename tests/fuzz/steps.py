@@ -16,6 +16,8 @@ from xdplb.model import Service, ServiceKey
 if TYPE_CHECKING:
     from fuzz.world import Directing
 
+PLACES = 128  # of reals: so few that they are soon used again
+
 
 @dataclass(frozen=True)
 class Ticks:
@@ -49,12 +51,13 @@ class NetworkIs:
 
 @dataclass(frozen=True)
 class ServiceIs:
-    """A service was added or changed."""
+    """A service was added or changed; `place` is the first that new reals get."""
 
     service: Service
+    place: int
 
     def do(self, world: Directing) -> None:
-        world.put_service(self.service)
+        world.put_service(self.service, self.place)
 
 
 @dataclass(frozen=True)
@@ -92,11 +95,13 @@ def draw(random: Random, world: Directing) -> Event:
     key = random.choice(drawing.KEYS)
     state = world.lb.state
     losable = world.network.losable
-    if key not in state:
-        return ServiceIs(drawing.service(random, key, drawing.addable(losable)))
-    if random.random() < 0.15:
+    if key in state and random.random() < 0.15:
         return Removed(key)
-    return ServiceIs(drawing.changed(random, state.service(key), losable))
+    if key in state:
+        service = drawing.changed(random, state.service(key), losable)
+    else:
+        service = drawing.service(random, key, drawing.addable(losable))
+    return ServiceIs(service, random.randrange(PLACES))
 
 
 def _ticks(random: Random, world: Directing) -> int:

@@ -19,6 +19,7 @@ from reference.verdict import Verdict
 from fuzz import drawing, frames, steps
 from fuzz.arrival import Arrives, Disagreement, Judge
 from fuzz.clients import Clients
+from fuzz.edges import edge
 from fuzz.network import Network
 from fuzz.runner import Runner
 from xdplb import model
@@ -30,9 +31,9 @@ from xdplb.schedulers import Pick, get_scheduler
 
 # The program's jiffies are a number in memory, at a place that nobody uses: the first turn.
 CLOCK = "-Dbpf_jiffies64()=(((struct director *)VALUE(DIRECT_DIRECTOR))->turns.first.next)"
-TUNABLES = Tunables(max_reals=4096, ring_slots=509, flow_buckets=1 << 15)
+TUNABLES = Tunables(max_reals=steps.PLACES, ring_slots=509, flow_buckets=1 << 15)
 FIRST_TICK = 0xF000  # records hold 16 bits of it: they wrap on the way
-EVENTS = 1 / 100  # of all steps
+EVENTS, EDGES = 1 / 100, 1 / 50  # of all steps
 
 
 class Directing:
@@ -65,12 +66,17 @@ class Directing:
         self.lb.put_services(drawing.services(random))
         self.reference = Director(self._read_content(), FIRST_TICK)
         self.set_tick(FIRST_TICK)
+        self._forwarded: tuple[bytes, bytes] | None = None
         self._judge.begin()
 
     def set_tick(self, tick: int) -> None:
         """Both clocks."""
         self.reference.tick = tick
         self._clock.next = tick << self.lb.clock.shift
+
+    def jiffies(self) -> int:
+        """What Python's side takes for the kernel's."""
+        return int(self._clock.next) & 0xFFFF_FFFF
 
     def set_answers(self, sent: int) -> None:
         """How many ICMP answers this tick has seen."""
@@ -83,8 +89,13 @@ class Directing:
         self.network = network
         self.reference.content.network = network.ways()
 
-    def put_service(self, service: model.Service) -> None:
-        """Add it, or change it to this."""
+    def put_service(self, service: model.Service, place: int) -> None:
+        """Add it, or change it to this. Its new reals get the free places from this one on.
+
+        (Left alone, a place is used again only after all others were.)
+        """
+        with self.lb.rewriting_state() as state:
+            state.raw["next_real"] = TUNABLES.max_reals + place
         self.lb.put_services([service])
         self.reference.change(self._read_content())
 
@@ -106,6 +117,8 @@ class Directing:
         while True:
             if random.random() < EVENTS:
                 yield steps.draw(random, self)
+            if random.random() < EDGES and self._forwarded:
+                yield Arrives(edge(random, *self._forwarded), self.lb.ifindex)
             yield Arrives(clients.frame(), random.choice(interfaces))
 
     # ---- what the tables hold ----------------------------------------------------------------
@@ -162,7 +175,10 @@ class Directing:
     def arrive(self, frame: bytes, ifindex: int) -> Verdict | Disagreement:
         """A frame comes in. Returns: its verdict, if both agree about it."""
         action, sent = self.runner.run(frame, ifindex)
-        return self._judge.judge(frame, self.reference.handle(frame, ifindex, sent), action, sent)
+        verdict = self.reference.handle(frame, ifindex, sent)
+        if verdict.counter == "forwarded":
+            self._forwarded = frame, sent
+        return self._judge.judge(frame, verdict, action, sent)
 
     def check_memory(self) -> str:
         """Whether flows and statistics are what they should be. Returns: what is not."""
