@@ -84,14 +84,19 @@ Event = Ticks | Answered | NetworkIs | ServiceIs | Removed | TransitionsEnd
 def draw(random: Random, world: Directing) -> Event:
     """What happens next."""
     dice = random.random()
-    if dice < 0.86:
+    if dice < 0.85:
         return Ticks(_ticks(random, world))
-    if dice < 0.90:
+    if dice < 0.89:
         return Answered(ANSWERS_PER_TICK - random.randint(0, 2))
-    if dice < 0.94:
+    if dice < 0.93:
         return NetworkIs(random.choice(world.network.variants()))
-    if dice < 0.95:
+    if dice < 0.94:
         return TransitionsEnd()
+    return change_service(random, world)
+
+
+def change_service(random: Random, world: Directing) -> Event:
+    """A service comes, goes or changes. Who was removed may lose his place at once to another."""
     key = random.choice(drawing.KEYS)
     state = world.lb.state
     losable = world.network.losable
@@ -101,7 +106,14 @@ def draw(random: Random, world: Directing) -> Event:
         service = drawing.changed(random, state.service(key), losable)
     else:
         service = drawing.service(random, key, drawing.addable(losable))
-    return ServiceIs(service, random.randrange(PLACES))
+    return ServiceIs(service, random.choice(_lost_places(world) or [1]))
+
+
+def _lost_places(world: Directing) -> list[int]:
+    """Places that records name, of reals that were removed."""
+    reference = world.reference
+    named = {flow.real for flow in reference.flows.records.values()}
+    return sorted(place for place in named - reference.content.reals.keys() if place < PLACES)
 
 
 def _ticks(random: Random, world: Directing) -> int:

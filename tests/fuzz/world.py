@@ -34,6 +34,7 @@ CLOCK = "-Dbpf_jiffies64()=(((struct director *)VALUE(DIRECT_DIRECTOR))->turns.f
 TUNABLES = Tunables(max_reals=steps.PLACES, ring_slots=509, flow_buckets=1 << 15)
 FIRST_TICK = 0xF000  # records hold 16 bits of it: they wrap on the way
 EVENTS, EDGES = 1 / 100, 1 / 50  # of all steps
+BURSTS = 2 / 3  # changes of services come together
 
 
 class Directing:
@@ -116,7 +117,11 @@ class Directing:
         yield from (Arrives(cut, self.lb.ifindex) for cut in frames.lengths(clients.packet()))
         while True:
             if random.random() < EVENTS:
-                yield steps.draw(random, self)
+                event = steps.draw(random, self)
+                yield event
+                while isinstance(event, steps.ServiceIs) and random.random() < BURSTS:
+                    event = steps.change_service(random, self)
+                    yield event
             if random.random() < EDGES and self._forwarded:
                 yield Arrives(edge(random, *self._forwarded), self.lb.ifindex)
             yield Arrives(clients.frame(), random.choice(interfaces))
