@@ -33,6 +33,17 @@ static __always_inline bool may_reply(const struct packet *p)
 	return limit->sent++ < REPLIES_PER_TICK;
 }
 
+/* No error is sent about what came to a group of the link, nor to who is no single host: this network's, loopback,
+ * multicast and beyond (RFC 1122 §3.2.2).
+ */
+static __always_inline bool may_be_answered(const struct packet *p)
+{
+	__u8 network = p->client.low >> 32, *destination = frame_start(p);
+
+	return (void *)(destination + 1) <= frame_end(p) && !(*destination & 1) && network &&
+	       network != 127 && network < 224;
+}
+
 /* At most 28 words of 16 bits: no carry out of 32 bits. */
 static __always_inline __u16 csum_of(const void *start, int bytes)
 {
@@ -89,7 +100,7 @@ static __always_inline int reply_too_big(struct packet *p, __u32 mtu)
 {
 	int verdict, kept = IP_AT + sizeof(struct iphdr) + QUOTED_PAYLOAD;
 
-	if (p->transport != IP_AT + sizeof(struct iphdr))
+	if (p->transport != IP_AT + sizeof(struct iphdr) || !may_be_answered(p))
 		return PASS(p, too_big);
 	if (!may_reply(p))
 		return DROP(p, reply_limit);

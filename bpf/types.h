@@ -7,6 +7,8 @@
 
 #include <uapi/linux/types.h>
 
+#include "counters.h"
+
 /* An IP address in network order; IPv4 is stored v4-mapped (RFC 4291 §2.5.5.2), so that one set of
  * tables serves both families.
  */
@@ -165,36 +167,6 @@ struct stats {
 	__u64 bytes; /* of IP packets as they came, without the tunnel's header */
 	__u64 flows; /* begun */
 	__u64 pad;
-};
-
-/* Each packet ends in exactly one of these. pass_*: went up to the kernel's stack; drop_*: lost. */
-struct counters {
-	/* expected */
-	__u64 forwarded;          /* left for a real, by the interface it came in on */
-	__u64 forwarded_redirect; /* left for a real by another interface */
-	__u64 replied_too_big; /* answered with ICMP: larger than the path to the real takes, with DF */
-	__u64 pass_not_ipv4;   /* ARP, IPv6, LLDP, … */
-	__u64 pass_not_vip;    /* addressed to no VIP */
-	__u64 pass_no_service; /* to a VIP, but to no service on it: look at `xdplb list` */
-	__u64 pass_icmp;       /* ICMP to a VIP: the kernel answers */
-	__u64 pass_protocol;   /* to a VIP, neither TCP, UDP nor ICMP */
-	__u64 pass_fragment;   /* a fragment of a packet to a VIP */
-	__u64 pass_ttl;        /* TTL used up: not to be sent on; the kernel has it */
-	__u64 pass_local;      /* its real is the director itself */
-	__u64 drop_denied;     /* to a VIP, from a prefix of `xdplb deny list` */
-	/* worth a look when they grow */
-	__u64 pass_truncated; /* too short for an IP header: the VIP cannot be read */
-	__u64 pass_no_flow; /* TCP in midstream, and the flow is not known: the kernel resets it */
-	__u64 pass_too_big; /* larger than the path takes, without DF or with IP options */
-	/* alarming */
-	__u64 drop_malformed;    /* to a VIP, with lengths that contradict each other */
-	__u64 drop_no_real;      /* the service has no usable real: add one, or give one a weight */
-	__u64 drop_no_route;     /* no route to the real: look at `ip route get RIP` */
-	__u64 drop_no_neighbour; /* the next hop does not answer ARP: look at `ip neigh` */
-	__u64 drop_reply_limit;  /* too many packets that are too big: their answers are limited */
-	__u64 drop_headroom;     /* the driver left no room before the frame for the outer header */
-	__u64 drop_limited;      /* would begin a flow beyond its service's limit: a flood */
-	__u64 drop_source_limited; /* the same, beyond what the service takes of one source */
 };
 
 #define COUNTERS (sizeof(struct counters) / sizeof(__u64))

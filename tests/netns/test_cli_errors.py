@@ -183,34 +183,25 @@ ATTACH = {
 }
 
 
-@pytest.mark.parametrize("case", SERVICES)
-def test_services(lvs, case):
-    """A service that cannot be."""
-    refused(lvs, 2, SERVICES[case][0], XDPLB, *SERVICES[case][1:])
+# By what is asked for: a service, a real, a prefix to deny, a command, an interface.
+REFUSED = {
+    f"{kind}: {name}": case
+    for kind, cases in {
+        "service": SERVICES,
+        "real": REALS,
+        "deny": DENY,
+        "usage": USAGE,
+        "attach": ATTACH,
+    }.items()
+    for name, case in cases.items()
+}
 
 
-@pytest.mark.parametrize("case", REALS)
-def test_reals(lvs, case):
-    """A real that cannot be."""
-    refused(lvs, 2, REALS[case][0], XDPLB, *REALS[case][1:])
-
-
-@pytest.mark.parametrize("case", DENY)
-def test_deny(lvs, case):
-    """A prefix that cannot be denied, or admitted."""
-    refused(lvs, 2, DENY[case][0], XDPLB, *DENY[case][1:])
-
-
-@pytest.mark.parametrize("case", USAGE)
-def test_usage(lvs, case):
-    """A command that is not one."""
-    refused(lvs, 2, USAGE[case][0], XDPLB, *USAGE[case][1:])
-
-
-@pytest.mark.parametrize("case", ATTACH)
-def test_attach(lvs, case):
-    """What nothing can be attached to, or not so."""
-    refused(lvs, 2, ATTACH[case][0], XDPLB, *ATTACH[case][1:])
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be(lvs, case):
+    """It is refused as a mistake of the user's, in one line, and nothing has changed."""
+    words, *command = REFUSED[case]
+    refused(lvs, 2, words, XDPLB, *command)
 
 
 FILES = {

@@ -11,7 +11,6 @@ from reference.verdict import XDP_TX, Verdict, goes_up, is_lost
 ANSWERS_PER_TICK = 1000  # of one CPU: docs/operations.md
 FRAGMENTATION_NEEDED = b"\x03\x04"
 QUOTED = ipv4.HEADER + 8
-HEEDS_RFC_1122 = False  # the program answers anybody: docs/fidelity.md
 
 
 class Answers:
@@ -37,7 +36,7 @@ class Answers:
 def may_be_answered(p: Packet) -> bool:
     """RFC 1122 §3.2.2: no error about what came by link broadcast, nor to who is no single host."""
     host = 0 < p.client[0] < 224 and p.client[0] != 127
-    return (host and not p.frame[0] & 1) or not HEEDS_RFC_1122
+    return host and not p.frame[0] & 1
 
 
 def too_big(p: Packet, mtu: int) -> bytes:

@@ -75,7 +75,7 @@ class Scheduler:
             place = self._recorded(p, service, slot, content, tick)
         else:
             assert slot
-            place, p.new_flow = slot.real, p.opens
+            place, p.new_flow = slot.real, p.opens or p.protocol == UDP
         if not _is_there(place, service, content):
             raise is_lost("no_real")
         return place

@@ -111,8 +111,7 @@ def layout_hash(tunables: Tunables) -> str:
     """Names a layout of the tables: a pinned table must never be reused under another one."""
     import hashlib
 
-    parts = [(BPF_DIR / name).read_text() for name in ("types.h", "maps.h")]
-    parts.append(repr(sorted(dataclasses.asdict(tunables).items())))
+    parts = [splice("maps.h", BPF_DIR), repr(sorted(dataclasses.asdict(tunables).items()))]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
 
 
