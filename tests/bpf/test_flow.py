@@ -188,7 +188,6 @@ def test_timeouts_are_set_while_packets_flow(served):
 @pytest.mark.parametrize("ticks_left", [1, 0])
 def test_a_record_is_alive_until_the_very_tick(served, history, state, ticks_left):
     """A record lives as many ticks as its timeout says, and not one more."""
-    served.steady_tick()
     real, *_ = [served.real_of(frame) for frame in history]
 
     served.pass_ticks(served.timeout(state) - ticks_left)
@@ -263,7 +262,6 @@ LIVE = [("ESTABLISHED", OLD), ("UDP", OLD), ("ESTABLISHED", YOUNG)]
 def fill_buckets(lb, records):
     """The same eight records, (state, ticks of age), in every bucket."""
     assert 8 == len(records)
-    lb.steady_tick()
     real = lb.index(A)
     for way, (state, age) in enumerate(records):
         lb.words[:, way] = lb.make_record(way + 1, state, real, age) if state else 0

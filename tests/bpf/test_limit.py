@@ -33,7 +33,6 @@ def datagrams(ports):
 def send(lb, frames):
     """What became of frames that all come within one tick."""
     lb.counted  # noqa: B018 (looks away from what was)
-    lb.steady_tick()
     for frame in frames:
         lb.send(frame)
     return lb.counted
@@ -132,7 +131,6 @@ def test_what_is_dropped_takes_no_turn(lb):
     lb.add_service(reals=[A, B], scheduler="rr", limit=1)
     got = []
     for port in range(3):
-        lb.steady_tick()
         got += [lb.real_of(syn) for syn in syns([10 * port, 10 * port + 1])]
         next_tick(lb)
 
@@ -174,7 +172,6 @@ def test_a_cpu_that_is_a_tick_behind_does_not_begin_anew(lb):
 def test_all_cpus_count_together(lb):
     """The limit is the director's, not each CPU's."""
     lb.add_service(limit=1)
-    lb.steady_tick()
     home = os.sched_getaffinity(0)
     for cpu in sorted(home):
         os.sched_setaffinity(0, {cpu})

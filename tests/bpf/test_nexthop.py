@@ -58,7 +58,6 @@ def test_director_need_not_forward(lb):
 def test_within_a_tick_nobody_asks_again(lb):
     """The hop is kept: a change of the network is not seen before the next tick."""
     lb.add_service(reals=[RS1])
-    lb.steady_tick()
     lb.send(SYN)
     lb.ip(f"neighbour replace {RS1} lladdr 02:00:00:00:99:99 nud permanent dev ens33")
 

@@ -5,6 +5,7 @@ The kernel tells nobody its HZ (config files are not everywhere), nor its jiffie
 two instructions, run by BPF_PROG_TEST_RUN, returns them.
 """
 
+import math
 import os
 import time
 from dataclasses import dataclass
@@ -25,8 +26,8 @@ class Clock:
 
     @property
     def shift(self) -> int:
-        """A tick is 2^shift jiffies: the power of two next below a second, or 1.28 s at 100 HZ."""
-        return {100: 7, 250: 8, 300: 8, 1000: 10}[self.hz]
+        """A tick is 2^shift jiffies: the power of two nearest to a second."""
+        return round(math.log2(self.hz))
 
     @property
     def tick_s(self) -> float:
