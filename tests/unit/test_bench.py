@@ -120,6 +120,17 @@ def test_a_kernel_without_pktgen_is_told(monkeypatch, tmp_path):
         pktgen.require(PLAN)
 
 
+def test_more_queues_than_the_interface_has_are_refused(monkeypatch, tmp_path):
+    """A queue without a thread of its own would be no queue."""
+    monkeypatch.setattr(pktgen, "PROC", tmp_path)
+    monkeypatch.setattr(pktgen.os, "geteuid", lambda: 0)
+    for core in range(2):
+        (tmp_path / f"kpktgend_{core}").write_text("Running: \nStopped: \nResult: OK\n")
+
+    with pytest.raises(UsageError, match="lo has 1 transmit queues"):
+        pktgen.require(replace(PLAN, device="lo", queues=2))
+
+
 def test_pktgen_in_use_is_left_alone(monkeypatch, tmp_path):
     """Another's devices would start with ours, and go with them."""
     monkeypatch.setattr(pktgen, "PROC", tmp_path)

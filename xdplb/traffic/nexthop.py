@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Who takes a packet next, for those who send below the IP stack."""
+"""Who takes a packet next, and by what, for those who send below the IP stack."""
 
 import json
 import re
@@ -49,6 +49,12 @@ def find(device: str, destination: IPv4Address, mac: str | None) -> NextHop:
     raise UsageError(
         f"the MAC of next hop {via} is not known yet", f"run: ping -c1 {via}; or give it by --mac"
     )
+
+
+def transmit_queues(device: str) -> int:
+    """How many an interface has. (/sys shows those of another network namespace than ours.)"""
+    links = _ip("-details", "link", "show", "dev", device)
+    return int(links[0]["num_tx_queues"]) if links else 0
 
 
 def _ip(*words: str) -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 from xdplb.errors import KernelRefused, MissingPart, NoPermission, UsageError, XdplbError
+from xdplb.traffic.nexthop import transmit_queues
 
 PROC = Path("/proc/net/pktgen")
 FCS = 4  # bytes that end a frame on the wire, which pktgen does not count
@@ -154,7 +155,7 @@ def require(plan: Plan) -> None:
     threads = list(PROC.glob("kpktgend_*"))
     if plan.queues > len(threads):
         raise UsageError(f"there are {len(threads)} cores", f"give --queues {len(threads)} or less")
-    queues = len(list(Path("/sys/class/net", plan.device, "queues").glob("tx-*")))
+    queues = transmit_queues(plan.device)
     if plan.queues > queues:
         raise UsageError(
             f"{plan.device} has {queues} transmit queues",
