@@ -66,7 +66,7 @@ def record(lab: Lab) -> Frames:
         files = {host: Path(directory, f"{host}.pcap") for host in REALS}
         recorders = [_listen(lab, host, file) for host, file in files.items()]
         _send(lab, SENT)
-        time.sleep(0.5)
+        time.sleep(2)
         for recorder in recorders:
             recorder.terminate()
             recorder.communicate()
@@ -89,8 +89,9 @@ def _deaf(lab: Lab) -> Iterator[None]:
 
 
 def _listen(lab: Lab, host: str, file: Path) -> "subprocess.Popen[str]":
-    tcpdump = ["tcpdump", "-ni", "ens33", "-Z", "root", "-U", "-w", str(file), "ip proto 4"]
-    recorder = lab.start(host, tcpdump)
+    # What the kernel has not handed over yet when tcpdump ends is lost: it shall hand over at once.
+    tcpdump = ["tcpdump", "--immediate-mode", "-ni", "ens33", "-Z", "root", "-U", "-w", str(file)]
+    recorder = lab.start(host, [*tcpdump, "ip proto 4"])
     assert recorder.stdout
     while "listening" not in recorder.stdout.readline():
         assert recorder.poll() is None
