@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from directors import Ipvs, Xdplb
 from fivehosts import Lab, require_root, served
-from reference import Seen, see
+from seen import Seen, see
 
 MODULES = ("ipip", "ip_vs", "ip_vs_rr", "ip_vs_mh")
 

@@ -4,7 +4,7 @@
 import pytest
 import wire
 from directors import Ipvs
-from reference import upload
+from seen import upload
 
 from xdplb import realserver
 from xdplb.lab import VIP
