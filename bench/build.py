@@ -28,7 +28,7 @@ def main() -> None:
     ticks = clock.measure()
     timer = clock.measure()
     flags = source.defines(tunables, pin_dir, timer)
-    program = loader.compile_program("xdplb.c", "xdplb", flags)
+    program = loader.compile_program("xdplb.c", "xdplb", flags, kinds=source.kinds())
     libbpf.obj_pin(program.fd, pin_dir / "program")
 
     state = State.empty()
@@ -40,7 +40,9 @@ def main() -> None:
             Service(ServiceKey.parse(service["key"]), service["scheduler"], reals=reals)
         )
         state.raw["routes"].update(dict.fromkeys(service["reals"], route))
-    Reconciler(Tables(pin_dir, program.tables), state).all()
+    tables = Tables(pin_dir, program.tables)
+    tables.put_programs(program.kinds)
+    Reconciler(tables, state).all()
     json.dump(program.tables, sys.stdout)
 
 

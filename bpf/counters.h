@@ -30,8 +30,9 @@ struct counters {
 	__u64 drop_no_route;     /* no route to the real: look at `ip route get RIP` */
 	__u64 drop_no_neighbour; /* the next hop does not answer ARP: look at `ip neigh` */
 	__u64 drop_reply_limit;  /* too many packets that are too big: their answers are limited */
-	__u64 drop_headroom;     /* the driver left no room before the frame for the outer header */
-	__u64 drop_limited;      /* would begin a flow beyond its service's limit: a flood */
+	__u64 pass_no_program; /* `programs` lacks one: attach again; the kernel has it meanwhile */
+	__u64 drop_headroom;   /* the driver left no room before the frame for the outer header */
+	__u64 drop_limited;    /* would begin a flow beyond its service's limit: a flood */
 	__u64 drop_source_limited; /* the same, beyond what the service takes of one source */
 };
 

@@ -27,6 +27,9 @@ ARRAY(union all_sources, sources, 1);
 ARRAY(struct slot, ring, RING_SLOTS);
 BPF_F_TABLE("array_of_maps$ring:" PIN "/rings", __u32, __u32, rings, MAX_SERVICES, 0);
 
+/* Programs that take over packets of rare kinds, by enum kind: HAND_OVER() in verdict.h. */
+BPF_F_TABLE("prog:" PIN "/programs", __u32, __u32, programs, KINDS, 0);
+
 /* One more than Python ever puts there: up to Linux 6.12 a full trie refuses even what it has (ENOSPC). */
 BPF_F_TABLE("lpm_trie:" PIN "/denied", struct prefix, __u32, denied, MAX_DENIED + 1,
 	    BPF_F_NO_PREALLOC);

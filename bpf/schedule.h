@@ -137,8 +137,11 @@ static __always_inline int hashed_slot(struct packet *p, const struct service *s
 	index = service->pick == PICK_SH ? key * GOLDEN_RATIO_32 >> SH_SHIFT : mh_slot(key);
 	if ((verdict = read_slot(p, service, index, found)) != NEXT)
 		return verdict;
-	if (found->flags & SLOT_RESELECT)
+	if (found->flags & SLOT_RESELECT) {
+		if (!p->rare)
+			return HAND_OVER(p, KIND_RARE);
 		found->real = reselect(service, key, index, found->real);
+	}
 	return NEXT;
 }
 

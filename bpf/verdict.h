@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* What becomes of a packet. A stage returns NEXT, or an XDP action through one of the macros below,
- * which name the counter that the packet will end in; count() counts it once, at the only exit.
+ * which name the counter that the packet will end in; count() counts it once, at the only exit. HAND_OVER
+ * leaves the packet to another program, which begins anew with it.
  */
 #ifndef XDPLB_VERDICT_H
 #define XDPLB_VERDICT_H
@@ -13,6 +14,7 @@
 	end_in((p), (action), __builtin_offsetof(struct counters, name) / sizeof(__u64))
 #define PASS(p, reason) FATE(p, XDP_PASS, pass_##reason)
 #define DROP(p, reason) FATE(p, XDP_DROP, drop_##reason)
+#define HAND_OVER(p, kind) end_in((p), XDP_PASS, COUNTERS + (kind))
 
 /* A packet's values as the stages find them. No pointers into the frame: moving its head spoils them. Numbers have
  * 64 bits where they can: BPF computes in those, and each narrower one costs two shifts.
@@ -21,6 +23,7 @@ struct packet {
 	struct xdp_md *ctx;
 	struct director *director;
 	struct cpu *cpu;
+	bool rare; /* a constant of each program: whether this is xdplb_rare() */
 	volatile __u32
 		tag[2]; /* VLAN tags, as they stood in the frame; in memory: few frames have any */
 	struct address client;
@@ -29,7 +32,7 @@ struct packet {
 	__u64 tags;      /* how many there were */
 	__u64 transport; /* offset of the TCP or UDP header */
 	__u64 length;    /* of the IP packet, by its header */
-	__u64 fate;      /* index of a counter */
+	__u64 fate;      /* index of a counter; from COUNTERS on, enum kind */
 	__u64 new_flow;  /* 1 if this packet begins one */
 	__u32 tick;      /* now */
 	__be16 client_port;
@@ -85,12 +88,15 @@ static __always_inline struct cpu *this_cpu(void)
 	return id < CPUS ? NTH(cpu, *(union all_cpus *)VALUE(DIRECT_CPUS), id) : NULL;
 }
 
-static __always_inline void count(const struct packet *p)
+/* Returns: false if the packet has no counter here, but is to be handed over. */
+static __always_inline bool count(const struct packet *p)
 {
 	__u64 fate = p->fate;
 
-	if (fate < COUNTERS)
-		((__u64 *)&p->cpu->counters)[fate]++;
+	if (fate >= COUNTERS)
+		return false;
+	((__u64 *)&p->cpu->counters)[fate]++;
+	return true;
 }
 
 static __always_inline void count_forwarded(const struct packet *p, __u64 real)

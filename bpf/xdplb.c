@@ -62,12 +62,14 @@ static __always_inline int balance(struct packet *p)
 	return send(p, hop);
 }
 
-int xdplb(struct xdp_md *ctx)
+/* `rare` is a constant of each program, and what it excludes is not in it. A packet is handed over whole, as it came. */
+static __always_inline int run(struct xdp_md *ctx, bool rare)
 {
 	struct packet p = {
 		.ctx = ctx,
 		.director = VALUE(DIRECT_DIRECTOR),
 		.cpu = this_cpu(),
+		.rare = rare,
 	};
 	int action;
 
@@ -77,6 +79,19 @@ int xdplb(struct xdp_md *ctx)
 	action = balance(&p);
 	if (p.tags && action != XDP_DROP)
 		action = put_tags(&p, action);
-	count(&p);
+	if (!count(&p)) {
+		programs.call(ctx, p.fate - COUNTERS);
+		p.cpu->counters.pass_no_program++;
+	}
 	return action;
+}
+
+int xdplb(struct xdp_md *ctx)
+{
+	return run(ctx, false);
+}
+
+int xdplb_rare(struct xdp_md *ctx)
+{
+	return run(ctx, true);
 }

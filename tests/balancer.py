@@ -28,8 +28,9 @@ from xdplb import config, netlink
 from xdplb.controller.director import Director
 from xdplb.controller.reconcile import Reconciler, decode_flows
 from xdplb.controller.state import State
-from xdplb.dataplane import libbpf, loader, source
+from xdplb.dataplane import libbpf, source
 from xdplb.dataplane.clock import Clock
+from xdplb.dataplane.loader import compile_program
 from xdplb.dataplane.tables import Tables
 from xdplb.model import Service, ServiceKey, Timeouts, Tunables
 from xdplb.net import address_of_words, parse_address
@@ -90,13 +91,12 @@ class Balancer:
         self.tunables = tunables
         self.namespace = namespace
         self.clock = SLOW
-        directory = bpf_directory()
-        source.BPF_DIR = directory  # enum_values() reads the C text there
-        self.program = loader.compile_program(
-            "xdplb.c", "xdplb", [*source.defines(tunables, pins, self.clock), *flags], directory
-        )
+        source.BPF_DIR = directory = bpf_directory()  # enum_values() reads the C text there
+        flags = [*source.defines(tunables, pins, self.clock), *flags]
+        self.program = compile_program("xdplb.c", "xdplb", flags, directory, source.kinds())
         self.fd = self.program.fd
         self.tables = Tables(pins, self.program.tables)
+        self.tables.put_programs(self.program.kinds)
         self.director = OwnDirector(self.tables, scratch)
         self.states = source.enum_values("flow_state")
         self._undo = contextlib.ExitStack()

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: MIT
 """Which real a new flow gets, by each scheduler and flag."""
 
+import ctypes
 from collections import Counter
 
 import numpy as np
 import packets
 import pytest
-from balancer import ACK, SYN, XDP_DROP, XDP_TX
+from balancer import ACK, SYN, XDP_DROP, XDP_PASS, XDP_TX
 
+from xdplb.dataplane import libbpf
 from xdplb.dataplane.source import enum_values
 from xdplb.dataplane.tables import elements
 from xdplb.net import parse_address
@@ -176,6 +178,22 @@ def test_mh_fallback_hashes_again(lb):
     }
     assert after == {port: chosen(lb, packets.CIP, port) for port in before}
     assert {A, C, D} == {after[port] for port in before if before[port] == B}
+
+
+def test_without_its_program_a_rare_packet_goes_up(lb):
+    """A packet that needs the program for rare kinds passes as it came while that is gone."""
+    lb.add_service(reals=[A, B], flags=["mh-port", "mh-fallback"])
+    lb.set_weight(B, 0)
+    frames = [packets.syn(tags=(packets.vlan(5),), sport=port) for port in range(1, 50)]
+    libbpf.map_delete(lb.tables.programs.fd, ctypes.c_uint32(0))
+    try:
+        ends = [(frame, lb.send(frame)) for frame in frames]
+    finally:
+        lb.tables.put_programs(lb.program.kinds)
+
+    passed = [frame for frame, end in ends if end == (XDP_PASS, frame)]
+    assert 0 < len(passed) < len(frames)
+    assert {"forwarded": len(frames) - len(passed), "pass_no_program": len(passed)} == lb.counted
 
 
 @pytest.mark.parametrize("one_packet", [False, True])

@@ -75,6 +75,7 @@ def attach(
         _fill(tables, state, vips, undo)
 
         undo.callback(_restore, place, before)
+        _replace_programs(tables, program, undo)
         _replace_pin(program.fd, pins.program_pin(place, state), undo)
         write_json(place.tables(state.raw["layout"]), program.tables)
         write_json(place.pending, asdict(Pending(links=True)))
@@ -129,7 +130,8 @@ def _load(
         if not place.tables(layout).exists():
             undo.callback(place.tables(layout).unlink, missing_ok=True)
         state.renew_places()
-    return loader.compile_program("xdplb.c", "xdplb", source.defines(wanted, directory, timer))
+    flags = source.defines(wanted, directory, timer)
+    return loader.compile_program("xdplb.c", "xdplb", flags, kinds=source.kinds())
 
 
 def _want_vips(state: State, ifname: str, vips: Sequence[Address]) -> list[Address]:
@@ -159,6 +161,15 @@ def _restore(place: Place, before: bytes | None) -> None:
     else:
         write_bytes(place.state, before)
     place.pending.unlink(missing_ok=True)
+
+
+def _replace_programs(tables: Tables, program: loader.Program, undo: ExitStack) -> None:
+    """The programs for kinds of packets come before the one that calls them: they take any's."""
+    old = tables.open_programs()
+    for fd in old.values():
+        undo.callback(os.close, fd)
+    undo.callback(tables.put_programs, old)
+    tables.put_programs(program.kinds)
 
 
 def _replace_pin(fd: int, path: Path, undo: ExitStack) -> None:

@@ -245,6 +245,13 @@ def map_get_fd_by_id(map_id: int) -> int:
 # ---- programs and links ----------------------------------------------------------------------
 
 
+def prog_get_fd_by_id(prog_id: int) -> int:
+    """Opens a program by its id, as a table of programs gives for its own."""
+    return _check(
+        _lib().bpf_prog_get_fd_by_id(ctypes.c_uint32(prog_id)), f"cannot open program {prog_id}"
+    )
+
+
 def prog_load(instructions: bytes, name: str = "xdp_pass") -> int:
     """Loads an XDP program from raw instructions (8 bytes each)."""
     return _check(

@@ -5,10 +5,11 @@ import ctypes
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from xdplb.dataplane import libbpf, source
@@ -26,15 +27,22 @@ class Program:
     """
 
     fd: int
+    kinds: dict[int, int]  # descriptors of the programs that go into `programs`, by enum kind
     tables: dict[str, Any]
     headers: str
     module: Any  # BCC's object: it closes the fd when it goes
 
 
 def compile_program(
-    file: str, function: str, flags: Sequence[str], directory: Path = source.BPF_DIR
+    file: str,
+    function: str,
+    flags: Sequence[str],
+    directory: Path = source.BPF_DIR,
+    kinds: Mapping[int, str] = MappingProxyType({}),
 ) -> Program:
     """Compile and load an XDP program; its tables are pinned where the text says.
+
+    kinds: functions that are programs which it hands packets over to, by enum kind.
 
     Raises: MissingPart without bcc or headers; XdplbError with the compiler's or the verifier's
     last words where the text does not compile or load.
@@ -49,15 +57,16 @@ def compile_program(
     ):
         try:
             module = bcc.BPF(text=text, cflags=[*CFLAGS, *flags])
-            _address_directly(bcc, module, function)
-            loaded = module.load_func(function, bcc.BPF.XDP)
+            loaded, *others = (_load(bcc, module, name).fd for name in (function, *kinds.values()))
         except Exception as error:
             raise XdplbError(
                 f"{file} does not load: {_last_words(said()) or error}",
                 "if the text is unchanged, this kernel or bcc is older than xdplb needs "
                 "(Linux 6.1, bcc 0.26)",
             ) from error
-    return Program(loaded.fd, _describe(bcc, module), str(headers), module)
+    return Program(
+        loaded, dict(zip(kinds, others, strict=True)), _describe(bcc, module), str(headers), module
+    )
 
 
 def _import_bcc() -> Any:
@@ -70,6 +79,11 @@ def _import_bcc() -> Any:
             "/usr/bin/python3 -m venv --system-site-packages",
         ) from error
     return bcc
+
+
+def _load(bcc: Any, module: Any, function: str) -> Any:
+    _address_directly(bcc, module, function)
+    return module.load_func(function, bcc.BPF.XDP)
 
 
 def _address_directly(bcc: Any, module: Any, function: str) -> None:

@@ -60,6 +60,12 @@ def enum_values(name: str) -> dict[str, int]:
     raise KeyError(name)
 
 
+def kinds() -> dict[int, str]:
+    """The functions of xdplb.c that are programs of their own, by their place in `programs`."""
+    members = enum_values("kind").items()
+    return {number: f"xdplb_{name.removeprefix('KIND_').lower()}" for name, number in members}
+
+
 def bucket_bits(keys: int) -> int:
     """The size of a table of `keys` keys (bpf/service.h), as a power of two of buckets."""
     return max(1, (BUCKETS_PER_KEY * keys - 1).bit_length())

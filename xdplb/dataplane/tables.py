@@ -174,6 +174,22 @@ class Tables:
         for table in self._tables.values():
             table.close()
 
+    # ---- programs: for kinds of packets ------------------------------------------------------
+
+    def put_programs(self, kinds: Mapping[int, int]) -> None:
+        """Puts programs in place, by enum kind: one store each for the program that calls them."""
+        for kind, fd in kinds.items():
+            libbpf.map_update(self.programs.fd, ctypes.c_uint32(kind), ctypes.c_uint32(fd))
+
+    def open_programs(self) -> dict[int, int]:
+        """Descriptors of those that are there, by enum kind; the caller closes them."""
+        found = {}
+        for kind in range(self.programs.entries):
+            prog_id = ctypes.c_uint32()
+            if libbpf.map_lookup(self.programs.fd, ctypes.c_uint32(kind), prog_id):
+                found[kind] = libbpf.prog_get_fd_by_id(prog_id.value)
+        return found
+
     # ---- denied: a trie of prefixes ----------------------------------------------------------
 
     def deny(self, prefix: Prefix) -> None:
