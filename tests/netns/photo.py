@@ -4,6 +4,7 @@
 import ctypes
 import hashlib
 import json
+import os
 
 from fivehosts import Lab
 
@@ -45,7 +46,7 @@ def tables(lab: Lab) -> dict[str, str]:
     opened = pins.open_tables(place, state)
     found = {}
     for name, table in opened:
-        if name in ("rings", "ring"):
+        if name in ("rings", "ring", "programs"):
             continue
         if name == "cpus":
             found[name] = _hash(b"".join(bytes(cpu.stats) for cpu in table.memory))
@@ -58,6 +59,9 @@ def tables(lab: Lab) -> dict[str, str]:
         ring = opened.read_ring(service)
         if ring is not None:
             found[f"ring {service}"] = _hash(bytes(ring))
+    for kind, fd in opened.open_programs().items():
+        found[f"program {kind}"] = str(libbpf.prog_info(fd).id)
+        os.close(fd)
     opened.close()
     return found
 

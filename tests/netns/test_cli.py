@@ -7,6 +7,7 @@ import re
 import socket
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 
 import pytest
 from fivehosts import RS1, RS2, SMALL, XDPLB, Lab
@@ -14,6 +15,7 @@ from photo import programs
 
 from xdplb import netlink
 from xdplb.lab import VIP
+from xdplb.model import Tunables
 
 pytestmark = pytest.mark.root
 
@@ -123,6 +125,8 @@ def test_list_as_json(balanced):
         "scheduler": "mh",
         "flags": ["mh-fallback", "mh-port"],
         "one_packet": True,
+        "limit": 0,
+        "source_limit": 0,
         "reals": [
             {"address": RS1, "weight": 1000, "tunnel": "ipip"},
             {"address": RS2, "weight": 0, "tunnel": "ipip"},
@@ -246,7 +250,7 @@ def test_status_tells_what_is_in_force(balanced):
 
     assert (balanced.instance, ["ens33"]) == (status["instance"], list(status["interfaces"]))
     assert ("native", [VIP]) == tuple(status["interfaces"]["ens33"].values())[:2]
-    assert {**SMALL, "ring_slots": 4093} == status["tunables"]
+    assert asdict(Tunables(**SMALL)) == status["tunables"]
     assert {"tcp": 900, "tcpfin": 120, "udp": 300} == status["timeouts"]
     assert ([VIP], 3, 5) == (status["vips"], status["services"], status["reals"])
     assert {"forwarded": 5, "pass_no_service": 1} == balanced.counters()
@@ -261,7 +265,7 @@ def test_status_as_a_table(balanced):
 
     assert lines[:4] == [
         f"instance {balanced.instance}: program {program['id']} at {program['path']}",
-        f"3 services, 5 reals, VIPs {VIP}",
+        f"3 services, 5 reals, 0 prefixes denied, VIPs {VIP}",
         "timeouts (s): tcp 900, tcpfin 120, udp 300",
         "",
     ]

@@ -147,7 +147,15 @@ ADDED: list[tuple[tuple[str, ...], dict[str, Any]]] = [
     ),
     (("--tcp-service", f"{VIP}:6", "--scheduler", "rr"), {"port": 6, "scheduler": "rr"}),
 ]
-UNSAID = {"scheduler": "mh", "flags": [], "one_packet": False, "reals": [], "transition_s": None}
+UNSAID = {
+    "scheduler": "mh",
+    "flags": [],
+    "one_packet": False,
+    "limit": 0,
+    "source_limit": 0,
+    "reals": [],
+    "transition_s": None,
+}
 
 
 def test_service_add(director):
