@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Services drawn by lot."""
 
+from dataclasses import replace
+from ipaddress import IPv4Network
 from random import Random
 from socket import inet_aton
 
@@ -8,7 +10,7 @@ import packets
 
 from fuzz.network import LOSABLE, REALS
 from xdplb.model import Protocol, Real, Service, ServiceKey
-from xdplb.net import parse_address
+from xdplb.net import Prefix, parse_address
 from xdplb.schedulers import SCHEDULERS
 
 KEYS = [
@@ -60,7 +62,20 @@ def service(random: Random, key: ServiceKey, reals: list[str]) -> Service:
             Real(parse_address(rip), weight, weight or random.randint(1, 3))
             for rip, weight in zip(chosen, weights, strict=True)
         ),
+        limit(random),
+        limit(random),
     )
+
+
+def denied(random: Random) -> frozenset[Prefix]:
+    """Few prefixes, often none, of which some hold many clients."""
+    lengths = random.sample((1, 3, 5, 8, 32), random.choice((0, 0, 1, 2)))
+    return frozenset(IPv4Network((random.randbytes(4), n), strict=False) for n in lengths)
+
+
+def limit(random: Random) -> int:
+    """Of new flows a second; often none."""
+    return random.choice((0, 0, 0, 1, 2, 5))
 
 
 def addable(losable: bool) -> list[str]:
@@ -83,4 +98,4 @@ def changed(random: Random, old: Service, losable: bool) -> Service:
             reals.insert(place, Real(real.address, weight, weight or real.last_weight))
     else:
         reals.append(Real(parse_address(random.choice(absent))))
-    return Service(old.key, old.scheduler, old.flags, old.one_packet, tuple(reals))
+    return replace(old, reals=tuple(reals))

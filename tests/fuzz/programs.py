@@ -14,7 +14,11 @@ from fuzz.world import CLOCK, TUNABLES, Directing
 from xdplb.dataplane import clock
 
 NO_ROOM = "test runs always have headroom; tests/bpf/test_encap.py takes it away"
-UNREACHABLE = {"drop_headroom": NO_ROOM, "drop_no_head": NO_ROOM}
+UNREACHABLE = {
+    "drop_headroom": NO_ROOM,
+    "drop_no_head": NO_ROOM,
+    "pass_no_program": "all programs are there; tests/bpf/test_schedule.py takes one away",
+}
 
 
 @contextmanager

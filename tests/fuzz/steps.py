@@ -12,6 +12,7 @@ from reference.icmp import ANSWERS_PER_TICK
 from fuzz import drawing
 from fuzz.network import Network
 from xdplb.model import Service, ServiceKey
+from xdplb.net import Prefix
 
 if TYPE_CHECKING:
     from fuzz.world import Directing
@@ -71,6 +72,16 @@ class Removed:
 
 
 @dataclass(frozen=True)
+class DeniedAre:
+    """The deny list was changed."""
+
+    prefixes: frozenset[Prefix]
+
+    def do(self, world: Directing) -> None:
+        world.set_denied(self.prefixes)
+
+
+@dataclass(frozen=True)
 class TransitionsEnd:
     """Transitions' time is up."""
 
@@ -78,7 +89,7 @@ class TransitionsEnd:
         world.end_transitions()
 
 
-Event = Ticks | Answered | NetworkIs | ServiceIs | Removed | TransitionsEnd
+Event = Ticks | Answered | NetworkIs | ServiceIs | Removed | DeniedAre | TransitionsEnd
 
 
 def draw(random: Random, world: Directing) -> Event:
@@ -92,6 +103,8 @@ def draw(random: Random, world: Directing) -> Event:
         return NetworkIs(random.choice(world.network.variants()))
     if dice < 0.94:
         return TransitionsEnd()
+    if dice < 0.96:
+        return DeniedAre(drawing.denied(random))
     return change_service(random, world)
 
 

@@ -6,6 +6,7 @@ What happens to them is a step: a frame arrives, time passes, a service or the n
 
 from collections import Counter
 from collections.abc import Iterator
+from ipaddress import IPv4Network
 from random import Random
 from socket import if_nametoindex
 from typing import Any
@@ -27,11 +28,14 @@ from xdplb.dataplane.directory import Directory
 from xdplb.dataplane.source import enum_values
 from xdplb.dataplane.tables import elements
 from xdplb.model import Tunables
+from xdplb.net import Prefix, parse_prefix, sort_prefixes
 from xdplb.schedulers import Pick, get_scheduler
 
 # The program's jiffies are a number in memory, at a place that nobody uses: the first turn.
 CLOCK = "-Dbpf_jiffies64()=(((struct director *)VALUE(DIRECT_DIRECTOR))->turns.first.next)"
-TUNABLES = Tunables(max_reals=steps.PLACES, ring_slots=509, flow_buckets=1 << 15)
+TUNABLES = Tunables(
+    max_reals=steps.PLACES, ring_slots=509, flow_buckets=1 << 15, source_tallies=1 << 12
+)
 FIRST_TICK = 0xF000  # records hold 16 bits of it: they wrap on the way
 EVENTS, EDGES = 1 / 100, 1 / 50  # of all steps
 BURSTS = 2 / 3  # changes of services come together
@@ -105,6 +109,13 @@ class Directing:
         self.lb.remove_service(key)
         self.reference.change(self._read_content())
 
+    def set_denied(self, prefixes: frozenset[Prefix]) -> None:
+        """Let the deny list be these."""
+        old = frozenset(map(parse_prefix, self.lb.state.raw["denied"]))
+        self.lb.director.admit(sort_prefixes(old - prefixes))
+        self.lb.director.deny(sort_prefixes(prefixes - old))
+        self.reference.change(self._read_content())
+
     def end_transitions(self) -> None:
         """End those that can be ended."""
         self.lb.end_transitions()
@@ -143,12 +154,16 @@ class Directing:
             services,
             reals,
             {name: int(timeouts[number]) for number, name in self._names.items()},
+            [IPv4Network(prefix) for prefix in state.raw["denied"]],
+            tuple(self.lb.tables.director[0].config.flow_key),
+            TUNABLES.source_tallies.bit_length() - 1,
             self.network.ways(),
         )
 
     def _read_service(self, wanted: model.Service) -> Service:
         """Its kind is what was asked for, its ring what is in the table."""
         entry = Directory(self.lb.tables).find_service(wanted.key).service
+        limit = elements(self.lb.tables.director[0].limits)[entry.id]
         pick = get_scheduler(wanted.scheduler).pick
         flags = enum_values("slot_flag")
         every_flow = pick == Pick.TURN or wanted.key.protocol == model.Protocol.UDP
@@ -168,6 +183,8 @@ class Directing:
                 )
                 for real, previous, flag in self.lb.ring(wanted.key).tolist()
             ],
+            limit=limit.flows,
+            source_limit=limit.source_flows,
         )
 
     def _read_real(self, place: int) -> Real:

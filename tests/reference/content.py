@@ -2,6 +2,7 @@
 """What the tables hold, and what the network is like: all that a director goes by."""
 
 from dataclasses import dataclass
+from ipaddress import IPv4Network
 from typing import NamedTuple
 
 
@@ -25,6 +26,8 @@ class Service:
     recorded: bool
     slots: int
     ring: list[Slot]
+    limit: int  # of new flows a tick; 0: none
+    source_limit: int
 
 
 class Real(NamedTuple):
@@ -58,4 +61,7 @@ class Content:
     services: dict[tuple[bytes, int, int], Service]
     reals: dict[int, Real]
     timeouts: dict[str, int]
+    denied: list[IPv4Network]
+    flow_key: tuple[int, int]
+    source_bits: int
     network: dict[bytes, Hop | str]

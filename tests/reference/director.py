@@ -33,7 +33,7 @@ class Director:
                 self.stats.pop(place, None)
         gone = {s.id for s in self.content.services.values()}
         for number in gone - {s.id for s in content.services.values()}:
-            self.scheduler.turns.pop(number, None)
+            self.scheduler.forget(number)
         self.content = content
 
     def handle(self, frame: bytes, ifindex: int, sent: bytes) -> Verdict:
@@ -50,6 +50,7 @@ class Director:
             raise goes_up("not_ipv4")
         ipv4.read_addresses(p)
         service.check_vip(p, content)
+        service.check_denied(p, content)
         ipv4.check_header(p)
         transport.read_ports(p)
         found = service.find_service(p, content)

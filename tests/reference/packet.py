@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What the stages found out about a frame."""
 
+UDP = 17  # RFC 768
 FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10  # RFC 9293 §3.1
 
 
@@ -34,3 +35,8 @@ class Packet:
     def opens(self) -> bool:
         """A SYN without ACK and RST opens a connection (docs/fidelity.md)."""
         return self.flags & (SYN | ACK | RST) == SYN
+
+    @property
+    def begins(self) -> bool:
+        """Whether it begins a flow if none is known: a datagram always does."""
+        return self.opens or self.protocol == UDP

@@ -10,8 +10,8 @@ from functools import lru_cache
 
 from reference.content import Content, Service, Slot
 from reference.flow import NEW, Flows, key_of, see
+from reference.limit import Limits
 from reference.packet import Packet
-from reference.transport import UDP
 from reference.verdict import goes_up, is_lost
 from xdplb.schedulers.mh import MAX_TRIES, OFFSET_KEY
 from xdplb.schedulers.sh import GOLDEN_RATIO_32
@@ -49,6 +49,12 @@ class Scheduler:
     def __init__(self, flows: Flows) -> None:
         self.flows = flows
         self.turns: Counter[int] = Counter()
+        self.limits = Limits()
+
+    def forget(self, service: int) -> None:
+        """A service went."""
+        self.turns.pop(service, None)
+        self.limits.services.pop(service, None)
 
     def next_slot(self, service: Service) -> Slot:
         """Rr and wrr: one after the other, whoever asks."""
@@ -75,7 +81,9 @@ class Scheduler:
             place = self._recorded(p, service, slot, content, tick)
         else:
             assert slot
-            place, p.new_flow = slot.real, p.opens or p.protocol == UDP
+            place, p.new_flow = slot.real, p.begins
+            if p.new_flow:
+                self.limits.admit(p, service, content, tick)
         if not _is_there(place, service, content):
             raise is_lost("no_real")
         return place
@@ -93,13 +101,14 @@ class Scheduler:
         if flow and (not p.opens or flow.state == NEW) and _is_there(flow.real, service, content):
             see(flow, p, tick)
             return flow.real
-        begins = p.opens or p.protocol == UDP
+        if p.begins:
+            self.limits.admit(p, service, content, tick)
         if slot is None:
-            if not begins:
+            if not p.begins:
                 raise goes_up("no_flow")
             slot = self.next_slot(service)
-        place = slot.real if begins else slot.previous or slot.real
-        p.new_flow = begins
+        place = slot.real if p.begins else slot.previous or slot.real
+        p.new_flow = p.begins
         self.flows.begin(key, p, place, tick)
         return place
 

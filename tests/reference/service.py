@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: MIT
 """Whose packet it is."""
 
+from ipaddress import IPv4Address
+
 from reference.content import Content, Service
 from reference.packet import Packet
-from reference.verdict import goes_up
+from reference.verdict import goes_up, is_lost
 
 ANY_PORT = 0
 
@@ -12,6 +14,13 @@ def check_vip(p: Packet, content: Content) -> None:
     """What is for no VIP passes, whatever it looks like."""
     if p.vip not in content.vips:
         raise goes_up("not_vip")
+
+
+def check_denied(p: Packet, content: Content) -> None:
+    """A VIP takes nothing from a prefix that is denied."""
+    client = IPv4Address(p.client)
+    if any(client in prefix for prefix in content.denied):
+        raise is_lost("denied")
 
 
 def find_service(p: Packet, content: Content) -> Service:

@@ -2,10 +2,10 @@
 """TCP (RFC 9293), UDP (RFC 768), and what is neither."""
 
 from reference.ipv4 import HEADER
-from reference.packet import Packet
+from reference.packet import UDP, Packet
 from reference.verdict import goes_up, is_lost
 
-ICMP, TCP, UDP = 1, 6, 17
+ICMP, TCP = 1, 6
 SHORTEST = {TCP: 20, UDP: 8}
 
 
