@@ -15,6 +15,7 @@ BENCHES = {
     "growth": "how that grows with flows, services and reals",
     "control": "how long commands and large rings take",
     "end_to_end": "packets per second through an attached director",
+    "timeline": "a load while a real is drained and the program is upgraded",
     "ipvs": "the kernel's IPVS and xdplb on the same packets, in a virtual machine",
 }
 
