@@ -163,6 +163,23 @@ static __always_inline __u64 *pick_victim(const struct flow *flow, __u32 tick)
 	return &flow->bucket->entry[FLOW_WAYS - 1 - (__u64)highest % FLOW_WAYS];
 }
 
+/* Where the flow's record goes. Records are never taken out, and a bucket fills from its first way on: if the last is
+ * empty, there are as many as the first empty one's number.
+ */
+static __always_inline __u64 *pick_place(const struct flow *flow, __u32 tick)
+{
+	__u64 *entry = flow->bucket->entry, records = 0;
+
+	if (flow->entry)
+		return flow->entry;
+	if (entry[FLOW_WAYS - 1])
+		return pick_victim(flow, tick);
+#pragma unroll
+	for (int way = 0; way < FLOW_WAYS - 1; way++)
+		records += entry[way] >> 63; /* TAG_NOT_EMPTY */
+	return &entry[records % FLOW_WAYS];
+}
+
 /* Records that the flow, seen for the first time, goes to `real`; in place of its old record if it has
  * one. Another CPU may take the place between the choice and the swap; then the choice is made again.
  */
@@ -172,7 +189,7 @@ static __always_inline void record_flow(const struct packet *p, struct flow *flo
 	__u64 record = make_record(flow->hash, state, real, p->tick);
 
 	for (int attempt = 0; attempt < 4; attempt++) {
-		__u64 *place = flow->entry ? flow->entry : pick_victim(flow, p->tick);
+		__u64 *place = pick_place(flow, p->tick);
 		__u64 old = *place;
 
 		if (__sync_val_compare_and_swap(place, old, record) == old)

@@ -256,6 +256,7 @@ def test_record_that_names_no_real_is_not_followed(served, index):
 # Which record gives way.
 
 OLD, YOUNG = 50, 5  # ticks of idleness
+TAG_NOT_EMPTY = 1 << 28  # of 29 bits: bpf/flow.h
 LIVE = [("ESTABLISHED", OLD), ("UDP", OLD), ("ESTABLISHED", YOUNG)]
 
 
@@ -264,7 +265,8 @@ def fill_buckets(lb, records):
     assert 8 == len(records)
     real = lb.index(A)
     for way, (state, age) in enumerate(records):
-        lb.words[:, way] = lb.make_record(way + 1, state, real, age) if state else 0
+        tag = TAG_NOT_EMPTY | way
+        lb.words[:, way] = lb.make_record(tag, state, real, age) if state else 0
 
 
 def victim(lb, records):
@@ -275,6 +277,14 @@ def victim(lb, records):
     _, ways = np.nonzero(lb.words != before)
     assert 1 == len(ways), "one record is written"
     return int(ways[0])
+
+
+@pytest.mark.parametrize("records", range(8))
+def test_a_bucket_is_filled_before_anything_gives_way(served, records):
+    """While there is room, a new flow takes the first empty place, though others' time is up."""
+    expired = [("ESTABLISHED", 2000)] * records
+
+    assert records == victim(served, [*expired, *[(None, 0)] * (8 - records)])
 
 
 @pytest.mark.parametrize(
