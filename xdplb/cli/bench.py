@@ -31,11 +31,29 @@ def bench_command() -> None:
 @click.option("--to", "to", metavar="VIP:PORT", required=True, help="The one destination, UDP.")
 @click.option("--mac", help="Of the next hop. [the route's]")
 @click.option("--sources", metavar="FIRST-LAST", help="Addresses to send from. [the interface's]")
-@click.option("--ports", metavar="FIRST-LAST", default="1024-65535", show_default=True)
+@click.option(
+    "--ports",
+    metavar="FIRST-LAST",
+    default="1024-65535",
+    show_default=True,
+    help="Source ports, drawn at random.",
+)
 @click.option("--size", metavar="BYTES|imix", default="64", show_default=True, help="With FCS.")
-@click.option("--queues", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option(
+    "--queues",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="That send, each by a core of its own.",
+)
 @click.option("--rate", type=click.IntRange(min=0), default=0, help="Packets/s. [all it can]")
-@click.option("--seconds", type=click.FloatRange(min=0.1), default=10.0, show_default=True)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0.1),
+    default=10.0,
+    show_default=True,
+    help="How long to send.",
+)
 @json_option
 @click.pass_obj
 def _pktgen(
@@ -102,10 +120,34 @@ def _told(plan: pktgen.Plan, hop: nexthop.NextHop) -> str:
 
 @bench_command.command("wrk")
 @click.argument("urls", metavar="URL...", nargs=-1, required=True)
-@click.option("--connections", type=click.IntRange(min=1), default=64, show_default=True)
-@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
-@click.option("--seconds", type=click.IntRange(min=1), default=10, show_default=True)
-@click.option("--rounds", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option(
+    "--connections",
+    type=click.IntRange(min=1),
+    default=64,
+    show_default=True,
+    help="Open at the same time.",
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Of wrk, which share them.",
+)
+@click.option(
+    "--seconds",
+    type=click.IntRange(min=1),
+    default=10,
+    show_default=True,
+    help="How long to load each URL.",
+)
+@click.option(
+    "--rounds",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="How often to take all URLs.",
+)
 @click.option("--short", is_flag=True, help="A connection for each request.")
 @json_option
 @click.pass_obj
