@@ -13,6 +13,7 @@ import rig
 BENCHES = {
     "packet": "nanoseconds per packet through the program, against targets",
     "growth": "how that grows with flows, services and reals",
+    "cores": "how that changes with several cores at work",
     "control": "how long commands and large rings take",
     "end_to_end": "packets per second through an attached director",
     "timeline": "a load while a real is drained and the program is upgraded",

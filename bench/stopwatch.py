@@ -90,7 +90,8 @@ def wrapped(frame: bytes, real: IPv4Address) -> bytes:
 class Wrapper:
     """The loaded wrapper.c, and what it can call."""
 
-    def __init__(self) -> None:
+    def __init__(self, idle: str = "bench2") -> None:
+        """idle: an interface that is down, and nobody's."""
         self.ifindex = socket.if_nametoindex("bench0")
         outer = wrapped(Stream(Order.FIXED).frame(), FIRST_REAL)
         check = int.from_bytes(outer[24:26], "big")
@@ -99,9 +100,9 @@ class Wrapper:
         )
         module = self._program.module
         # Attached anywhere, it keeps its place in the XDP dispatcher: else each run would rewrite
-        # the kernel's text twice, 20 ms. This interface is down.
+        # the kernel's text twice, 20 ms.
         self._link = libbpf.link_create(
-            self._program.fd, socket.if_nametoindex("bench2"), libbpf.XDP_FLAGS_SKB_MODE
+            self._program.fd, socket.if_nametoindex(idle), libbpf.XDP_FLAGS_SKB_MODE
         )
         self._targets_fd = module["targets"].map_fd
         leaf = decode_type(self._program.tables["plans"]["leaf"])
