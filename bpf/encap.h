@@ -14,6 +14,8 @@ static __always_inline __u64 tunnel_length(__u64 tunnel)
 {
 	if (is_ipip(tunnel))
 		return IPIP_LENGTH;
+	if (tunnel_kind(tunnel) == TUNNEL_IPIP_SPREAD)
+		return IPIP_LENGTH;
 	return tunnel_kind(tunnel) == TUNNEL_GRE ? gre_length(tunnel) : GUE_LENGTH;
 }
 
@@ -21,6 +23,8 @@ static __always_inline int encapsulate(struct packet *p, const struct real *real
 				       const struct hop *hop, __u64 tunnel)
 {
 	if (is_ipip(tunnel))
+		return encapsulate_ipip(p, real, hop, tunnel);
+	if (tunnel_kind(tunnel) == TUNNEL_IPIP_SPREAD)
 		return encapsulate_ipip(p, real, hop, tunnel);
 	if (tunnel_kind(tunnel) == TUNNEL_GRE)
 		return encapsulate_gre(p, real, hop, tunnel);

@@ -27,10 +27,10 @@ static __always_inline __be16 flow_port(const struct packet *p)
 }
 
 /* The pseudo header's sum, and that of what it is about; a sum of 0 is sent as 0xffff (RFC 768). */
-static __always_inline __u16 gue_checksum(const struct real *real, const struct gue_header *gue,
-					  __u64 sum)
+static __always_inline __u16 gue_checksum(const struct outer_header *outer,
+					  const struct gue_header *gue, __u64 sum)
 {
-	__u64 source = v4_part(&real->source), destination = v4_part(&real->address);
+	__u64 source = outer->saddr, destination = outer->daddr;
 	__u16 check;
 
 	sum += (source & 0xffff) + (source >> 16) + (destination & 0xffff) + (destination >> 16);
@@ -58,7 +58,7 @@ static __always_inline int encapsulate_gue(struct packet *p, const struct real *
 	gue->version_length = 0;
 	gue->protocol = IPPROTO_IPIP;
 	gue->flags = 0;
-	gue->udp.check = summed ? gue_checksum(real, gue, sum) : 0;
+	gue->udp.check = summed ? gue_checksum(outer, gue, sum) : 0;
 	return NEXT;
 }
 

@@ -7,6 +7,7 @@
 
 #include "csum.h"
 #include "parse.h"
+#include "spread.h"
 
 /* The header as the five words it is, for one store each; on a little-endian host a word's first byte is its
  * lowest.
@@ -83,11 +84,16 @@ static __always_inline void write_outer(const struct packet *p, const struct rea
 	__u64 id = outer_id(flags);
 	__u64 ttl = decrease_ttl(inner);
 	__u64 sum = (tunnel & 0xffff) + tos + length + id + flags + ttl;
+	__u64 source = v4_part(&real->source);
 
+	if (!is_ipip(tunnel)) {
+		source = spread_source(p, real);
+		sum += (source & 0xffff) + (source >> 16);
+	}
 	outer->length = IP_VERSION_IHL | tos | length << 16;
 	outer->fragment = id | flags << 16;
 	outer->check = ttl | protocol << 8 | csum_fold(sum) << 16;
-	outer->saddr = v4_part(&real->source);
+	outer->saddr = source;
 	outer->daddr = v4_part(&real->address);
 }
 

@@ -5,8 +5,6 @@
 #ifndef XDPLB_TYPES_H
 #define XDPLB_TYPES_H
 
-#include <uapi/linux/types.h>
-
 #include "counters.h"
 
 /* An IP address in network order; IPv4 is stored v4-mapped (RFC 4291 §2.5.5.2), so that one set of
@@ -68,9 +66,8 @@ struct slot {
 	__u32 flags; /* enum slot_flag */
 };
 
-/* The walk of rr and wrr through their ring, shared by all CPUs. */
 struct turn {
-	__u64 next;
+	__u64 next; /* of the walk of rr and wrr through their ring, shared by all CPUs */
 };
 
 /* A key of `denied`. Its address is no struct address, which would be aligned by 8. */
@@ -138,19 +135,20 @@ enum tunnel_kind {
 	TUNNEL_IPIP = 0,
 	TUNNEL_GRE = 1,
 	TUNNEL_GUE = 2,
+	TUNNEL_IPIP_SPREAD = 3, /* IPIP, with a source for each flow */
 };
 
 /* One word, so that it is read and replaced whole. */
 struct tunnel {
-	__u16 header_sum; /* of the outer header's constant words: outer_header_sum() */
+	__u16 header_sum; /* of the outer header's constant words; the source's with TUNNEL_IPIP only */
 	__u8 kind;        /* enum tunnel_kind */
-	__u8 checksum;    /* GRE's or UDP's over all that it carries: --tun-csum */
+	__u8 checksum; /* GRE's or UDP's over all that it carries: --tun-csum */
 };
 
 /* One real server of one service. The first 64 bytes are all that a packet needs. */
 struct real {
 	struct address address; /* RIP: outer destination */
-	struct address source;  /* DIP: outer source */
+	struct address source;  /* DIP: outer source; or the first of `source_hosts` */
 	__u16 service;          /* id of the service it belongs to; 0: no real here */
 	__u8 local;             /* the director itself: its packets go up */
 	__u8 active;            /* which hop is in use; the other is free to be written */
@@ -158,7 +156,9 @@ struct real {
 	struct tunnel tunnel;
 	struct hop hop[2];
 	__be16 tunnel_port; /* GUE's */
-	__u8 pad_line[42];
+	__u16 pad;
+	__be32 source_hosts; /* the source's last bits that each flow has of its own */
+	__u8 pad_line[36];
 };
 
 /* Of one real of one service; a service's own are the sum of its reals'. */
@@ -188,9 +188,8 @@ enum kind {
 
 /* ---- arrays -------------------------------------------------------------------------------- */
 
-/* An array that BCC takes for a string of bytes, which it describes by its first element: for each element of
- * an array of structs it would generate code to print it, and the compiler take 15 s over these. (The sizes have
- * names because BCC describes whatever types a length mentions, too.)
+/* An array that BCC takes for a string of bytes: each element of an array of structs it would describe, in 15 s.
+ * (The sizes have names because BCC describes whatever types a length mentions, too.)
  */
 enum {
 	turn_size = sizeof(struct turn),

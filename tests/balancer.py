@@ -193,7 +193,7 @@ class Balancer:
         flags: Sequence[str] = (),
         udp: bool = False,
         one_packet: bool = False,
-        **limits: int,
+        **more: Any,
     ) -> ServiceKey:
         """Add a service; reals as in a configuration file: `192.168.0.7 weight=3`."""
         key = ServiceKey.parse(f"{'udp' if udp else 'tcp'}/{endpoint}")
@@ -203,7 +203,7 @@ class Balancer:
             frozenset(flags),
             one_packet,
             tuple(map(config.parse_real, reals)),
-            **limits,
+            **more,
         )
         self.put_services([service])
         return key

@@ -13,6 +13,7 @@
     one_packet = false            # may be left out; UDP only
     limit = 10000                 # new flows a second; may be left out: as many as come
     source_limit = 10             # the same, of each client's address
+    source_cidr = "10.9.0.0/24"   # outer sources, one for each flow; may be left out: the DIP
     reals = [
         "192.168.2.220",
         "192.168.2.210 weight=3", # 0 drains; 1 is the default
@@ -44,6 +45,7 @@ from xdplb.model import (
 )
 from xdplb.net import Address, Prefix, parse_address, parse_endpoint, parse_prefix, sort_prefixes
 from xdplb.schedulers import check_flags, get_scheduler
+from xdplb.sources import check_source, parse_source
 
 MAX_TIMEOUT_S = 12 * 3600  # a flow's record tells times apart for 15 hours at least
 
@@ -53,7 +55,7 @@ TABLES = ("timeouts", "service", "deny")
 TIMEOUTS = tuple(field.name for field in fields(Timeouts))
 PROTOCOLS = tuple(protocol.name.lower() for protocol in Protocol)
 LIMITS = ("limit", "source_limit")
-SERVICE_KEYS = (*PROTOCOLS, "scheduler", "flags", "one_packet", *LIMITS, "reals")
+SERVICE_KEYS = (*PROTOCOLS, "scheduler", "flags", "one_packet", *LIMITS, "source_cidr", "reals")
 
 Value = TypeVar("Value")
 
@@ -112,13 +114,15 @@ def _parse_service(table: dict[str, Any], number: int) -> Service:
         _check_keys(table, SERVICE_KEYS)
         flags = _list(table, "flags", str, '["mh-port"]')
         reals = _list(table, "reals", str, '["192.0.2.7 weight=3"]')
+        limits = {name: _typed(table, name, int, "1000", 0) for name in LIMITS}
         service = Service(
             key,
             _typed(table, "scheduler", str, '"mh"', Service.scheduler),
             frozenset(flags),
             _typed(table, "one_packet", bool, "true or false", False),
             tuple(map(parse_real, reals)),
-            *(_typed(table, name, int, "1000", 0) for name in LIMITS),
+            source_cidr=parse_source(_typed(table, "source_cidr", str, '"10.9.0.0/24"', "")),
+            **limits,
         )
         if len(service.flags) < len(flags):
             raise AlreadyExists("flags: one is given twice", "remove one of the two")
@@ -211,6 +215,8 @@ def check_service(service: Service) -> None:
             if not 0 <= real.weight <= MAX_WEIGHT:
                 raise _bad_weight(real.address, real.weight)
             seen.add(real.address)
+        if service.source_cidr is not None:
+            check_source(service.source_cidr, (service.key.vip, *seen))
 
 
 def check_timeouts(timeouts: Timeouts) -> None:
@@ -276,6 +282,8 @@ def _dump_service(service: Service) -> Iterator[str]:
     for name in LIMITS:
         if getattr(service, name):
             yield f"{name} = {getattr(service, name)}"
+    if service.source_cidr:
+        yield f'source_cidr = "{service.source_cidr}"'
     yield "reals = ["
     for real in service.reals:
         weight = "" if real.weight == 1 else f" weight={real.weight}"
@@ -358,5 +366,8 @@ def _traits(service: Service) -> dict[str, str]:
         "scheduler": service.scheduler,
         "flags": ",".join(sorted(service.flags)),
         "one_packet": "one_packet" if service.one_packet else "",
-        **{name: f"{name}={n}" if (n := getattr(service, name)) else "" for name in LIMITS},
+        **{
+            name: f"{name}={value}" if (value := getattr(service, name)) else ""
+            for name in (*LIMITS, "source_cidr")
+        },
     }

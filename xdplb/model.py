@@ -109,6 +109,7 @@ class Service:
     `flags` are the scheduler's own (`mh-port`, `mh-fallback`, `sh-port`, `sh-fallback`);
     `one_packet` balances each UDP packet by itself (ipvsadm's `-o`). `limit` and `source_limit` are
     how many flows a second may begin, of all clients and of each address; 0: as many as come.
+    `source_cidr` is where flows get their outer source from, each its own; None: all have the DIP.
     """
 
     key: ServiceKey
@@ -118,6 +119,7 @@ class Service:
     reals: tuple[Real, ...] = ()
     limit: int = 0
     source_limit: int = 0
+    source_cidr: Prefix | None = None
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,14 @@ def parse_prefix(text: str) -> Prefix:
     return prefix
 
 
+def parse_senders(text: str, what: str) -> Address | Prefix:
+    """Parse an address, or a prefix of several. Raises: UsageError naming `what`."""
+    if "/" not in text:
+        return parse_address(text, what)
+    prefix = parse_prefix(text)
+    return prefix.network_address if prefix.num_addresses == 1 else prefix
+
+
 def parse_port(text: str, what: str = "port") -> int:
     """Parse a port, 0 … 65535; 0 is any port. Raises: UsageError naming `what`."""
     if text.isascii() and text.isdigit() and len(text) <= 5 and int(text) <= 0xFFFF:

@@ -12,15 +12,16 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from ipaddress import ip_network
 from pathlib import Path
 
 from xdplb import netlink
 from xdplb.dataplane import decap as unwrapper
 from xdplb.errors import MissingPart, NoPermission, NotFound, UsageError, XdplbError
-from xdplb.net import Address, parse_address
+from xdplb.net import Address, Prefix, parse_address, parse_senders, sort_prefixes
 
 PARTS = tuple(
     Path(__file__).parent / "realserver_sh" / name for name in ("state.sh", "setup.sh", "check.sh")
@@ -94,9 +95,15 @@ class Report:
     facts: tuple[Fact, ...] = ()
     settings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
-    def addresses(self, kind: str) -> list[Address]:
-        """The addresses of a setting: vip or director."""
-        return [parse_address(text) for text in self.settings.get(kind, ())]
+    @property
+    def vips(self) -> list[Address]:
+        """What it answers for."""
+        return [parse_address(text) for text in self.settings.get("vip", ())]
+
+    @property
+    def directors(self) -> list[Address | Prefix]:
+        """Whom it takes tunnels from; none: anybody."""
+        return [parse_senders(text, "director") for text in self.settings.get("director", ())]
 
 
 def script() -> str:
@@ -108,7 +115,7 @@ def script() -> str:
 def setup(
     host: Host,
     vips: Sequence[Address],
-    directors: Sequence[Address] = (),
+    directors: Sequence[Address | Prefix] = (),
     *,
     devices: Sequence[str] = (),
     decap: Decap = Decap.AUTO,
@@ -143,7 +150,7 @@ def setup(
 def check(
     host: Host,
     vips: Sequence[Address] = (),
-    directors: Sequence[Address] = (),
+    directors: Sequence[Address | Prefix] = (),
     *,
     devices: Sequence[str] = (),
     decap: Decap = Decap.AUTO,
@@ -178,7 +185,7 @@ def counters(host: Host) -> dict[str, dict[str, int]]:
 
 
 def _arguments(
-    vips: Sequence[Address], directors: Sequence[Address], devices: Sequence[str]
+    vips: Sequence[Address], directors: Sequence[Address | Prefix], devices: Sequence[str]
 ) -> list[str]:
     for address in (*vips, *directors):
         if address.version != 4:
@@ -250,7 +257,7 @@ def _unwrap(host: Host, report: Report) -> None:
     wanted = report.settings.get("dev", ()) if report.settings.get("decap") == ("xdp",) else ()
     with host.entered():
         for device in wanted:
-            unwrapper.attach(device, report.addresses("vip"), report.addresses("director"))
+            unwrapper.attach(device, report.vips, report.directors)
         for attachment in unwrapper.attached():
             if attachment.ifname not in wanted:
                 unwrapper.detach(attachment.ifname)
@@ -265,14 +272,17 @@ def _program_facts(report: Report) -> Iterator[Fact]:
         if program is None:
             yield Fact(f"decap {device}", "xdplb's program", "none", False, mend)
             continue
-        for kind, known in (("vip", program.vips), ("director", program.directors)):
-            wanted = frozenset(report.addresses(kind))
+        for name, wanted, known in (
+            (f"vips {device}", _words(report.vips), _words(program.vips)),
+            (f"directors {device}", _words(report.directors), _words(program.directors)),
+        ):
             ok = known == wanted
-            yield Fact(f"{kind}s {device}", _words(wanted), _words(known), ok, "" if ok else mend)
+            yield Fact(name, wanted, known, ok, "" if ok else mend)
 
 
-def _words(addresses: frozenset[Address]) -> str:
-    return " ".join(map(str, sorted(addresses, key=int))) or "any"
+def _words(senders: Iterable[Address | Prefix]) -> str:
+    shown = (str(prefix) for prefix in sort_prefixes(map(ip_network, set(senders))))
+    return " ".join(text.removesuffix("/32") for text in shown) or "any"
 
 
 def _boot_command() -> str:

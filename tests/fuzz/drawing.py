@@ -10,7 +10,7 @@ import packets
 
 from fuzz.network import LOSABLE, REALS
 from xdplb.model import Protocol, Real, Service, ServiceKey
-from xdplb.net import Prefix, parse_address
+from xdplb.net import Prefix, parse_address, parse_prefix
 from xdplb.schedulers import SCHEDULERS
 
 KEYS = [
@@ -31,6 +31,10 @@ KEYS = [
     )
 ]
 IDLE_VIP = "10.0.0.83"  # without services
+SOURCES = [
+    None,
+    *map(parse_prefix, ("10.9.0.0/24", "10.9.7.2/31", "172.16.0.0/12", "10.9.255.240/28")),
+]
 NO_VIPS = ("10.0.0.84", packets.DIP, "80.0.0.10")
 
 
@@ -64,6 +68,7 @@ def service(random: Random, key: ServiceKey, reals: list[str]) -> Service:
         ),
         limit(random),
         limit(random),
+        source_cidr=random.choice(SOURCES) if random.random() < 0.5 else None,
     )
 
 
@@ -85,6 +90,8 @@ def addable(losable: bool) -> list[str]:
 
 def changed(random: Random, old: Service, losable: bool) -> Service:
     """The service after one change."""
+    if random.random() < 0.1:
+        return replace(old, source_cidr=random.choice(SOURCES))
     reals = list(old.reals)
     present = {str(real.address) for real in reals}
     absent = [real for real in addable(losable) if real not in present]

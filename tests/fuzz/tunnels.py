@@ -10,9 +10,10 @@ from fuzz import frames
 from fuzz.frames import IPIP, OTHER_PROTOCOLS, TCP, UDP, chance
 
 VIPS = ["192.168.2.100", "10.0.0.80"]
-DIRECTORS = ["192.168.2.200", "192.168.2.201"]
+DIRECTORS = ["192.168.2.200", "192.168.2.201", "10.9.0.0/28"]
+SENDERS = ["192.168.2.200", "192.168.2.201", "10.9.0.0", "10.9.0.15"]
 RIP = inet_aton("192.168.2.220")
-STRANGERS = [*DIRECTORS, "192.168.2.202", "0.0.0.0"]
+STRANGERS = [*SENDERS, "192.168.2.202", "10.9.0.16", "0.0.0.0"]
 
 
 def inner_packet(random: Random) -> bytes:
@@ -30,7 +31,7 @@ def tunnelled(random: Random) -> bytes:
     inner = inner_packet(random)
     if chance(random, 15):
         inner = frames.damage(random, frames.MACS + frames.IPV4 + inner)[14:]
-    director = inet_aton(random.choice(DIRECTORS if chance(random, 97) else STRANGERS))
+    director = inet_aton(random.choice(SENDERS if chance(random, 97) else STRANGERS))
     protocol = IPIP if chance(random, 96) else random.choice((TCP, UDP, *OTHER_PROTOCOLS))
     return frames.ipv4(random, director, RIP, protocol, inner)
 

@@ -7,6 +7,7 @@ import os
 import subprocess
 import uuid
 from collections.abc import Iterator
+from ipaddress import ip_network
 from random import Random
 from socket import inet_aton
 
@@ -19,7 +20,7 @@ from fuzz.arrival import Arrives, Disagreement, Judge
 from fuzz.runner import Runner
 from xdplb import netlink
 from xdplb.dataplane import decap, libbpf
-from xdplb.net import parse_address
+from xdplb.net import parse_address, parse_prefix
 
 
 class Unwrapping:
@@ -62,14 +63,14 @@ class Unwrapping:
 
     def _trust(self, vips: list[str], directors: list[str]) -> None:
         with netlink.namespace(self._namespace):
-            decap.attach("eth0", [*map(parse_address, vips)], [*map(parse_address, directors)])
+            decap.attach("eth0", [*map(parse_address, vips)], [*map(parse_prefix, directors)])
 
     def begin(self, random: Random) -> None:
         """Trust one or two directors, or all; have one or two VIPs."""
         vips = random.sample(tunnels.VIPS, random.choice((1, 2, 2)))
         directors = random.sample(tunnels.DIRECTORS, random.choice((0, 1, 2, 2)))
         self._trust(vips, directors)
-        trusted = {inet_aton(director) for director in directors} or None
+        trusted = [*map(ip_network, directors)] or None
         self.reference = Unwrapper({inet_aton(vip) for vip in vips}, trusted)
         self._judge.begin()
 

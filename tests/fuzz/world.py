@@ -148,7 +148,7 @@ class Directing:
             service = self._read_service(state.service(key))
             services[key.vip.packed, int(key.protocol), key.port] = service
             for place in state.real_indices(key):
-                reals[place] = self._read_real(place)
+                reals[place] = self._read_real(place, state.service(key).source_cidr)
         return Content(
             {vip.packed for vip in state.vips()},
             services,
@@ -187,10 +187,13 @@ class Directing:
             source_limit=limit.source_flows,
         )
 
-    def _read_real(self, place: int) -> Real:
+    def _read_real(self, place: int, sources: Prefix | None) -> Real:
         real = self.lb.tables.reals[place]
         rip, dip = (bytes(address)[12:] for address in (real.address, real.source))
-        return Real(rip, dip, real.service, bool(real.local))
+        if sources is None:
+            return Real(rip, dip, real.service, bool(real.local))
+        base, hosts = sources.network_address.packed, sources.hostmask.packed
+        return Real(rip, base, real.service, bool(real.local), hosts)
 
     # ---- comparing ---------------------------------------------------------------------------
 

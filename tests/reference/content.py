@@ -31,12 +31,13 @@ class Service:
 
 
 class Real(NamedTuple):
-    """Of one service, by its id."""
+    """Of one service, by its id. `dip` may be a prefix: `hosts` are its bits that a flow has."""
 
     rip: bytes
     dip: bytes
     service: int
     local: bool
+    hosts: bytes = bytes(4)
 
 
 class Hop(NamedTuple):

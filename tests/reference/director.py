@@ -10,6 +10,7 @@ from reference.icmp import Answers
 from reference.nexthop import NextHops
 from reference.packet import Packet
 from reference.schedule import Scheduler
+from reference.source import Sources
 from reference.verdict import XDP_REDIRECT, XDP_TX, Verdict, goes_up
 
 
@@ -23,12 +24,14 @@ class Director:
         self.scheduler = Scheduler(self.flows)
         self.hops = NextHops()
         self.answers = Answers()
+        self.sources = Sources()
         self.stats: dict[int, list[int]] = defaultdict(lambda: [0, 0, 0])  # packets, bytes, flows
 
     def change(self, content: Content) -> None:
         """The tables were changed. What was known of reals and services that went is forgotten."""
         for place, real in self.content.reals.items():
-            if content.reals.get(place) != real:
+            now = content.reals.get(place)
+            if now is None or (now.rip, now.service) != (real.rip, real.service):
                 self.hops.known.pop(place, None)
                 self.stats.pop(place, None)
         gone = {s.id for s in self.content.services.values()}
@@ -57,7 +60,8 @@ class Director:
         place = self.scheduler.pick_real(p, found, content, tick)
         hop = self.hops.find(place, content, tick)
         self.answers.check_size(p, hop.mtu, ipip.LENGTH, tick)
-        frame = ipip.encapsulate(p, content.reals[place], hop, sent)
+        real = content.reals[place]
+        frame = ipip.encapsulate(p, real, self.sources.choose(p, real, sent), hop, sent)
         self._count(place, p)
         if hop.ifindex == p.ifindex:
             return Verdict(XDP_TX, "forwarded", frame)

@@ -11,7 +11,7 @@ LENGTH = ipv4.HEADER
 PROTOCOL = 4
 
 
-def encapsulate(p: Packet, real: Real, hop: Hop, sent: bytes) -> bytes:
+def encapsulate(p: Packet, real: Real, src: bytes, hop: Hop, sent: bytes) -> bytes:
     """The frame for a real. Without DF the outer ID is anything: the one in `sent` is taken."""
     inner = spend_ttl(p.frame[p.at :])
     start = 14 + len(p.tags)
@@ -23,7 +23,7 @@ def encapsulate(p: Packet, real: Real, hop: Hop, sent: bytes) -> bytes:
         df=df,
         ttl=inner[8],
         protocol=PROTOCOL,
-        src=real.dip,
+        src=src,
         dst=real.rip,
     )
     return hop.macs + p.tags + IPV4 + outer + inner

@@ -4,6 +4,7 @@ docs/realserver.md.
 """
 
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
 
 from reference import ipip, ipv4, link
 from reference.checksum import add_words, adjust
@@ -26,7 +27,7 @@ class Unwrapper:
     """A real server's VIPs, and the directors it takes packets from; None: from anybody."""
 
     vips: set[bytes]
-    directors: set[bytes] | None
+    directors: list[IPv4Network] | None
 
     def handle(self, frame: bytes) -> Verdict:
         """What must become of a frame."""
@@ -51,8 +52,10 @@ class Unwrapper:
         """What no director of ours sent passes, whatever it looks like."""
         if p.frame[p.at + 9] != ipip.PROTOCOL:
             raise goes_up("not_tunnel")
-        if self.directors is not None and p.client not in self.directors:
-            raise goes_up("not_director")
+        if self.directors is not None:
+            sender = IPv4Address(p.client)
+            if not any(sender in director for director in self.directors):
+                raise goes_up("not_director")
         if ipv4.fragment_field(p) & (ipv4.MORE_FRAGMENTS | ipv4.OFFSET):
             raise goes_up("fragment")
 

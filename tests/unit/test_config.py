@@ -48,6 +48,7 @@ scheduler = "rr"
 one_packet = true
 limit = 20000
 source_limit = 50
+source_cidr = "10.9.0.0/24"
 reals = [
 ]
 """
@@ -63,7 +64,9 @@ def of(*services, timeouts=None, denied=()):
     return Configuration({s.key: s for s in services}, timeouts or Timeouts(), prefixes)
 
 
-addresses = st.integers(0x01000000, 0xDFFFFFFF).map(IPv4Address)
+addresses = (st.integers(1 << 24, (10 << 24) - 1) | st.integers(11 << 24, (224 << 24) - 1)).map(
+    IPv4Address
+)
 prefixes = st.builds(
     lambda address, length: str(IPv4Network((address, length), strict=False)),
     addresses,
@@ -74,6 +77,10 @@ weights = st.integers(0, 65535) | st.integers(0, 2)
 tunnels = st.sampled_from(["ipip", "gre", "gre+csum", "gue", "gue:7", "gue:65535+csum"]).map(
     Tunnel.parse
 )
+
+
+SOURCES = parse_prefix("10.9.0.0/24")  # where neither VIPs nor reals are drawn from
+source_cidrs = st.sampled_from([None, SOURCES])
 
 
 @st.composite
@@ -94,6 +101,7 @@ def services(draw):
         tuple(Real(host, w, w, draw(tunnels)) for host in hosts for w in [draw(weights)]),
         draw(limits),
         draw(limits),
+        draw(source_cidrs),
     )
 
 
@@ -112,7 +120,8 @@ configurations = st.builds(
 def test_reference_file():
     """The file of the reference case, and a UDP service without reals."""
     web = Service(WEB, "mh", frozenset({"mh-port", "mh-fallback"}), False, (RS1, RS2))
-    dns = Service(ServiceKey(Protocol.UDP, VIP, 53), "rr", frozenset(), True, (), 20000, 50)
+    key = ServiceKey(Protocol.UDP, VIP, 53)
+    dns = Service(key, "rr", frozenset(), True, (), 20000, 50, SOURCES)
     denied = ["203.0.113.7", "192.0.2.0/24"]
     assert of(web, dns, denied=denied) == config.parse(REFERENCE, "lb.toml")
 
@@ -167,6 +176,32 @@ MISTAKES = {
     "limit too large": (SERVICE + "limit = 1000000001", "100:80: limit: 1000000001 is out of"),
     "limit no number": (SERVICE + "limit = '9'", "100:80: limit: '9' will not do; write it as"),
     "source limit": (SERVICE + "source_limit = -1", "100:80: source_limit: -1 is out of range"),
+    "source no prefix": (
+        SERVICE + "source_cidr = 'lan'",
+        "80: source_cidr: prefix 'lan' is not one",
+    ),
+    "source no text": (SERVICE + "source_cidr = 9", "100:80: source_cidr: 9 will not do; write it"),
+    "source with host bits": (
+        SERVICE + "source_cidr = '10.9.0.1/24'",
+        "source_cidr: prefix '10.9.0.1/24' has bits .*; write 10.9.0.0/24",
+    ),
+    "source of IPv6": (
+        SERVICE + "source_cidr = '2001:db8::/96'",
+        "source_cidr 2001:db8::/96: IPv6 is not supported yet; use an IPv4",
+    ),
+    "source of one": (SERVICE + "source_cidr = '10.9.0.1'", "10.9.0.1/32: its length .* /8 to /31"),
+    "sources of all": (SERVICE + "source_cidr = '8.0.0.0/7'", "8.0.0.0/7: its length will not do"),
+    "source of a group": (SERVICE + "source_cidr = '239.0.0.0/8'", "its addresses are no hosts'"),
+    "source of loopback": (SERVICE + "source_cidr = '127.9.0.0/16'", "its addresses are no hosts'"),
+    "source of nobody": (SERVICE + "source_cidr = '0.9.0.0/16'", "its addresses are no hosts'"),
+    "VIP in source": (
+        SERVICE + "source_cidr = '192.168.2.0/24'",
+        "source_cidr 192.168.2.0/24: 192.168.2.100 is in it; give one without VIP and reals",
+    ),
+    "real in source": (
+        SERVICE + "source_cidr = '10.9.0.0/24'\nreals = ['10.9.0.7']",
+        "source_cidr 10.9.0.0/24: 10.9.0.7 is in it",
+    ),
     "timeout of 0": ("[timeouts]\ntcp = 0", "timeouts: tcp: 0 s is out of range; give 1 to"),
     "timeout of 32 days": ("[timeouts]\nudp = 2764800", "timeouts: udp: 2764800 s is out of range"),
     "timeout no number": ("[timeouts]\ntcp = '3'", "timeouts: tcp: '3' will not do; write it as"),
@@ -256,7 +291,14 @@ def test_diff_reads_like_the_change():
     )
     gone = Real(parse_address("192.168.2.230"))
     old = of(
-        Service(WEB, "rr", reals=(RS1, gone), limit=5, source_limit=5),
+        Service(
+            WEB,
+            "rr",
+            reals=(RS1, gone),
+            limit=5,
+            source_limit=5,
+            source_cidr=SOURCES,
+        ),
         mail,
         denied=["192.0.2.0/24", "10.0.0.0/8"],
     )
@@ -281,6 +323,7 @@ def test_diff_reads_like_the_change():
         "~ service tcp/192.168.2.100:80 flags none → mh-port",
         "~ service tcp/192.168.2.100:80 limit 5 → none",
         "~ service tcp/192.168.2.100:80 source_limit 5 → 7",
+        "~ service tcp/192.168.2.100:80 source_cidr 10.9.0.0/24 → none",
         "~ real tcp/192.168.2.100:80 192.168.2.220 weight 1 → 3",
         "- real tcp/192.168.2.100:80 192.168.2.230",
         "+ real tcp/192.168.2.100:80 192.168.2.210 weight 3",

@@ -18,7 +18,7 @@ LAYERS = (
     {"realserver", "lab"},
     {"dataplane", "netlink", "routes", "config"},
     {"schedulers"},
-    {"model"},
+    {"model", "sources"},
     {"net"},
     {"errors"},
 )

@@ -10,7 +10,7 @@ import click
 from xdplb import realserver
 from xdplb.cli.options import json_option, print_json
 from xdplb.errors import UsageError
-from xdplb.net import Address, parse_address
+from xdplb.net import Address, parse_address, parse_senders
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -32,8 +32,8 @@ director_option = click.option(
     "--director",
     "directors",
     multiple=True,
-    metavar="ADDRESS",
-    help="Accept tunnels from this DIP only; repeat.",
+    metavar="DIP",
+    help="Accept tunnels from this address, or prefix of outer sources, only; repeat.",
 )
 device_option = click.option(
     "--dev",
@@ -95,7 +95,7 @@ def _setup(
     facts = realserver.setup(
         realserver.Host(netns, ssh),
         _addresses(vips, "VIP"),
-        _addresses(directors, "director"),
+        [parse_senders(text, "director") for text in directors],
         devices=devices,
         decap=realserver.Decap(decap),
         persist=persist,
@@ -122,7 +122,7 @@ def _check(
     facts = realserver.check(
         realserver.Host(netns, ssh),
         _addresses(vips, "VIP"),
-        _addresses(directors, "director"),
+        [parse_senders(text, "director") for text in directors],
         devices=devices,
         decap=realserver.Decap(decap),
     )

@@ -22,6 +22,7 @@ from xdplb.errors import UsageError
 from xdplb.model import GUE_PORT, IPIP, TUNNEL_KINDS, Service, Timeouts, Tunnel
 from xdplb.net import parse_port
 from xdplb.schedulers import SCHEDULERS
+from xdplb.sources import parse_source
 
 scheduler_option = click.option(
     "-s", "--scheduler", help=f"One of {', '.join(SCHEDULERS)}  [default: mh]"
@@ -40,6 +41,11 @@ limit_option = click.option(
 )
 source_limit_option = click.option(
     "--source-limit", type=int, metavar="N", help="The same, of each client's address."
+)
+source_cidr_option = click.option(
+    "--source-cidr",
+    metavar="PREFIX",
+    help="Give each flow an outer source of these; '' for none  [default: the DIP for all]",
 )
 real_option = click.option(
     "-r", "--real-server", "real", required=True, metavar="RIP", help="The real server's address."
@@ -108,6 +114,7 @@ def service_command() -> None:
 @one_packet_option
 @limit_option
 @source_limit_option
+@source_cidr_option
 @click.pass_obj
 def _service_add(
     instance: str,
@@ -118,6 +125,7 @@ def _service_add(
     one_packet: bool | None,
     limit: int | None,
     source_limit: int | None,
+    source_cidr: str | None,
 ) -> None:
     """Add a service (ipvsadm -A)."""
     key = service_key(tcp, udp)
@@ -130,6 +138,7 @@ def _service_add(
             bool(one_packet),
             limit=limit or 0,
             source_limit=source_limit or 0,
+            source_cidr=parse_source(source_cidr or ""),
         )
     )
     _tell(director)
@@ -142,6 +151,7 @@ def _service_add(
 @one_packet_option
 @limit_option
 @source_limit_option
+@source_cidr_option
 @click.pass_obj
 def _service_edit(
     instance: str,
@@ -152,6 +162,7 @@ def _service_edit(
     one_packet: bool | None,
     limit: int | None,
     source_limit: int | None,
+    source_cidr: str | None,
 ) -> None:
     """Change a service (ipvsadm -E). What is not given stays; flags go with their scheduler."""
     key = service_key(tcp, udp)
@@ -162,9 +173,12 @@ def _service_edit(
         changes["flags"] = _flags(sched_flags)
     given = {"one_packet": one_packet, "limit": limit, "source_limit": source_limit}
     changes |= {name: value for name, value in given.items() if value is not None}
+    if source_cidr is not None:
+        changes["source_cidr"] = parse_source(source_cidr)
     if not changes:
         raise UsageError(
-            f"nothing is said to change of {key}", "give -s, -b, -o, --limit or --source-limit"
+            f"nothing is said to change of {key}",
+            "give -s, -b, -o, --limit, --source-limit or --source-cidr",
         )
     director = Director(instance)
     director.edit_service(key, **changes)

@@ -112,6 +112,7 @@ def _services_table(listed: list[dict[str, Any]], view: str | None) -> str:
     for entry in listed:
         traits = [entry["scheduler"], *entry["flags"], *(["ops"] if entry["one_packet"] else [])]
         traits += [f"{name} {entry[name]}/s" for name in ("limit", "source_limit") if entry[name]]
+        traits += [f"source_cidr {entry['source_cidr']}"] if entry["source_cidr"] else []
         rows.append([entry["service"], " ".join(traits), "", *_counts(entry, view)])
         for real in entry["reals"]:
             weight = str(real["weight"] or "0 (drains)")

@@ -180,6 +180,7 @@ def describe_service(service: Service) -> dict[str, Any]:
         "one_packet": service.one_packet,
         "limit": service.limit,
         "source_limit": service.source_limit,
+        "source_cidr": str(service.source_cidr or ""),
         "reals": [
             {"address": str(r.address), "weight": r.weight, "tunnel": str(r.tunnel)}
             for r in service.reals

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address
 from itertools import islice
 from typing import Any
 
@@ -20,7 +21,15 @@ from xdplb.dataplane.directory import Directory
 from xdplb.dataplane.source import enum_values
 from xdplb.dataplane.tables import Tables, elements, fill
 from xdplb.model import Protocol, Real, Service, ServiceKey
-from xdplb.net import Address, address_words, htons, outer_header_sum, parse_address, parse_prefix
+from xdplb.net import (
+    Address,
+    Prefix,
+    address_words,
+    htons,
+    outer_header_sum,
+    parse_address,
+    parse_prefix,
+)
 from xdplb.schedulers import Pick, get_scheduler
 
 OUTER_PROTOCOLS = {
@@ -145,7 +154,7 @@ class Reconciler:
             number = self.state.service_id(service.key)
             indices = self.state.real_indices(service.key)
             for real, index in zip(service.reals, indices, strict=True):
-                self._put_real(real, index, number)
+                self._put_real(real, index, number, service.source_cidr)
             if self.directory.find_service(service.key) is None:
                 self._turns[number].next = 0
                 self.tables.drop_ring(number)
@@ -173,37 +182,53 @@ class Reconciler:
                 flags=service_flags(service, pick),
             )
 
-    def _put_real(self, real: Real, index: int, service: int) -> None:
+    def _put_real(self, real: Real, index: int, service: int, sources: Prefix | None) -> None:
         record = self.tables.reals[index]
         route = self.state.raw["routes"][str(real.address)]
         rip, dip = real.address, parse_address(route["source"])
         if record.service == service and record.address.low == address_words(rip)[1]:
             record.local = route["local"]
-            self._put_tunnel(record, real, dip)
+            self._put_tunnel(record, real, dip, sources)
             return
         record.service = 0  # of whoever had the place before
         self.tables.real_stats.clear_cpus(index)
         record.address.high, record.address.low = address_words(rip)
-        record.source.high, record.source.low = address_words(dip)
         record.refreshed = 0
         record.hop[0].ifindex = record.hop[1].ifindex = 0
         fill(record, local=route["local"])
-        self._put_tunnel(record, real, dip)
+        self._put_tunnel(record, real, dip, sources)
         record.service = service  # last: until now the program saw no real here
 
-    def _put_tunnel(self, record: Any, real: Real, dip: Address) -> None:
-        """The port, then all else in one store: in between, GUE goes to a new port at worst."""
+    def _put_tunnel(self, record: Any, real: Real, dip: Address, sources: Prefix | None) -> None:
+        """The port, then all else in one store: in between, GUE goes to a new port at worst.
+
+        Of TUNNEL_IPIP, header_sum has the source; of all others the program adds what it sends.
+        So the source changes while the tunnel is none of that, and no flow has bits of its own.
+        """
         kind = real.tunnel.kind
+        name = "ipip_spread" if sources and kind == "ipip" else kind
+        summed = dip if name == "ipip" else IPv4Address(0)
+        source = address_words(sources.network_address if sources else dip)
+        hosts = int.from_bytes(sources.hostmask.packed, sys.byteorder) if sources else 0
+        moves = (record.source.high, record.source.low, record.source_hosts) != (*source, hosts)
         new = type(record.tunnel)()
         fill(
             new,
-            header_sum=outer_header_sum(dip, real.address, OUTER_PROTOCOLS[kind]),
-            kind=enum_values("tunnel_kind")[f"TUNNEL_{kind.upper()}"],
+            header_sum=outer_header_sum(summed, real.address, OUTER_PROTOCOLS[kind]),
+            kind=enum_values("tunnel_kind")[f"TUNNEL_{name.upper()}"],
             checksum=real.tunnel.checksum,
         )
         if real.tunnel.port:
             record.tunnel_port = htons(real.tunnel.port)
-        ctypes.c_uint32.from_buffer(record.tunnel).value = ctypes.c_uint32.from_buffer(new).value
+        tunnel = ctypes.c_uint32.from_buffer(record.tunnel)
+        if moves:
+            record.source_hosts = 0
+            if not sources:
+                record.source.high, record.source.low = source
+        tunnel.value = ctypes.c_uint32.from_buffer(new).value
+        if moves and sources:
+            record.source.high, record.source.low = source
+            record.source_hosts = hosts
 
     def _remove_real(self, index: int, services: Mapping[str, Any]) -> None:
         """What it was sent stays in its service's totals, which are the sums of its reals'.

@@ -33,9 +33,9 @@ class State:
     raw: {"version", "tunables", "timeouts", "layout": the pin directory's name,
     "interfaces": {name: {…}}, "vips": {address: interface it was added to, or ""},
     "denied": [prefix, …], "services": {key: {"id", "scheduler", "flags", "one_packet", "limit",
-    "source_limit", "until": end of its transitions in seconds of CLOCK_BOOTTIME, 0: none,
-    "between": places of reals that may have recorded flows in slots that were never said to be
-    theirs before, "past": what its removed reals had counted,
+    "source_limit", "source_cidr", "until": end of its transitions in seconds of CLOCK_BOOTTIME,
+    0: none, "between": places of reals that may have recorded flows in slots that were never said
+    to be theirs before, "past": what its removed reals had counted,
     "reals": {address: [index, weight, last_weight, tunnel's text unless it is ipip]}}},
     "routes": {real's address: a Route's fields, without via if that is the real itself},
     "next_real": counts all places that were given since the tables were made, "lo_forwarding",
@@ -123,6 +123,7 @@ class State:
             ),
             limit=raw.get("limit", 0),
             source_limit=raw.get("source_limit", 0),
+            source_cidr=parse_prefix(raw["source_cidr"]) if raw.get("source_cidr") else None,
         )
 
     def service_id(self, key: ServiceKey) -> int:
@@ -173,6 +174,7 @@ class State:
             "one_packet": service.one_packet,
             "limit": service.limit,
             "source_limit": service.source_limit,
+            "source_cidr": str(service.source_cidr or ""),
             "until": old["until"] if old else 0,
             "between": old["between"] if old else [],
             "past": old["past"] if old else {},

@@ -20,13 +20,13 @@ import socket
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, ip_network
 from pathlib import Path
 
 from xdplb.dataplane import libbpf, loader, source
 from xdplb.errors import InterfaceBusy, KernelRefused, MissingPart, NotFound
 from xdplb.model import GUE_PORT
-from xdplb.net import Address, mapped
+from xdplb.net import Address, Prefix, mapped, prefix_length
 
 BPFFS = Path("/sys/fs/bpf")
 PINS = BPFFS / "xdplb-decap"
@@ -45,12 +45,12 @@ class Attachment:
 
     ifname: str
     vips: frozenset[Address]
-    directors: frozenset[Address]
+    directors: frozenset[Address | Prefix]
     counters: dict[str, int]
     pins: Path  # of its program and maps
 
 
-def attach(ifname: str, vips: Sequence[Address], directors: Sequence[Address] = ()) -> str:
+def attach(ifname: str, vips: Sequence[Address], directors: Sequence[Address | Prefix] = ()) -> str:
     """Unwrap on an interface, for these VIPs, from these directors (none: from anybody).
 
     Idempotent; on an interface that unwraps already, the tables are changed.
@@ -104,11 +104,11 @@ def _read(place: Path, ifname: str) -> Attachment:
     with _opened(place / "vips") as fd:
         vips = frozenset(libbpf.map_keys(fd, 16))
     with _opened(place / "directors") as fd:
-        directors = frozenset(key[4:] for key in libbpf.map_keys(fd, 20) if key != ANY_DIRECTOR)
+        directors = frozenset(key for key in libbpf.map_keys(fd, 20) if key != ANY_DIRECTOR)
     return Attachment(
         ifname,
         frozenset(_address(packed) for packed in vips),
-        frozenset(_address(packed) for packed in directors),
+        frozenset(map(_director, directors)),
         _counters(place),
         place,
     )
@@ -143,9 +143,22 @@ def _address(packed: bytes) -> Address:
     return address.ipv4_mapped or address
 
 
-def _fill(place: Path, vips: Sequence[Address], directors: Sequence[Address]) -> None:
+def _director_key(director: Address | Prefix) -> bytes:
+    prefix = ip_network(director)
+    return _PREFIX.pack(prefix_length(prefix), mapped(prefix.network_address))
+
+
+def _director(key: bytes) -> Address | Prefix:
+    length, packed = _PREFIX.unpack(key)
+    address = _address(packed)
+    if length == 8 * len(packed):
+        return address
+    return ip_network((address, length - 8 * len(packed) + address.max_prefixlen))
+
+
+def _fill(place: Path, vips: Sequence[Address], directors: Sequence[Address | Prefix]) -> None:
     """Make the tables hold exactly these: what is wanted comes before what is not goes."""
-    trusted = {_PREFIX.pack(128, mapped(director)) for director in directors} or {ANY_DIRECTOR}
+    trusted = set(map(_director_key, directors)) or {ANY_DIRECTOR}
     for name, wanted in (("directors", trusted), ("vips", {mapped(vip) for vip in vips})):
         with _opened(place / name) as fd:
             size = libbpf.map_info(fd).key_size

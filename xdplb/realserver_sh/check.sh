@@ -163,13 +163,20 @@ check() {
 # ---- what is asked for ----------------------------------------------------------------------------
 
 usage() {
-	die "$1" "usage: setup|check|teardown --vip ADDR [--director ADDR] [--dev IFNAME] [--decap ipip|xdp|auto] [--persist]"
+	die "$1" "usage: setup|check|teardown --vip ADDR [--director ADDR[/NN]] [--dev IFNAME] [--decap ipip|xdp|auto] [--persist]"
 }
 
 require_v4() { # option address
 	printf '%s' "$2" | awk -F. '
 		{ for (i = 1; i <= NF; i++) if ($i !~ /^[0-9][0-9]?[0-9]?$/ || $i > 255) exit 1; exit NF != 4 }' ||
 		usage "$1 $2 is not an IPv4 address"
+}
+
+require_length() { # option prefix
+	case ${2#*/} in
+	[0-9] | [12][0-9] | 3[0-2]) ;;
+	*) usage "$1 $2 is not an IPv4 prefix" ;;
+	esac
 }
 
 verb=${1:-}
@@ -179,7 +186,11 @@ while [ $# -gt 0 ]; do
 	if [ "$1" != --persist ] && [ $# -lt 2 ]; then usage "$1 needs a value"; fi
 	case $1 in
 	--vip) require_v4 "$1" "$2" && vips="$vips $2" ;;
-	--director) require_v4 "$1" "$2" && directors="$directors $2" ;;
+	--director)
+		require_v4 "$1" "${2%/*}"
+		case $2 in */*) require_length "$1" "$2" ;; esac
+		directors="$directors $2"
+		;;
 	--dev) devs="$devs $2" ;;
 	--decap)
 		[ "$(is_one_of "$2" "ipip xdp auto")" = 1 ] || usage "--decap $2 is unknown"

@@ -152,8 +152,8 @@ settle() {
 	"" | auto) if [ -n "$(recall decap)" ]; then decap=$(recall decap | cut -d' ' -f1); fi ;;
 	esac
 	for director in $directors; do
-		ip -4 route get "$director" >/dev/null 2>&1 ||
-			die "there is no route to the director $director" "see: ip route get $director"
+		ip -4 route get "${director%/*}" >/dev/null 2>&1 ||
+			die "there is no route to the director $director" "see: ip route get ${director%/*}"
 	done
 	uplinks=$(uplinks || :)
 	[ -n "$uplinks" ] || die "no default route tells by which interface tunnelled packets come" \

@@ -3,12 +3,12 @@
 # xdplb-realserver: makes this host a real server behind a tunnel director (xdplb, LVS-TUN), checks
 # it, and undoes it. Needs root, iproute2, nftables and a POSIX shell, nothing else.
 #
-#   sh realserver.sh setup    --vip ADDR… [--director ADDR…] [--dev IFNAME…] [--decap KIND] [--persist]
-#   sh realserver.sh check    --vip ADDR… [--director ADDR…] [--dev IFNAME…] [--decap KIND]
+#   sh realserver.sh setup    --vip ADDR… [--director ADDR[/NN]…] [--dev IFNAME…] [--decap KIND] [--persist]
+#   sh realserver.sh check    --vip ADDR… [--director ADDR[/NN]…] [--dev IFNAME…] [--decap KIND]
 #   sh realserver.sh teardown [--vip ADDR…]
 #
 #   --vip       the virtual address that clients ask for; again for more of them
-#   --director  accept tunnelled packets from this address only; again for more of them
+#   --director  accept tunnelled packets from this address or prefix only; again for more of them
 #   --dev       the interface they come in by; without it, the one towards the directors or the world
 #   --decap     ipip: the kernel's tunl0 unwraps (default); xdp: xdplb's program, which the xdplb
 #               command attaches afterwards; auto: tunl0 if the kernel has it
@@ -112,7 +112,7 @@ uplinks() {
 	if [ -n "$devs" ]; then
 		printf '%s\n' "$devs"
 	elif [ -n "$directors" ]; then
-		for director in $directors; do ip -4 route get "$director"; done | words_after dev
+		for director in $directors; do ip -4 route get "${director%/*}"; done | words_after dev
 	else
 		ip -4 route show default | words_after dev
 	fi | grep -vx lo | sort -u
@@ -122,7 +122,7 @@ uplinks() {
 path_mtu() {
 	{
 		for dev in $uplinks; do ip -o link show dev "$dev"; done
-		for director in $directors; do ip -4 route get "$director" 2>/dev/null || :; done
+		for director in $directors; do ip -4 route get "${director%/*}" 2>/dev/null || :; done
 	} | words_after mtu | sort -n | head -n 1
 }
 

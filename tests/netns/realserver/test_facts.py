@@ -7,7 +7,7 @@ import pytest
 
 from xdplb import netlink, realserver
 from xdplb.errors import XdplbError
-from xdplb.net import parse_address
+from xdplb.net import parse_address, parse_prefix
 from xdplb.realserver import Decap
 
 pytestmark = pytest.mark.root
@@ -206,6 +206,18 @@ def test_only_named_directors_may_tunnel(real):
     rules = real.run("nft -n list table inet xdplb_realserver")
 
     assert "ip protocol 4 ip saddr != { 192.168.2.200, 192.168.2.201 }" in rules
+
+
+def test_a_prefix_of_directors_may_tunnel(real):
+    """With a prefix named, the firewall or the program knows it whole, beside addresses."""
+    prefix = parse_prefix("10.9.0.0/24")
+
+    facts = realserver.setup(real.host, [VIP], [DIRECTOR, prefix])
+
+    rules = real.run("nft -n list table inet xdplb_realserver")
+    assert "ip protocol 4 ip saddr != { 10.9.0.0/24, 192.168.2.200 }" in rules
+    assert [] == [fact for fact in facts if not fact.ok]
+    assert [] == [fact for fact in realserver.check(real.host) if not fact.ok]
 
 
 @pytest.mark.parametrize(

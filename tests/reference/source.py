@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: MIT
+"""Outer sources: the DIP, or an address of the service's prefix, the same for all of a flow."""
+
+from reference.content import Real
+from reference.packet import Packet
+
+Flow = tuple[bytes, int, bytes, int, int]
+
+
+class Sources:
+    """Which address a flow has is the program's choice; what it once was, it must stay."""
+
+    def __init__(self) -> None:
+        self.chosen: dict[tuple[Flow, bytes, bytes], bytes] = {}
+
+    def choose(self, p: Packet, real: Real, sent: bytes) -> bytes:
+        """The outer source of a packet; `sent` is what the program made of it."""
+        if not any(real.hosts):
+            return real.dip
+        start = 14 + len(p.tags) + 12
+        told = sent[start : start + 4]
+        if bytes(t & ~h for t, h in zip(told, real.hosts, strict=False)) != real.dip:
+            return real.dip  # none of the prefix's
+        flow = p.client, p.client_port, p.vip, p.service_port, p.protocol
+        return self.chosen.setdefault((flow, real.dip, real.hosts), told)
