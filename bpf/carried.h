@@ -16,6 +16,10 @@ static __always_inline bool sum_carried(const struct packet *p, __u64 *sum)
 	__u64 client = p->client.low >> 32, vip = p->vip.low >> 32, pseudo;
 	struct udphdr *udp = frame_start(p) + p->transport;
 
+	if (is_error(p)) {
+		*sum = 0; /* ICMP's has no pseudo header */
+		return true;
+	}
 	if (p->protocol == IPPROTO_UDP && ((void *)(udp + 1) > frame_end(p) || !udp->check))
 		return false;
 	pseudo = (client & 0xffff) + (client >> 16) + (vip & 0xffff) + (vip >> 16);

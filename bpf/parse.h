@@ -37,6 +37,12 @@ static __always_inline __be32 v4_part(const struct address *mapped)
 	return ((const __be32 *)&mapped->low)[1];
 }
 
+/* Not a packet of its flow, but an ICMP error about one: see icmp_error.h. Only xdplb_rare() has any. */
+static __always_inline bool is_error(const struct packet *p)
+{
+	return p->rare && p->error;
+}
+
 /* UDP's packets have no flags: they open none. */
 static __always_inline bool opens_connection(const struct packet *p)
 {
@@ -72,7 +78,7 @@ static __always_inline int parse_ports(struct packet *p)
 		if ((void *)tcp + sizeof(struct udphdr) > end || payload < sizeof(struct udphdr))
 			return DROP(p, malformed);
 	} else if (p->protocol == IPPROTO_ICMP) {
-		return PASS(p, icmp);
+		return p->rare ? NEXT : HAND_OVER(p, KIND_RARE);
 	} else {
 		return PASS(p, protocol);
 	}

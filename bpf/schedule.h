@@ -168,15 +168,15 @@ static __always_inline struct real *follow_flow(struct packet *p, const struct s
 		return NULL;
 	*index = flow_real(flow->record);
 	real = find_real(service, *index);
-	if (real)
+	if (real && !is_error(p))
 		touch_flow(p, flow);
 	return real;
 }
 
-/* Whether a packet of no known flow begins one; else it is one of TCP in midstream. */
+/* Whether a packet of no known flow begins one; else it is one of TCP in midstream, or an error about any. */
 static __always_inline bool begins_flow(const struct packet *p)
 {
-	return opens_connection(p) || p->protocol == IPPROTO_UDP;
+	return opens_connection(p) || (p->protocol == IPPROTO_UDP && !is_error(p));
 }
 
 /* The real of a flow that has none yet, or none any more. */
@@ -196,7 +196,8 @@ static __always_inline int begin_flow(struct packet *p, const struct service *se
 	}
 	*index = begins || !slot->previous ? slot->real : slot->previous;
 	p->new_flow = begins;
-	record_flow(p, flow, *index);
+	if (!is_error(p))
+		record_flow(p, flow, *index);
 	return NEXT;
 }
 
@@ -210,7 +211,7 @@ static __always_inline int pick_real(struct packet *p, const struct service *ser
 	if (service->pick != PICK_TURN)
 		verdict = hashed_slot(p, service, &slot);
 	else if (service->flags & SERVICE_ONE_PACKET)
-		verdict = next_slot(p, service, &slot);
+		verdict = is_error(p) ? PASS(p, icmp) : next_slot(p, service, &slot);
 	if (verdict != NEXT)
 		return verdict;
 

@@ -39,6 +39,7 @@ struct packet {
 	__be16 service_port;
 	__u8 protocol;
 	__u8 tcp_flags;
+	__u8 error; /* 1: an ICMP error about a packet of this flow: ask is_error() */
 };
 
 /* The empty asm keeps the two constants where they are needed: else the compiler loads them before each branch
@@ -69,6 +70,15 @@ static long (*xdp_adjust_head)(struct xdp_md *ctx, int by) = (void *)BPF_FUNC_xd
 static __always_inline bool move_head(struct packet *p, int by)
 {
 	return xdp_adjust_head(p->ctx, by) == 0;
+}
+
+/* Has the verifier take a number for any of 16 bits: else it walks all that follows once for each value that it knows
+ * of. Two instructions; `any` is one that it knows nothing of.
+ */
+static __always_inline __u64 forget(__u64 number, __be16 any)
+{
+	asm volatile("%0 ^= %1\n\t%0 ^= %1" : "+r"(number) : "r"((__u64)any));
+	return number;
 }
 
 /* A tick is about a second: 2^TICK_SHIFT jiffies, by the kernel's HZ. 16 bits of them tell flows apart for

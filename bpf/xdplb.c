@@ -15,6 +15,7 @@
 #include "verdict.h"
 #include "vlan.h"
 #include "parse.h"
+#include "icmp_error.h"
 #include "service.h"
 #include "deny.h"
 #include "schedule.h"
@@ -46,11 +47,15 @@ static __always_inline int balance(struct packet *p)
 		return verdict;
 	if ((verdict = parse_transport(p)) != NEXT)
 		return verdict;
-	if ((verdict = find_service(p, &service)) != NEXT)
+	if ((verdict = parse_error(p)) != NEXT)
 		return verdict;
+	if (p->rare)
+		forget_kind(p);
+	if ((verdict = find_service(p, &service)) != NEXT)
+		return unless_error(p, verdict);
 	p->tick = tick_now();
 	if ((verdict = pick_real(p, &service, &real, &index)) != NEXT)
-		return verdict;
+		return unless_error(p, verdict);
 	if ((verdict = find_hop(p, real, &hop)) != NEXT)
 		return verdict;
 	tunnel = read_tunnel(real);

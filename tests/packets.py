@@ -92,6 +92,29 @@ def icmp(**fields: Any) -> bytes:
     return ip(ICMP() / Raw(b"ping"), **fields)
 
 
+ROUTER = "198.51.100.1"  # somewhere between a real and its clients
+
+
+def answer(transport: Packet | None = None, **fields: Any) -> Packet:
+    """What a real sends to the client: the packet that a router refuses. By default, of TCP."""
+    header = IP(**{"src": VIP, "dst": CIP, "flags": "DF", "id": 0x4321, "ttl": 60, **fields})
+    return header / (transport or TCP(sport=DPORT, dport=SPORT, flags="A", seq=7) / Raw(bytes(64)))
+
+
+def icmp_error(
+    quoted: Packet | bytes,
+    *,
+    error: Packet | None = None,
+    quote: int = 28,
+    padding: bytes = b"",
+    **fields: Any,
+) -> bytes:
+    """A router's error about `quoted`, of which it gives so many bytes. By default: too big."""
+    header = error or ICMP(type="dest-unreach", code="fragmentation-needed", nexthopmtu=1400)
+    body = header / Raw(bytes(quoted)[:quote])
+    return ip(body, **{"src": ROUTER, "ip_flags": "", **fields}) + padding
+
+
 def arp(*tags: Packet) -> bytes:
     """A question for the VIP's MAC address."""
     return bytes(link(*tags, dst="ff:ff:ff:ff:ff:ff") / ARP(pdst=VIP))

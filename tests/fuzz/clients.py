@@ -5,7 +5,7 @@ from random import Random
 from typing import NamedTuple
 
 from fuzz import frames
-from fuzz.frames import OTHER_PROTOCOLS, TCP, UDP, chance
+from fuzz.frames import ICMP, OTHER_PROTOCOLS, TCP, UDP, chance
 
 TALKS = 200  # that go on at the same time
 SIZES = (1360, 1380, 1400, 1480, 1500)  # of paths, about which sizes of packets matter
@@ -53,10 +53,22 @@ class Clients:
         if chance(random, 15):
             self.talks[number] = self._begin()
         client, sport, vip, dport, protocol = self.talks[number]
+        if chance(random, 5):
+            return self._error(self.talks[number])
         if chance(random, 4):
             protocol = random.choice((TCP, UDP, *OTHER_PROTOCOLS))
         payload = frames.segment(random, protocol, sport, dport, self._size())
         return frames.on_link(random, frames.ipv4(random, client, vip, protocol, payload))
+
+    def _error(self, talk: Talk) -> bytes:
+        """What a router says of the answer: it quotes its ends, seldom others."""
+        random = self.random
+        payload = frames.segment(random, talk.protocol, talk.dport, talk.sport, self._size())
+        source = talk.vip if chance(random, 95) else random.choice(self.ends)[0]
+        quoted = frames.ipv4(random, source, talk.client, talk.protocol, payload)
+        error = frames.icmp_error(random, quoted)
+        router = random.randbytes(4)
+        return frames.on_link(random, frames.ipv4(random, router, talk.vip, ICMP, error))
 
     def frame(self) -> bytes:
         """Any frame."""

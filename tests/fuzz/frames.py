@@ -71,6 +71,16 @@ def segment(random: Random, protocol: int, sport: int, dport: int, size: int) ->
     return header + noise(random, max(0, size - 20 - len(header)))
 
 
+ERRORS = (*[(3, 4)] * 3, (3, 1), (3, 3), (4, 0), (11, 0), (11, 1))
+
+
+def icmp_error(random: Random, quoted: bytes) -> bytes:
+    """An error about a packet, of which it quotes enough, or not; seldom, another message."""
+    type_, code = random.choice(ERRORS) if chance(random, 95) else (random.randrange(20), 0)
+    length = random.choice((28, 28, 28, 48, 576)) if chance(random, 90) else random.randrange(29)
+    return bytes((type_, code)) + random.randbytes(4) + b"\x05\x78" + quoted[:length]
+
+
 def on_link(random: Random, packet: bytes) -> bytes:
     """A frame around an IPv4 packet: with tags or without, with padding or without."""
     macs = TO_ALL if chance(random, 2) else MACS

@@ -3,7 +3,7 @@
 
 from collections import defaultdict
 
-from reference import ipip, ipv4, link, service, transport
+from reference import icmp_error, ipip, ipv4, link, service, transport
 from reference.content import Content
 from reference.flow import Flows
 from reference.icmp import Answers
@@ -56,8 +56,8 @@ class Director:
         service.check_denied(p, content)
         ipv4.check_header(p)
         transport.read_ports(p)
-        found = service.find_service(p, content)
-        place = self.scheduler.pick_real(p, found, content, tick)
+        icmp_error.read_quoted(p)
+        place = self._pick(p)
         hop = self.hops.find(place, content, tick)
         self.answers.check_size(p, hop.mtu, ipip.LENGTH, tick)
         real = content.reals[place]
@@ -66,6 +66,16 @@ class Director:
         if hop.ifindex == p.ifindex:
             return Verdict(XDP_TX, "forwarded", frame)
         return Verdict(XDP_REDIRECT, "forwarded_redirect", frame)
+
+    def _pick(self, p: Packet) -> int:
+        """The place of the packet's real. The kernel gets errors about flows of nobody."""
+        try:
+            found = service.find_service(p, self.content)
+            return self.scheduler.pick_real(p, found, self.content, self.tick)
+        except Verdict:
+            if p.error:
+                raise goes_up("icmp") from None
+            raise
 
     def _count(self, place: int, p: Packet) -> None:
         stats = self.stats[place]

@@ -7,8 +7,7 @@ does. It agrees with the program's as long as that is large.
 
 from dataclasses import dataclass
 
-from reference.packet import FIN, RST, Packet
-from reference.transport import UDP
+from reference.packet import FIN, RST, UDP, Packet
 
 NEW, ESTABLISHED, CLOSING = "NEW", "ESTABLISHED", "CLOSING"
 UDP_NEW, UDP_KNOWN = "UDP_NEW", "UDP"

@@ -4,8 +4,7 @@
 from reference import ipv4
 from reference.checksum import checksum
 from reference.link import IPV4
-from reference.packet import Packet
-from reference.transport import ICMP
+from reference.packet import ICMP, Packet
 from reference.verdict import XDP_TX, Verdict, goes_up, is_lost
 
 ANSWERS_PER_TICK = 1000  # of one CPU: docs/operations.md
@@ -23,7 +22,7 @@ class Answers:
         """Only with DF is there something to answer; a header with options has no fixed size."""
         if p.length + added <= mtu:
             return
-        if not ipv4.dont_fragment(p) or p.options or not may_be_answered(p):
+        if not ipv4.dont_fragment(p) or p.options or p.error or not may_be_answered(p):
             raise goes_up("too_big")
         if tick != self.tick:
             self.tick, self.sent = tick, 0

@@ -1,17 +1,21 @@
 # SPDX-License-Identifier: MIT
 """What the stages found out about a frame."""
 
-UDP = 17  # RFC 768
+ICMP, TCP, UDP = 1, 6, 17
 FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10  # RFC 9293 §3.1
 
 
 class Packet:
-    """One frame on its way. `tags` as they stand in the frame; `at` is where its IP header is."""
+    """One frame on its way. `tags` as they stand in the frame; `at` is where its IP header is.
+
+    `error`: it is no packet of its flow, but an ICMP error about one.
+    """
 
     __slots__ = (
         "at",
         "client",
         "client_port",
+        "error",
         "ethertype",
         "flags",
         "frame",
@@ -29,6 +33,7 @@ class Packet:
         self.frame = frame
         self.ifindex = ifindex
         self.flags = 0
+        self.error = False
         self.new_flow = False
 
     @property
@@ -38,5 +43,5 @@ class Packet:
 
     @property
     def begins(self) -> bool:
-        """Whether it begins a flow if none is known: a datagram always does."""
-        return self.opens or self.protocol == UDP
+        """Without a known flow, it begins one."""
+        return self.opens or (self.protocol == UDP and not self.error)

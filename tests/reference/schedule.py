@@ -76,6 +76,8 @@ class Scheduler:
         if service.pick != TURN:
             slot = self._owned(hashed_slot(p, service))
         elif service.one_packet:
+            if p.error:
+                raise goes_up("icmp")
             slot = self.next_slot(service)
         if service.recorded or (slot and slot.recorded):
             place = self._recorded(p, service, slot, content, tick)
@@ -94,12 +96,13 @@ class Scheduler:
         """A record is followed, but by who begins afresh; who has none gets one.
 
         A SYN follows a record that is new, as a retransmission. Without a record, a connection in
-        midstream is the previous owner's; by turns it is nobody's.
+        midstream is the previous owner's; by turns it is nobody's. An error leaves no trace.
         """
         key = key_of(p, service.id)
         flow = self.flows.find(key, tick)
         if flow and (not p.opens or flow.state == NEW) and _is_there(flow.real, service, content):
-            see(flow, p, tick)
+            if not p.error:
+                see(flow, p, tick)
             return flow.real
         if p.begins:
             self.limits.admit(p, service, content, tick)
@@ -109,7 +112,8 @@ class Scheduler:
             slot = self.next_slot(service)
         place = slot.real if p.begins else slot.previous or slot.real
         p.new_flow = p.begins
-        self.flows.begin(key, p, place, tick)
+        if not p.error:
+            self.flows.begin(key, p, place, tick)
         return place
 
 

@@ -2,18 +2,17 @@
 """TCP (RFC 9293), UDP (RFC 768), and what is neither."""
 
 from reference.ipv4 import HEADER
-from reference.packet import UDP, Packet
+from reference.packet import ICMP, TCP, UDP, Packet
 from reference.verdict import goes_up, is_lost
 
-ICMP, TCP = 1, 6
 SHORTEST = {TCP: 20, UDP: 8}
 
 
 def read_ports(p: Packet) -> None:
-    """Ports and TCP's flags, of a header that the packet has whole."""
+    """Ports and TCP's flags, of a header that the packet has whole. ICMP has none."""
     frame, protocol = p.frame, p.protocol
     if protocol == ICMP:
-        raise goes_up("icmp")
+        return
     if protocol not in SHORTEST:
         raise goes_up("protocol")
     header = HEADER + p.options
