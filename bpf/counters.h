@@ -11,13 +11,13 @@ struct counters {
 	__u64 forwarded;          /* left for a real, by the interface it came in on */
 	__u64 forwarded_redirect; /* left for a real by another interface */
 	__u64 replied_too_big; /* answered with ICMP: larger than the path to the real takes, with DF */
-	__u64 pass_not_ipv4;   /* ARP, IPv6, LLDP, … */
+	__u64 pass_not_ip;     /* neither IPv4 nor IPv6: ARP, LLDP, … */
 	__u64 pass_not_vip;    /* addressed to no VIP */
 	__u64 pass_no_service; /* to a VIP, but to no service on it: look at `xdplb list` */
-	__u64 pass_icmp;       /* ICMP to a VIP: the kernel answers */
+	__u64 pass_icmp;       /* ICMP to a VIP: the kernel answers; of IPv6 also neighbour discovery */
 	__u64 pass_protocol;   /* to a VIP, neither TCP, UDP nor ICMP */
 	__u64 pass_fragment;   /* a fragment of a packet to a VIP */
-	__u64 pass_ttl;        /* TTL used up: not to be sent on; the kernel has it */
+	__u64 pass_ttl;        /* TTL or hop limit used up: not to be sent on; the kernel has it */
 	__u64 pass_local;      /* its real is the director itself */
 	__u64 drop_denied;     /* to a VIP, from a prefix of `xdplb deny list` */
 	/* worth a look when they grow */

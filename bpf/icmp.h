@@ -117,7 +117,8 @@ static __always_inline int reply_too_big(struct packet *p, __u32 mtu)
 /* Does the packet fit the path once it is wrapped? As ensure_mtu_is_adequate() in ip_vs_xmit.c; without DF
  * the kernel could only fragment it.
  */
-static __always_inline int check_size(struct packet *p, __u64 mtu, __u64 added)
+static __always_inline int check_size(struct packet *p, __u64 mtu, __u64 tunnel,
+					  __u64 added)
 {
 	struct iphdr *ip = frame_start(p) + IP_AT;
 

@@ -140,11 +140,16 @@ enum tunnel_kind {
 	TUNNEL_GUE = 2,
 };
 
+enum tunnel_flag {
+	TUNNEL_CHECKSUM = 1,   /* GRE's or UDP's over all that it carries: --tun-csum */
+	TUNNEL_OUTER_IPV6 = 2, /* RIP and DIP are of IPv6 */
+};
+
 /* One word, so that it is read and replaced whole. */
 struct tunnel {
-	__u16 header_sum; /* of the outer header's constant words: outer_header_sum() */
+	__u16 header_sum; /* of an outer IPv4 header's constant words: outer_header_sum() */
 	__u8 kind;        /* enum tunnel_kind */
-	__u8 checksum;    /* GRE's or UDP's over all that it carries: --tun-csum */
+	__u8 flags;       /* enum tunnel_flag */
 };
 
 /* One real server of one service. The first 64 bytes are all that a packet needs. */
@@ -182,9 +187,10 @@ struct reply_limit {
  */
 enum kind {
 	KIND_RARE = 0, /* IPv4 that needs more than the fast way has */
+	KIND_IPV6 = 1,
 };
 
-#define KINDS 1
+#define KINDS 2
 
 /* ---- arrays -------------------------------------------------------------------------------- */
 
