@@ -26,11 +26,10 @@ static __always_inline __be32 v4_part(const struct address *mapped)
 	return ((const __be32 *)&mapped->low)[1];
 }
 
-static __always_inline int read_ipv4_addresses(struct packet *p)
+static __always_inline int read_ipv4_addresses(struct packet *p, const struct iphdr *ip,
+					       const void *end)
 {
-	struct iphdr *ip = frame_start(p) + IP_AT;
-
-	if ((void *)(ip + 1) > frame_end(p))
+	if ((void *)(ip + 1) > end)
 		return PASS(p, truncated);
 	p->client.low = v4_mapped(ip->saddr);
 	p->vip.low = v4_mapped(ip->daddr);

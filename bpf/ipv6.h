@@ -12,12 +12,12 @@
 #define EXTENSIONS 4
 
 #define TRANSPORT_MASK 0x3fff /* where it can be behind them */
-#define EXTENSION_UNIT 8 /* bytes */
+#define EXTENSION_UNIT 8      /* bytes */
 
 /* What all of them begin with. */
 struct extension {
 	__u8 next;
-	__u8 length; /* in units, without the first */
+	__u8 length;       /* in units, without the first */
 	__u8 routing_type; /* of a routing header: */
 	__u8 segments_left;
 };
@@ -28,11 +28,10 @@ static __always_inline bool is_v4_mapped(const struct address *address)
 	return !address->high && (__u32)address->low == bpf_htonl(0xffff);
 }
 
-static __always_inline int read_ipv6_addresses(struct packet *p)
+static __always_inline int read_ipv6_addresses(struct packet *p, const struct ipv6hdr *ip,
+					       const void *end)
 {
-	struct ipv6hdr *ip = frame_start(p) + IP_AT;
-
-	if ((void *)(ip + 1) > frame_end(p))
+	if ((void *)(ip + 1) > end)
 		return PASS(p, truncated);
 	p->client = *(struct address *)&ip->saddr;
 	p->vip = *(struct address *)&ip->daddr;

@@ -96,7 +96,7 @@ static __always_inline void *make_room(struct packet *p, const struct hop *hop, 
 struct inherited {
 	__u64 class; /* TOS or traffic class, ECN included: RFC 6040 §4.1, normal mode */
 	__u64 flags; /* DF where it stands in IPv4's header; an IPv6 packet has none, as in IPVS */
-	__u64 ttl;   /* or hop limit, which the client's packet spends first, as in __ip_vs_get_out_rt() */
+	__u64 ttl; /* or hop limit, which the client's packet spends first, as in __ip_vs_get_out_rt() */
 };
 
 /* With DF an atomic datagram needs no ID (RFC 6864 §4.1), and the kernel sends 0; without, it must differ

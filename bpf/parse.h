@@ -24,11 +24,13 @@ static __always_inline bool opens_connection(const struct packet *p)
 static __always_inline int parse_network(struct packet *p)
 {
 	__be16 *ethertype = frame_start(p) + sizeof(struct macs);
+	void *ip = ethertype + 1, *end = frame_end(p);
 
-	if ((void *)(ethertype + 1) > frame_end(p))
+	if (ip > end)
 		return PASS(p, not_ip);
 	if (*ethertype == bpf_htons(is_ipv6(p) ? ETH_P_IPV6 : ETH_P_IP))
-		return is_ipv6(p) ? read_ipv6_addresses(p) : read_ipv4_addresses(p);
+		return is_ipv6(p) ? read_ipv6_addresses(p, ip, end)
+				  : read_ipv4_addresses(p, ip, end);
 	if (!is_ipv6(p) && *ethertype == bpf_htons(ETH_P_IPV6))
 		return HAND_OVER(p, KIND_IPV6);
 	return PASS(p, not_ip);
