@@ -29,7 +29,7 @@ struct counters {
 	__u64 drop_no_real;   /* the service has no usable real: add one, or give one a weight */
 	__u64 drop_no_route;  /* no route to the real: look at `ip route get RIP` */
 	__u64 drop_small_mtu; /* the route to an IPv6 real leaves less than 1280 bytes inside the tunnel */
-	__u64 drop_no_neighbour; /* the next hop does not answer ARP: look at `ip neigh` */
+	__u64 drop_no_neighbour; /* the next hop does not answer ARP or NDP: look at `ip neigh` */
 	__u64 drop_reply_limit;  /* too many packets that are too big: their answers are limited */
 	__u64 pass_no_program; /* `programs` lacks one: attach again; the kernel has it meanwhile */
 	__u64 drop_headroom;   /* the driver left no room before the frame for the outer header */

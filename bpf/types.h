@@ -8,6 +8,7 @@
 #include <uapi/linux/types.h>
 
 #include "counters.h"
+#include "many.h"
 
 /* An IP address in network order; IPv4 is stored v4-mapped (RFC 4291 §2.5.5.2), so that one set of
  * tables serves both families.
@@ -194,10 +195,7 @@ enum kind {
 
 /* ---- arrays -------------------------------------------------------------------------------- */
 
-/* An array that BCC takes for a string of bytes, which it describes by its first element: for each element of
- * an array of structs it would generate code to print it, and the compiler take 15 s over these. (The sizes have
- * names because BCC describes whatever types a length mentions, too.)
- */
+/* What MANY() asks for. */
 enum {
 	turn_size = sizeof(struct turn),
 	limit_size = sizeof(struct limit),
@@ -209,13 +207,6 @@ enum {
 	stats_size = sizeof(struct stats),
 	cpu_pad_words = 15 - COUNTERS % 8, /* behind counters and reply_limit; at least 8 */
 };
-
-#define MANY(type, count) \
-	{ \
-		struct type first; \
-		char all[(count)*type##_size]; \
-	}
-#define NTH(type, many, index) (&((struct type *)(many).all)[index])
 
 /* What concerns the whole director. */
 struct director {
