@@ -39,7 +39,7 @@ static __always_inline int parse_error(struct packet *p)
 {
 	struct icmp_error *error;
 
-	if (!p->rare || p->protocol != IPPROTO_ICMP)
+	if (!p->rare || is_ipv6(p) || p->protocol != IPPROTO_ICMP)
 		return NEXT;
 	error = frame_start(p) + p->transport;
 	if ((void *)(error + 1) > frame_end(p) ||

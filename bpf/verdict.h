@@ -23,7 +23,8 @@ struct packet {
 	struct xdp_md *ctx;
 	struct director *director;
 	struct cpu *cpu;
-	bool rare; /* a constant of each program: whether this is xdplb_rare() */
+	int family; /* a constant of each program: AF_INET or AF_INET6 */
+	bool rare;  /* another: whether what the first program hands over is dealt with */
 	volatile __u32
 		tag[2]; /* VLAN tags, as they stood in the frame; in memory: few frames have any */
 	struct address client;
@@ -52,6 +53,13 @@ static __always_inline int end_in(struct packet *p, int action, __u64 fate)
 	return action;
 }
 
+static __always_inline bool is_ipv6(const struct packet *p)
+{
+	return p->family == AF_INET6;
+}
+
+#define IP_AT ((int)sizeof(struct ethhdr)) /* offset of the IP header; tags are off: see vlan.h */
+
 static __always_inline void *frame_start(const struct packet *p)
 {
 	return (void *)(long)p->ctx->data;
@@ -70,15 +78,6 @@ static long (*xdp_adjust_head)(struct xdp_md *ctx, int by) = (void *)BPF_FUNC_xd
 static __always_inline bool move_head(struct packet *p, int by)
 {
 	return xdp_adjust_head(p->ctx, by) == 0;
-}
-
-/* Has the verifier take a number for any of 16 bits: else it walks all that follows once for each value that it knows
- * of. Two instructions; `any` is one that it knows nothing of.
- */
-static __always_inline __u64 forget(__u64 number, __be16 any)
-{
-	asm volatile("%0 ^= %1\n\t%0 ^= %1" : "+r"(number) : "r"((__u64)any));
-	return number;
 }
 
 /* A tick is about a second: 2^TICK_SHIFT jiffies, by the kernel's HZ. 16 bits of them tell flows apart for

@@ -23,7 +23,6 @@ from xdplb.dataplane.tables import Tables, elements, fill
 from xdplb.model import Protocol, Real, Service, ServiceKey
 from xdplb.net import (
     Address,
-    Prefix,
     address_words,
     htons,
     outer_header_sum,
@@ -32,11 +31,8 @@ from xdplb.net import (
 )
 from xdplb.schedulers import Pick, get_scheduler
 
-OUTER_PROTOCOLS = {
-    "ipip": socket.IPPROTO_IPIP,
-    "gre": socket.IPPROTO_GRE,
-    "gue": socket.IPPROTO_UDP,
-}
+INNER_PROTOCOLS = {4: socket.IPPROTO_IPIP, 6: socket.IPPROTO_IPV6}
+OUTER_PROTOCOLS = {"gre": socket.IPPROTO_GRE, "gue": socket.IPPROTO_UDP}  # else the inner one's
 AT_A_TIME = 128  # services: their rings are open at once, and the kernel waits once for them
 SYN_TIMEOUT_S = 60  # IPVS's for SYN_RECV: ip_vs_proto_tcp.c, tcp_timeouts[]
 LOOK_AGAIN_S = 60  # after a look at all flows that found some which keep a transition going
@@ -151,11 +147,11 @@ class Reconciler:
 
     def _put_services(self, services: Sequence[Service]) -> None:
         for service in services:
-            number = self.state.service_id(service.key)
             indices = self.state.real_indices(service.key)
             for real, index in zip(service.reals, indices, strict=True):
-                self._put_real(real, index, number, service.source_cidr)
+                self._put_real(real, index, service)
             if self.directory.find_service(service.key) is None:
+                number = self.state.service_id(service.key)
                 self._turns[number].next = 0
                 self.tables.drop_ring(number)
         slots, rings = [], {}
@@ -182,13 +178,14 @@ class Reconciler:
                 flags=service_flags(service, pick),
             )
 
-    def _put_real(self, real: Real, index: int, service: int, sources: Prefix | None) -> None:
-        record = self.tables.reals[index]
+    def _put_real(self, real: Real, index: int, service: Service) -> None:
+        record, number = self.tables.reals[index], self.state.service_id(service.key)
         route = self.state.raw["routes"][str(real.address)]
         rip, dip = real.address, parse_address(route["source"])
-        if record.service == service and record.address.low == address_words(rip)[1]:
+        words = record.address.high, record.address.low
+        if record.service == number and words == address_words(rip):
             record.local = route["local"]
-            self._put_tunnel(record, real, dip, sources)
+            self._put_tunnel(record, real, dip, service)
             return
         record.service = 0  # of whoever had the place before
         self.tables.real_stats.clear_cpus(index)
@@ -196,27 +193,30 @@ class Reconciler:
         record.refreshed = 0
         record.hop[0].ifindex = record.hop[1].ifindex = 0
         fill(record, local=route["local"])
-        self._put_tunnel(record, real, dip, sources)
-        record.service = service  # last: until now the program saw no real here
+        self._put_tunnel(record, real, dip, service)
+        record.service = number  # last: until now the program saw no real here
 
-    def _put_tunnel(self, record: Any, real: Real, dip: Address, sources: Prefix | None) -> None:
+    def _put_tunnel(self, record: Any, real: Real, dip: Address, service: Service) -> None:
         """The port, then all else in one store: in between, GUE goes to a new port at worst.
 
-        Of TUNNEL_IPIP, header_sum has the source; of all others the program adds what it sends.
-        So the source changes while the tunnel is none of that, and no flow has bits of its own.
+        Of plain IPIP, header_sum has the source; of all others the program adds what it sends. So
+        the source changes while the tunnel is none of that, and no flow has bits of its own.
         """
-        kind = real.tunnel.kind
-        name = "ipip_spread" if sources and kind == "ipip" else kind
-        summed = dip if name == "ipip" else IPv4Address(0)
+        kind, flags, sources = real.tunnel.kind, enum_values("tunnel_flag"), service.source_cidr
+        outer_ipv6 = real.address.version == 6
+        protocol = OUTER_PROTOCOLS.get(kind, INNER_PROTOCOLS[service.key.vip.version])
+        summed = IPv4Address(0) if sources or kind != "ipip" else dip
         source = address_words(sources.network_address if sources else dip)
         hosts = int.from_bytes(sources.hostmask.packed, sys.byteorder) if sources else 0
         moves = (record.source.high, record.source.low, record.source_hosts) != (*source, hosts)
         new = type(record.tunnel)()
         fill(
             new,
-            header_sum=outer_header_sum(summed, real.address, OUTER_PROTOCOLS[kind]),
-            kind=enum_values("tunnel_kind")[f"TUNNEL_{name.upper()}"],
-            checksum=real.tunnel.checksum,
+            header_sum=0 if outer_ipv6 else outer_header_sum(summed, real.address, protocol),
+            kind=enum_values("tunnel_kind")[f"TUNNEL_{kind.upper()}"],
+            flags=flags["TUNNEL_CHECKSUM"] * real.tunnel.checksum
+            | flags["TUNNEL_OUTER_IPV6"] * outer_ipv6
+            | flags["TUNNEL_SPREAD"] * bool(sources),
         )
         if real.tunnel.port:
             record.tunnel_port = htons(real.tunnel.port)
