@@ -6,21 +6,39 @@
 #ifndef XDPLB_CARRIED_H
 #define XDPLB_CARRIED_H
 
-#include "parse.h"
+#include "outer.h"
 
-/* The IPv4 header sums to 0. So does the segment together with its pseudo header: alone it sums to the complement
- * of that. At most six words of 16 bits. Returns: false if there is no such checksum (UDP's may be 0).
+/* The sum of an address's words. */
+static __always_inline __u64 sum_address(const struct address *address, int family)
+{
+	__u64 high = address->high, low = address->low;
+
+	if (family == AF_INET6)
+		return csum_halve((high >> 32) + (__u32)high + (low >> 32) + (__u32)low);
+	return (low >> 48) + (low >> 32 & 0xffff);
+}
+
+/* An IPv4 header sums to 0, but IPv6's, which leaves with a hop less, does not. The segment together with its pseudo
+ * header does: alone it sums to the complement of that. Both have IPv6's addresses and length, which is to say that
+ * they do not count. At most six words. Returns: false if there is no such checksum (UDP's may be 0), or if headers
+ * stand between that nobody has summed.
  */
 static __always_inline bool sum_carried(const struct packet *p, __u64 *sum)
 {
-	__u64 client = p->client.low >> 32, vip = p->vip.low >> 32, pseudo;
 	struct udphdr *udp = frame_start(p) + p->transport;
+	struct outer_ipv6 *ip = frame_start(p) + IP_AT;
+	__u64 pseudo = bpf_htons(p->protocol);
 
 	if (p->protocol == IPPROTO_UDP && ((void *)(udp + 1) > frame_end(p) || !udp->check))
 		return false;
-	pseudo = (client & 0xffff) + (client >> 16) + (vip & 0xffff) + (vip >> 16);
-	pseudo += bpf_htons(p->protocol) + bpf_htons(p->length - (p->transport - IP_AT));
-	*sum = csum_fold(pseudo);
+	if (!is_ipv6(p)) {
+		pseudo += sum_address(&p->client, AF_INET) + sum_address(&p->vip, AF_INET);
+		*sum = csum_fold(pseudo + bpf_htons(p->length - (p->transport - IP_AT)));
+		return true;
+	}
+	if (p->transport != IP_AT + IPV6_LENGTH || (void *)(ip + 1) > frame_end(p))
+		return false;
+	*sum = csum_fold(pseudo) + csum_halve(ip->flow) + (ip->length >> 16) - (1 << 8);
 	return true;
 }
 

@@ -13,6 +13,13 @@ static __always_inline __u16 csum_fold(__u64 sum)
 	return ~sum;
 }
 
+/* The sum of 16-bit words, at most 0x1ffff, from that of at most 2^16 32-bit ones: those are two of them each. */
+static __always_inline __u64 csum_halve(__u64 sum)
+{
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	return (sum & 0xffff) + (sum >> 16);
+}
+
 /* Takes one from the TTL, which is not 0, and adds it to the checksum: ip_decrease_ttl() in include/net/ip.h, on the
  * one word that holds TTL, protocol and checksum. The checksum's carry goes round: from 0xfffe and 0xffff on.
  * Returns: the TTL.

@@ -12,19 +12,36 @@
 /* Units: bytes that the tunnel adds. */
 static __always_inline __u64 tunnel_length(__u64 tunnel)
 {
+	int length = outer_length(outer_family(tunnel));
+
 	if (is_ipip(tunnel))
-		return IPIP_LENGTH;
-	return tunnel_kind(tunnel) == TUNNEL_GRE ? gre_length(tunnel) : GUE_LENGTH;
+		return outer_length(AF_INET);
+	if (tunnel_kind(tunnel) == TUNNEL_IPIP)
+		return length;
+	if (tunnel_kind(tunnel) == TUNNEL_GRE)
+		return length + gre_length(tunnel_checksum(tunnel));
+	return length + GUE_LENGTH;
 }
 
+static __always_inline int encapsulate_in(struct packet *p, const struct real *real,
+					  const struct hop *hop, __u64 tunnel, int outer)
+{
+	if (tunnel_kind(tunnel) == TUNNEL_IPIP)
+		return encapsulate_ipip(p, real, hop, tunnel, outer);
+	if (tunnel_kind(tunnel) == TUNNEL_GRE)
+		return encapsulate_gre(p, real, hop, tunnel, outer);
+	return encapsulate_gue(p, real, hop, tunnel, outer);
+}
+
+/* IP in IPv4 first: it is the way of most. */
 static __always_inline int encapsulate(struct packet *p, const struct real *real,
 				       const struct hop *hop, __u64 tunnel)
 {
 	if (is_ipip(tunnel))
-		return encapsulate_ipip(p, real, hop, tunnel);
-	if (tunnel_kind(tunnel) == TUNNEL_GRE)
-		return encapsulate_gre(p, real, hop, tunnel);
-	return encapsulate_gue(p, real, hop, tunnel);
+		return encapsulate_ipip(p, real, hop, tunnel, AF_INET);
+	if (outer_family(tunnel) == AF_INET6)
+		return encapsulate_in(p, real, hop, tunnel, AF_INET6);
+	return encapsulate_in(p, real, hop, tunnel, AF_INET);
 }
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Generic Routing Encapsulation (RFC 2784), with its checksum or without:
+/* Generic Routing Encapsulation (RFC 2784, RFC 7676), with its checksum or without:
  *
- *	| Ethernet | IPv4 DIP → RIP, protocol 47 | C, 0x0800 | (checksum, 0) | IPv4 CIP → VIP | TCP or UDP | …
- *	            \________________________ added ________________________/ \__ the client's packet, TTL - 1
+ *	| Ethernet | IP DIP → RIP, protocol 47 | C, 0x0800 or 0x86dd | (checksum, 0) | IP CIP → VIP | TCP or UDP | …
+ *	            \____________________________ added ____________________________/ \__ the client's packet, TTL - 1
  */
 #ifndef XDPLB_ENCAP_GRE_H
 #define XDPLB_ENCAP_GRE_H
@@ -11,25 +11,24 @@
 #include "outer.h"
 #include "tunnel.h"
 
-#define GRE_LENGTH ((int)(sizeof(struct outer_header) + sizeof(struct gre_header)))
-#define GRE_CHECKSUM_LENGTH (GRE_LENGTH + (int)sizeof(struct gre_checksum))
-
-static __always_inline int gre_length(__u64 tunnel)
+/* Of GRE's own header. */
+static __always_inline int gre_length(bool summed)
 {
-	return tunnel_checksum(tunnel) ? GRE_CHECKSUM_LENGTH : GRE_LENGTH;
+	return sizeof(struct gre_header) + (summed ? sizeof(struct gre_checksum) : 0);
 }
 
 static __always_inline int encapsulate_gre_plain(struct packet *p, const struct real *real,
-						 const struct hop *hop, __u64 tunnel)
+						 const struct hop *hop, __u64 tunnel, int outer)
 {
-	struct outer_header *outer = make_room(p, hop, GRE_LENGTH);
-	struct gre_header *gre = (void *)(outer + 1);
+	int added = outer_length(outer) + gre_length(false);
+	void *header = make_room(p, hop, outer, added);
+	struct gre_header *gre = header + outer_length(outer);
 
-	if (!outer)
+	if (!header)
 		return DROP(p, headroom);
-	write_outer(p, real, tunnel, outer, (void *)(gre + 1), GRE_LENGTH, IPPROTO_GRE);
+	write_outer(p, real, tunnel, header, outer, added, IPPROTO_GRE);
 	gre->flags = 0;
-	gre->ethertype = bpf_htons(ETH_P_IP);
+	gre->ethertype = carried_ethertype(p);
 	return NEXT;
 }
 
@@ -37,24 +36,24 @@ static __always_inline int encapsulate_gre_plain(struct packet *p, const struct 
  * known without reading all of it: that one goes without GRE's too.
  */
 static __always_inline int encapsulate_gre(struct packet *p, const struct real *real,
-					   const struct hop *hop, __u64 tunnel)
+					   const struct hop *hop, __u64 tunnel, int outer)
 {
-	struct outer_header *outer;
-	struct gre_header *gre;
+	int added = outer_length(outer) + gre_length(true);
 	struct gre_checksum *checksum;
+	struct gre_header *gre;
+	void *header;
 	__u64 sum;
 
 	if (!tunnel_checksum(tunnel) || !sum_carried(p, &sum))
-		return encapsulate_gre_plain(p, real, hop, tunnel);
-	outer = make_room(p, hop, GRE_CHECKSUM_LENGTH);
-	if (!outer)
+		return encapsulate_gre_plain(p, real, hop, tunnel, outer);
+	header = make_room(p, hop, outer, added);
+	if (!header)
 		return DROP(p, headroom);
-	gre = (void *)(outer + 1);
+	gre = header + outer_length(outer);
 	checksum = (void *)(gre + 1);
-	write_outer(p, real, tunnel, outer, (void *)(checksum + 1), GRE_CHECKSUM_LENGTH,
-		    IPPROTO_GRE);
+	write_outer(p, real, tunnel, header, outer, added, IPPROTO_GRE);
 	gre->flags = bpf_htons(GRE_CHECKSUM_PRESENT);
-	gre->ethertype = bpf_htons(ETH_P_IP);
+	gre->ethertype = carried_ethertype(p);
 	checksum->check = csum_fold(sum + gre->flags + gre->ethertype);
 	checksum->reserved = 0;
 	return NEXT;

@@ -1,24 +1,23 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* IP in IP (RFC 2003):
+/* IP in IP (RFC 2003, RFC 2473, RFC 4213): protocol 4 is IPv4 inside, 41 IPv6; the outer header is the real's family's.
  *
- *	| Ethernet | IPv4 DIP → RIP, protocol 4 | IPv4 CIP → VIP | TCP or UDP | …
- *	            \_________ added __________/ \__ the client's packet, TTL - 1
+ *	| Ethernet | IPv4 or IPv6 DIP → RIP, protocol 4 or 41 | IPv4 or IPv6 CIP → VIP | TCP or UDP | …
+ *	            \________________ added ________________/ \__ the client's packet, TTL - 1
  */
 #ifndef XDPLB_ENCAP_IPIP_H
 #define XDPLB_ENCAP_IPIP_H
 
 #include "outer.h"
 
-#define IPIP_LENGTH ((int)sizeof(struct outer_header))
-
 static __always_inline int encapsulate_ipip(struct packet *p, const struct real *real,
-					    const struct hop *hop, __u64 tunnel)
+					    const struct hop *hop, __u64 tunnel, int outer)
 {
-	struct outer_header *outer = make_room(p, hop, IPIP_LENGTH);
+	int added = outer_length(outer);
+	void *header = make_room(p, hop, outer, added);
 
-	if (!outer)
+	if (!header)
 		return DROP(p, headroom);
-	write_outer(p, real, tunnel, outer, (void *)(outer + 1), IPIP_LENGTH, IPPROTO_IPIP);
+	write_outer(p, real, tunnel, header, outer, added, carried_protocol(p));
 	return NEXT;
 }
 

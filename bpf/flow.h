@@ -67,7 +67,7 @@ static __always_inline __u64 hash_flow(const struct packet *p, const struct conf
 	__u64 ports = (__u64)p->client_port << 16 | p->service_port;
 	__u64 value = (p->client.low >> 32 << 32 | ports) ^ config->flow_key[0];
 
-	if (p->client.high) {
+	if (is_ipv6(p)) {
 		value ^= fold_multiply(p->client.high ^ config->flow_key[1], GOLDEN_RATIO_64);
 		value = fold_multiply(value, config->flow_key[1]) ^ (__u32)p->client.low;
 	}

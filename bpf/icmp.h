@@ -6,6 +6,7 @@
 #define XDPLB_ICMP_H
 
 #include "csum.h"
+#include "icmpv6.h"
 #include "parse.h"
 
 #define REPLIES_PER_TICK 1000 /* and CPU */
@@ -40,8 +41,9 @@ static __always_inline bool may_be_answered(const struct packet *p)
 {
 	__u8 network = p->client.low >> 32, *destination = frame_start(p);
 
-	return (void *)(destination + 1) <= frame_end(p) && !(*destination & 1) && network &&
-	       network != 127 && network < 224;
+	if ((void *)(destination + 1) > frame_end(p) || *destination & 1)
+		return false;
+	return is_ipv6(p) ? is_ipv6_host(&p->client) : network && network != 127 && network < 224;
 }
 
 /* At most 28 words of 16 bits: no carry out of 32 bits. */
@@ -56,9 +58,9 @@ static __always_inline __u16 csum_of(const void *start, int bytes)
 	return csum_fold(sum);
 }
 
-static __always_inline int turn_link(struct packet *p)
+static __always_inline int turn_link(struct packet *p, int added)
 {
-	struct ethhdr *old = frame_start(p) + TOO_BIG_ADDED, *eth = frame_start(p);
+	struct ethhdr *old = frame_start(p) + added, *eth = frame_start(p);
 	struct ethhdr swapped;
 
 	if ((void *)(old + 1) > frame_end(p))
@@ -70,12 +72,12 @@ static __always_inline int turn_link(struct packet *p)
 	return NEXT;
 }
 
-static __always_inline int write_too_big(struct packet *p, __u32 mtu)
+static __always_inline bool write_too_big(struct packet *p, __u32 mtu)
 {
 	struct too_big *reply = frame_start(p) + IP_AT;
 
 	if ((void *)(reply + 1) > frame_end(p))
-		return DROP(p, headroom);
+		return false;
 	reply->ip = (struct iphdr){
 		.version = 4,
 		.ihl = sizeof(reply->ip) / 4,
@@ -93,39 +95,56 @@ static __always_inline int write_too_big(struct packet *p, __u32 mtu)
 	};
 	reply->icmp.un.frag.mtu = bpf_htons(mtu);
 	reply->icmp.checksum = csum_of(&reply->icmp, sizeof(*reply) - sizeof(reply->ip));
-	return NEXT;
+	return true;
+}
+
+/* The quote's length is fixed: a packet that has less does not fit, and options have no place in it. */
+static __always_inline bool fits_quote(const struct packet *p)
+{
+	return is_ipv6(p) ? p->length >= TOO_BIG6_QUOTED
+			  : p->transport == IP_AT + sizeof(struct iphdr);
 }
 
 static __always_inline int reply_too_big(struct packet *p, __u32 mtu)
 {
-	int verdict, kept = IP_AT + sizeof(struct iphdr) + QUOTED_PAYLOAD;
+	int quoted = is_ipv6(p) ? TOO_BIG6_QUOTED : sizeof(struct iphdr) + QUOTED_PAYLOAD;
+	int added = is_ipv6(p) ? TOO_BIG6_ADDED : TOO_BIG_ADDED;
+	int verdict, kept = IP_AT + quoted;
 
-	if (p->transport != IP_AT + sizeof(struct iphdr) || !may_be_answered(p))
+	if (!fits_quote(p) || !may_be_answered(p))
 		return PASS(p, too_big);
 	if (!may_reply(p))
 		return DROP(p, reply_limit);
 	if (bpf_xdp_adjust_tail(p->ctx, kept - (int)bpf_xdp_get_buff_len(p->ctx)) ||
-	    !move_head(p, -TOO_BIG_ADDED))
+	    !move_head(p, -added))
 		return DROP(p, headroom);
-	if ((verdict = turn_link(p)) != NEXT)
+	if ((verdict = turn_link(p, added)) != NEXT)
 		return verdict;
-	if ((verdict = write_too_big(p, mtu)) != NEXT)
-		return verdict;
+	if (!(is_ipv6(p) ? write_too_big6(p, mtu) : write_too_big(p, mtu)))
+		return DROP(p, headroom);
 	return FATE(p, XDP_TX, replied_too_big);
 }
 
-/* Does the packet fit the path once it is wrapped? As ensure_mtu_is_adequate() in ip_vs_xmit.c; without DF
- * the kernel could only fragment it.
- */
-static __always_inline int check_size(struct packet *p, __u64 mtu, __u64 added)
+/* Of IPv6 every packet has DF. */
+static __always_inline bool may_fragment(const struct packet *p)
 {
 	struct iphdr *ip = frame_start(p) + IP_AT;
 
+	return !is_ipv6(p) &&
+	       ((void *)(ip + 1) > frame_end(p) || !(ip->frag_off & bpf_htons(IP_DONT_FRAGMENT)));
+}
+
+/* Does the packet fit the path once it is wrapped? As ensure_mtu_is_adequate() in ip_vs_xmit.c; without DF
+ * the kernel could only fragment it. By IPv6 nothing leaves on a path that has not IPv6's least MTU inside, as
+ * in __ip_vs_get_out_rt_v6().
+ */
+static __always_inline int check_size(struct packet *p, __u64 mtu, __u64 tunnel, __u64 added)
+{
+	if (!is_ipip(tunnel) && outer_family(tunnel) == AF_INET6 && mtu < IPV6_LEAST_MTU + added)
+		return DROP(p, small_mtu);
 	if (p->length + added <= mtu)
 		return NEXT;
-	if ((void *)(ip + 1) > frame_end(p) || !(ip->frag_off & bpf_htons(IP_DONT_FRAGMENT)))
-		return PASS(p, too_big);
-	return reply_too_big(p, mtu - added);
+	return may_fragment(p) ? PASS(p, too_big) : reply_too_big(p, mtu - added);
 }
 
 #endif

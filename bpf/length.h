@@ -13,4 +13,14 @@ static __always_inline __u64 host_length(__be16 length)
 	return swapped;
 }
 
+/* Has the verifier forget what it knows of a number, by way of another that may be any: so ways that differ only in
+ * that become one, and what follows is walked once.
+ */
+static __always_inline __u64 forget(__u64 number, __u64 any)
+{
+	number ^= any;
+	asm volatile("" : "+r"(number));
+	return number ^ any;
+}
+
 #endif

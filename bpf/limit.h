@@ -30,7 +30,7 @@ static __always_inline bool count_flow(struct tally *tally, __u32 tick, __u32 li
 static __always_inline struct tally *source_tally(const struct packet *p, __u64 service)
 {
 	const struct config *config = &p->director->config;
-	__u64 source = p->client.high ? p->client.high : p->client.low >> 32;
+	__u64 source = is_ipv6(p) ? p->client.high : p->client.low >> 32;
 	__u64 factor = (config->flow_key[1] + p->tick * GOLDEN_RATIO_64) | 1;
 	__u64 hash = (source ^ config->flow_key[0]) * factor + service * GOLDEN_RATIO_64;
 

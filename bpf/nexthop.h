@@ -6,10 +6,10 @@
 #ifndef XDPLB_NEXTHOP_H
 #define XDPLB_NEXTHOP_H
 
-#include "verdict.h"
+#include "parse.h"
 
 /* Asks as if the packet came from the loopback interface, as locally sent ones do: bpf_fib_lookup() refuses
- * interfaces that do not forward, and the director itself need not (attach sets forwarding on lo alone).
+ * interfaces that do not forward, and the director itself need not (attach sets forwarding on lo alone, of IPv4 and IPv6).
  */
 #define LOOPBACK_IFINDEX 1
 
@@ -56,11 +56,17 @@ static __always_inline int refresh_hop(struct packet *p, struct real *real)
 		.family = AF_INET,
 		.l4_protocol = IPPROTO_IPIP,
 		.ifindex = LOOPBACK_IFINDEX,
-		.ipv4_src = real->source.low >> 32,
-		.ipv4_dst = real->address.low >> 32,
+		.ipv4_src = v4_part(&real->source),
+		.ipv4_dst = v4_part(&real->address),
 	};
-	long result = bpf_fib_lookup(p->ctx, &fib, sizeof(fib), 0);
+	long result;
 
+	if (real->tunnel.flags & TUNNEL_OUTER_IPV6) {
+		fib.family = AF_INET6;
+		__builtin_memcpy(fib.ipv6_src, &real->source, sizeof(fib.ipv6_src));
+		__builtin_memcpy(fib.ipv6_dst, &real->address, sizeof(fib.ipv6_dst));
+	}
+	result = bpf_fib_lookup(p->ctx, &fib, sizeof(fib), 0);
 	if (result == BPF_FIB_LKUP_RET_SUCCESS) {
 		publish_hop(real, &fib);
 	} else if (result == BPF_FIB_LKUP_RET_NO_NEIGH) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* What all tunnels have in common: the room, the link's header, and an outer IPv4 header as
- * net/netfilter/ipvs/ip_vs_xmit.c writes it.
+/* What all tunnels have in common: the room, the link's header, and an outer IP header as
+ * net/netfilter/ipvs/ip_vs_xmit.c writes it. `outer` is its family, a constant wherever it is asked.
  */
 #ifndef XDPLB_OUTER_H
 #define XDPLB_OUTER_H
@@ -8,16 +8,23 @@
 #include "csum.h"
 #include "parse.h"
 
-/* The header as the five words it is, for one store each; on a little-endian host a word's first byte is its
+/* The headers as the words they are, for one store each; on a little-endian host a word's first byte is its
  * lowest.
  */
-struct outer_header {
+struct outer_ipv4 {
 	__u32 length;   /* version and IHL, TOS, total length */
 	__u32 fragment; /* ID, flags and offset */
 	__u32 check;    /* TTL, protocol, checksum */
 	__be32 saddr;
 	__be32 daddr;
 };
+
+struct outer_ipv6 {
+	__be32 flow;  /* version, traffic class, flow label */
+	__u32 length; /* of what follows, next header, hop limit */
+	struct address saddr;
+	struct address daddr;
+} __attribute__((packed));
 
 /* A real's struct tunnel, as the one word it is: Python may be replacing it, and the compiler would take a struct
  * apart and put it together again.
@@ -27,6 +34,7 @@ static __always_inline __u64 read_tunnel(const struct real *real)
 	return *(volatile __u32 *)&real->tunnel;
 }
 
+/* The kind there is by default: IP in IPv4. */
 static __always_inline bool is_ipip(__u64 tunnel)
 {
 	return tunnel >> 16 == TUNNEL_IPIP;
@@ -39,15 +47,37 @@ static __always_inline __u8 tunnel_kind(__u64 tunnel)
 
 static __always_inline bool tunnel_checksum(__u64 tunnel)
 {
-	return tunnel >> 24;
+	return tunnel >> 24 & TUNNEL_CHECKSUM;
+}
+
+static __always_inline int outer_family(__u64 tunnel)
+{
+	return tunnel >> 24 & TUNNEL_OUTER_IPV6 ? AF_INET6 : AF_INET;
+}
+
+static __always_inline int outer_length(int outer)
+{
+	return outer == AF_INET6 ? sizeof(struct outer_ipv6) : sizeof(struct outer_ipv4);
+}
+
+/* What a tunnel's headers call the client's packet. */
+static __always_inline __u8 carried_protocol(const struct packet *p)
+{
+	return is_ipv6(p) ? IPPROTO_IPV6 : IPPROTO_IPIP;
+}
+
+static __always_inline __be16 carried_ethertype(const struct packet *p)
+{
+	return bpf_htons(is_ipv6(p) ? ETH_P_IPV6 : ETH_P_IP);
 }
 
 /* Moves the head by `added` bytes and writes the link's header. Returns: the place of the outer header, with the
  * client's IP header `added` bytes behind it; NULL: there was no room.
  */
-static __always_inline struct outer_header *make_room(struct packet *p, const struct hop *hop,
-						      int added)
+static __always_inline void *make_room(struct packet *p, const struct hop *hop, int outer,
+				       int added)
 {
+	int inner_length = is_ipv6(p) ? sizeof(struct ipv6hdr) : sizeof(struct iphdr);
 	struct macs *macs;
 	__be16 *ethertype;
 
@@ -55,12 +85,19 @@ static __always_inline struct outer_header *make_room(struct packet *p, const st
 		return NULL;
 	macs = frame_start(p);
 	ethertype = (__be16 *)(macs + 1);
-	if ((void *)(ethertype + 1) + added + sizeof(struct iphdr) > frame_end(p))
+	if ((void *)(ethertype + 1) + added + inner_length > frame_end(p))
 		return NULL;
 	*macs = hop->macs;
-	*ethertype = bpf_htons(ETH_P_IP);
-	return (void *)(ethertype + 1);
+	*ethertype = bpf_htons(outer == AF_INET6 ? ETH_P_IPV6 : ETH_P_IP);
+	return ethertype + 1;
 }
+
+/* What the outer header takes over from the inner one. */
+struct inherited {
+	__u64 class; /* TOS or traffic class, ECN included: RFC 6040 §4.1, normal mode */
+	__u64 flags; /* DF where it stands in IPv4's header; an IPv6 packet has none, as in IPVS */
+	__u64 ttl; /* or hop limit, which the client's packet spends first, as in __ip_vs_get_out_rt() */
+};
 
 /* With DF an atomic datagram needs no ID (RFC 6864 §4.1), and the kernel sends 0; without, it must differ
  * between packets of one DIP and RIP that are on the way together.
@@ -70,25 +107,62 @@ static __always_inline __be16 outer_id(__be16 dont_fragment)
 	return dont_fragment ? 0 : bpf_get_prandom_u32() & 0xffff;
 }
 
-/* Also decrements the client packet's TTL, as __ip_vs_get_out_rt() does. ECN is copied: RFC 6040 §4.1, normal
- * mode.
- */
-static __always_inline void write_outer(const struct packet *p, const struct real *real,
-					__u64 tunnel, struct outer_header *outer,
-					struct iphdr *inner, int added, __u8 protocol)
+static __always_inline struct inherited inherit(const struct packet *p, void *inner)
+{
+	struct iphdr *ip = inner;
+	struct ipv6hdr *ipv6 = inner;
+
+	if (is_ipv6(p))
+		return (struct inherited){
+			.class = bpf_ntohs(*(__be16 *)ipv6) >> 4 & 0xff,
+			.ttl = --ipv6->hop_limit,
+		};
+	return (struct inherited){
+		.class = ip->tos,
+		.flags = ip->frag_off & bpf_htons(IP_DONT_FRAGMENT),
+		.ttl = decrease_ttl(ip),
+	};
+}
+
+static __always_inline void write_ipv4(const struct packet *p, const struct real *real,
+				       __u64 tunnel, struct outer_ipv4 *ip, struct inherited from,
+				       int added, __u8 protocol)
 {
 	__u64 length = bpf_htons(p->length + added);
-	__u64 tos = (__u64)inner->tos << 8;
-	__u64 flags = inner->frag_off & bpf_htons(IP_DONT_FRAGMENT);
-	__u64 id = outer_id(flags);
-	__u64 ttl = decrease_ttl(inner);
-	__u64 sum = (tunnel & 0xffff) + tos + length + id + flags + ttl;
+	__u64 tos = from.class << 8;
+	__u64 id = outer_id(from.flags);
+	__u64 sum = (tunnel & 0xffff) + tos + length + id + from.flags + from.ttl;
 
-	outer->length = IP_VERSION_IHL | tos | length << 16;
-	outer->fragment = id | flags << 16;
-	outer->check = ttl | protocol << 8 | csum_fold(sum) << 16;
-	outer->saddr = v4_part(&real->source);
-	outer->daddr = v4_part(&real->address);
+	ip->length = IP_VERSION_IHL | tos | length << 16;
+	ip->fragment = id | from.flags << 16;
+	ip->check = from.ttl | protocol << 8 | csum_fold(sum) << 16;
+	ip->saddr = v4_part(&real->source);
+	ip->daddr = v4_part(&real->address);
+}
+
+/* The flow label is 0, as IPVS's. */
+static __always_inline void write_ipv6(const struct packet *p, const struct real *real,
+				       struct outer_ipv6 *ip, struct inherited from, int added,
+				       __u8 protocol)
+{
+	__u64 length = bpf_htons(p->length + added - (int)sizeof(*ip));
+
+	ip->flow = bpf_htonl(6 << 28 | from.class << 20);
+	ip->length = length | protocol << 16 | from.ttl << 24;
+	ip->saddr = real->source;
+	ip->daddr = real->address;
+}
+
+static __always_inline void write_outer(const struct packet *p, const struct real *real,
+					__u64 tunnel, void *header, int outer, int added,
+					__u8 protocol)
+{
+	struct inherited from = inherit(p, header + added);
+
+	if (outer == AF_INET6)
+		write_ipv6(p, real, header, from, added, protocol);
+	else
+		write_ipv4(p, real, tunnel, header, from, added, protocol);
 }
 
 #endif

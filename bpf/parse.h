@@ -6,36 +6,14 @@
 #ifndef XDPLB_PARSE_H
 #define XDPLB_PARSE_H
 
-#include "length.h"
-#include "verdict.h"
-
-#define IP_MORE_FRAGMENTS 0x2000
-#define IP_OFFSET 0x1fff
-#define IP_DONT_FRAGMENT 0x4000
-
-#define IP_IHL 5 /* of a header without options, in words */
-#define IP_VERSION_IHL (4 << 4 | IP_IHL)
-
-#define IP_AT ((int)sizeof(struct ethhdr)) /* tags are off: see vlan.h */
+#include "ipv4.h"
+#include "ipv6.h"
 
 #define TCP_FLAGS_OFFSET 13 /* RFC 9293 §3.1 */
 #define TCP_FIN 0x01
 #define TCP_SYN 0x02
 #define TCP_RST 0x04
 #define TCP_ACK 0x10
-
-/* The low word of ::ffff:a.b.c.d; the high one is 0. Little-endian hosts only, as is all of BCC's x86
- * and arm64.
- */
-static __always_inline __be64 v4_mapped(__be32 address)
-{
-	return (__u64)address << 32 | bpf_htonl(0xffff);
-}
-
-static __always_inline __be32 v4_part(const struct address *mapped)
-{
-	return ((const __be32 *)&mapped->low)[1];
-}
 
 /* UDP's packets have no flags: they open none. */
 static __always_inline bool opens_connection(const struct packet *p)
@@ -46,16 +24,16 @@ static __always_inline bool opens_connection(const struct packet *p)
 static __always_inline int parse_network(struct packet *p)
 {
 	__be16 *ethertype = frame_start(p) + sizeof(struct macs);
-	struct iphdr *ip = (void *)(ethertype + 1);
-	void *end = frame_end(p);
+	void *ip = ethertype + 1, *end = frame_end(p);
 
-	if ((void *)ip > end || *ethertype != bpf_htons(ETH_P_IP))
-		return PASS(p, not_ipv4);
-	if ((void *)(ip + 1) > end)
-		return PASS(p, truncated);
-	p->client.low = v4_mapped(ip->saddr);
-	p->vip.low = v4_mapped(ip->daddr);
-	return NEXT;
+	if (ip > end)
+		return PASS(p, not_ip);
+	if (*ethertype == bpf_htons(is_ipv6(p) ? ETH_P_IPV6 : ETH_P_IP))
+		return is_ipv6(p) ? read_ipv6_addresses(p, ip, end)
+				  : read_ipv4_addresses(p, ip, end);
+	if (!is_ipv6(p) && *ethertype == bpf_htons(ETH_P_IPV6))
+		return HAND_OVER(p, KIND_IPV6);
+	return PASS(p, not_ip);
 }
 
 static __always_inline int parse_ports(struct packet *p)
@@ -71,7 +49,7 @@ static __always_inline int parse_ports(struct packet *p)
 	} else if (p->protocol == IPPROTO_UDP) {
 		if ((void *)tcp + sizeof(struct udphdr) > end || payload < sizeof(struct udphdr))
 			return DROP(p, malformed);
-	} else if (p->protocol == IPPROTO_ICMP) {
+	} else if (p->protocol == (is_ipv6(p) ? IPPROTO_ICMPV6 : IPPROTO_ICMP)) {
 		return PASS(p, icmp);
 	} else {
 		return PASS(p, protocol);
@@ -84,25 +62,9 @@ static __always_inline int parse_ports(struct packet *p)
 
 static __always_inline int parse_transport(struct packet *p)
 {
-	struct iphdr *ip = frame_start(p) + IP_AT;
-	void *end = frame_end(p);
-	__u64 first, header;
+	int verdict = is_ipv6(p) ? check_ipv6(p) : check_ipv4(p);
 
-	if ((void *)(ip + 1) > end)
-		return DROP(p, malformed);
-	first = *(__u8 *)ip;
-	header = (first & 0xf) * 4;
-	p->length = host_length(ip->tot_len);
-	if (first - IP_VERSION_IHL > 0xf - IP_IHL || p->length < header ||
-	    (void *)ip + p->length > end)
-		return DROP(p, malformed);
-	if (ip->frag_off & bpf_htons(IP_MORE_FRAGMENTS | IP_OFFSET))
-		return PASS(p, fragment);
-	if (ip->ttl <= 1)
-		return PASS(p, ttl);
-	p->protocol = ip->protocol;
-	p->transport = IP_AT + header;
-	return parse_ports(p);
+	return verdict == NEXT ? parse_ports(p) : verdict;
 }
 
 #endif

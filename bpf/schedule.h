@@ -27,8 +27,8 @@
 /* The 32 bits of a client that IPVS's hashes take: host order, IPv6 folded by exclusive or. */
 static __always_inline __u32 client_key(const struct packet *p, const struct service *service)
 {
-	__u64 folded = p->client.high ? p->client.high ^ p->client.low : p->client.low >> 32;
-	__u32 key = bpf_ntohl(p->client.high ? (__u32)(folded ^ folded >> 32) : (__u32)folded);
+	__u64 folded = p->client.high ^ p->client.low;
+	__u32 key = bpf_ntohl(folded >> 32 ^ (is_ipv6(p) ? (__u32)folded : 0));
 
 	if (service->flags & SERVICE_HASH_PORT) {
 		asm volatile(""); /* a branch: else each packet does the sum, and then drops it */

@@ -8,6 +8,7 @@
 #include <uapi/linux/types.h>
 
 #include "counters.h"
+#include "many.h"
 
 /* An IP address in network order; IPv4 is stored v4-mapped (RFC 4291 §2.5.5.2), so that one set of
  * tables serves both families.
@@ -140,11 +141,16 @@ enum tunnel_kind {
 	TUNNEL_GUE = 2,
 };
 
+enum tunnel_flag {
+	TUNNEL_CHECKSUM = 1,   /* GRE's or UDP's over all that it carries: --tun-csum */
+	TUNNEL_OUTER_IPV6 = 2, /* RIP and DIP are of IPv6 */
+};
+
 /* One word, so that it is read and replaced whole. */
 struct tunnel {
-	__u16 header_sum; /* of the outer header's constant words: outer_header_sum() */
+	__u16 header_sum; /* of an outer IPv4 header's constant words: outer_header_sum() */
 	__u8 kind;        /* enum tunnel_kind */
-	__u8 checksum;    /* GRE's or UDP's over all that it carries: --tun-csum */
+	__u8 flags;       /* enum tunnel_flag */
 };
 
 /* One real server of one service. The first 64 bytes are all that a packet needs. */
@@ -182,16 +188,14 @@ struct reply_limit {
  */
 enum kind {
 	KIND_RARE = 0, /* IPv4 that needs more than the fast way has */
+	KIND_IPV6 = 1,
 };
 
-#define KINDS 1
+#define KINDS 2
 
 /* ---- arrays -------------------------------------------------------------------------------- */
 
-/* An array that BCC takes for a string of bytes, which it describes by its first element: for each element of
- * an array of structs it would generate code to print it, and the compiler take 15 s over these. (The sizes have
- * names because BCC describes whatever types a length mentions, too.)
- */
+/* What MANY() asks for. */
 enum {
 	turn_size = sizeof(struct turn),
 	limit_size = sizeof(struct limit),
@@ -203,13 +207,6 @@ enum {
 	stats_size = sizeof(struct stats),
 	cpu_pad_words = 15 - COUNTERS % 8, /* behind counters and reply_limit; at least 8 */
 };
-
-#define MANY(type, count) \
-	{ \
-		struct type first; \
-		char all[(count)*type##_size]; \
-	}
-#define NTH(type, many, index) (&((struct type *)(many).all)[index])
 
 /* What concerns the whole director. */
 struct director {

@@ -23,7 +23,8 @@ struct packet {
 	struct xdp_md *ctx;
 	struct director *director;
 	struct cpu *cpu;
-	bool rare; /* a constant of each program: whether this is xdplb_rare() */
+	int family; /* a constant of each program: AF_INET or AF_INET6 */
+	bool rare;  /* another: whether what the first program hands over is dealt with */
 	volatile __u32
 		tag[2]; /* VLAN tags, as they stood in the frame; in memory: few frames have any */
 	struct address client;
@@ -50,6 +51,13 @@ static __always_inline int end_in(struct packet *p, int action, __u64 fate)
 	p->fate = fate;
 	return action;
 }
+
+static __always_inline bool is_ipv6(const struct packet *p)
+{
+	return p->family == AF_INET6;
+}
+
+#define IP_AT ((int)sizeof(struct ethhdr)) /* offset of the IP header; tags are off: see vlan.h */
 
 static __always_inline void *frame_start(const struct packet *p)
 {

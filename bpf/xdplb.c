@@ -3,12 +3,15 @@
 #include <uapi/linux/bpf.h>
 #include <uapi/linux/if_ether.h>
 #include <uapi/linux/ip.h>
+#include <uapi/linux/ipv6.h>
 #include <uapi/linux/in.h>
 #include <uapi/linux/tcp.h>
 #include <uapi/linux/udp.h>
 #include <uapi/linux/icmp.h>
+#include <uapi/linux/icmpv6.h>
 
 #define AF_INET 2 /* include/linux/socket.h, which is not uapi */
+#define AF_INET6 10
 
 #include "types.h"
 #include "maps.h"
@@ -54,7 +57,7 @@ static __always_inline int balance(struct packet *p)
 	if ((verdict = find_hop(p, real, &hop)) != NEXT)
 		return verdict;
 	tunnel = read_tunnel(real);
-	if ((verdict = check_size(p, hop->mtu, tunnel_length(tunnel))) != NEXT)
+	if ((verdict = check_size(p, hop->mtu, tunnel, tunnel_length(tunnel))) != NEXT)
 		return verdict;
 	if ((verdict = encapsulate(p, real, hop, tunnel)) != NEXT)
 		return verdict;
@@ -62,13 +65,16 @@ static __always_inline int balance(struct packet *p)
 	return send(p, hop);
 }
 
-/* `rare` is a constant of each program, and what it excludes is not in it. A packet is handed over whole, as it came. */
-static __always_inline int run(struct xdp_md *ctx, bool rare)
+/* `family` and `rare` are constants of each program, and what they exclude is not in it. A packet is handed over
+ * whole, as it came.
+ */
+static __always_inline int run(struct xdp_md *ctx, int family, bool rare)
 {
 	struct packet p = {
 		.ctx = ctx,
 		.director = VALUE(DIRECT_DIRECTOR),
 		.cpu = this_cpu(),
+		.family = family,
 		.rare = rare,
 	};
 	int action;
@@ -88,10 +94,15 @@ static __always_inline int run(struct xdp_md *ctx, bool rare)
 
 int xdplb(struct xdp_md *ctx)
 {
-	return run(ctx, false);
+	return run(ctx, AF_INET, false);
 }
 
 int xdplb_rare(struct xdp_md *ctx)
 {
-	return run(ctx, true);
+	return run(ctx, AF_INET, true);
+}
+
+int xdplb_ipv6(struct xdp_md *ctx)
+{
+	return run(ctx, AF_INET6, true);
 }

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import packets
 import pytest
-from network import NEIGHBOURS, NETWORK, ip_batch
+from network import NEIGHBOURS, NETWORK, SYSCTLS, ip_batch
 
 from xdplb import config, netlink
 from xdplb.controller.director import Director
@@ -120,8 +120,8 @@ class Balancer:
             pins.mkdir(mode=0o700)
             undo.callback(shutil.rmtree, pins)
             with netlink.namespace(name):
-                netlink.write_sysctl("net/ipv4/ip_forward", 0)
-                netlink.write_sysctl("net/ipv4/conf/lo/forwarding", 1)
+                for path, value in SYSCTLS.items():
+                    netlink.write_sysctl(path, value)
                 ip_batch(NETWORK + NEIGHBOURS)
                 scratch = undo.enter_context(tempfile.TemporaryDirectory(prefix=name))
                 lb = cls(tunables, name, pins, Path(scratch), flags)

@@ -99,7 +99,7 @@ class Lab:
     def counters(self) -> dict[str, int]:
         """What became of the packets since the counters were zeroed, but for ARP and the like."""
         counters = self.json("status")["counters"]
-        return {name: n for name, n in counters.items() if n and name != "pass_not_ipv4"}
+        return {name: n for name, n in counters.items() if n and name != "pass_not_ip"}
 
     @property
     def instance(self) -> str:

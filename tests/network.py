@@ -5,12 +5,19 @@ import subprocess
 
 import packets
 
-SECOND_IFNAME, SECOND_GATEWAY = "ens160", "192.168.3.1"
+SECOND_IFNAME, SECOND_GATEWAY, SECOND_GATEWAY6 = "ens160", "192.168.3.1", "2001:db8:3::1"
 SECOND_HOP = packets.Hop(dst="02:00:00:00:03:01", src="02:00:00:00:03:c8")
 RS1, RS2 = "192.168.2.220", "192.168.2.210"  # on the director's own link
 RS1_HOP = packets.Hop(dst="02:00:00:00:02:dc", src=packets.DIP_MAC)
 
-# All reals that are on no link of ours are reached by a gateway: 10.3.0.0/16 by the second one.
+SYSCTLS = {
+    "net/ipv4/ip_forward": 0,
+    "net/ipv4/conf/lo/forwarding": 1,
+    "net/ipv6/conf/lo/forwarding": 1,
+}
+
+# All reals that are on no link of ours are reached by a gateway: 10.3.0.0/16, 2001:db8:a3::/48 by
+# the second one.
 NETWORK = f"""\
 link set lo up
 link add ens33 address {packets.DIP_MAC} type veth peer name peer33
@@ -24,12 +31,18 @@ address add {packets.DIP}/24 dev ens33
 address add 192.168.3.200/24 dev {SECOND_IFNAME}
 route add default via 192.168.2.1
 route add 10.3.0.0/16 via {SECOND_GATEWAY}
+address add {packets.DIP6}/64 dev ens33 nodad
+address add 2001:db8:3::200/64 dev {SECOND_IFNAME} nodad
+route add default via 2001:db8:2::1
+route add 2001:db8:a3::/48 via {SECOND_GATEWAY6}
 """
 NEIGHBOURS = f"""\
 neighbour replace 192.168.2.1 lladdr {packets.GATEWAY_MAC} nud permanent dev ens33
 neighbour replace {RS1} lladdr {RS1_HOP.dst} nud permanent dev ens33
 neighbour replace {RS2} lladdr 02:00:00:00:02:d2 nud permanent dev ens33
 neighbour replace {SECOND_GATEWAY} lladdr {SECOND_HOP.dst} nud permanent dev {SECOND_IFNAME}
+neighbour replace 2001:db8:2::1 lladdr {packets.GATEWAY_MAC} nud permanent dev ens33
+neighbour replace {SECOND_GATEWAY6} lladdr {SECOND_HOP.dst} nud permanent dev {SECOND_IFNAME}
 """
 
 

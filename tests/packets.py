@@ -4,19 +4,24 @@
 The expected frames are built from the RFCs with scapy, never with the program's own arithmetic.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_address
 from typing import Any
 
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet import fragment as scapy_fragment
-from scapy.layers.inet6 import IPv6
+from scapy.layers.inet6 import ICMPv6EchoRequest, ICMPv6PacketTooBig, IPv6
 from scapy.layers.l2 import ARP, GRE, Dot1AD, Dot1Q, Ether
 from scapy.packet import NoPayload, Packet, Raw
 from scapy.utils import checksum
 
 CIP, VIP, DIP, RIP = "192.168.1.200", "10.0.0.80", "192.168.2.200", "192.168.0.7"
+CIP6, VIP6, DIP6 = "2001:db8:1::200", "2001:db8:80::80", "2001:db8:2::200"
+RIP6 = "2001:db8:9::7"
 SPORT, DPORT = 40000, 80
 IPIP_LENGTH = 20
+QUOTED6 = 1280 - 40 - 8  # of a packet too big: as much as fits IPv6's least MTU
 TAG_TYPES = (b"\x81\x00", b"\x88\xa8")
 
 
@@ -52,12 +57,32 @@ def ip(
     return bytes(link(*tags) / header / transport)
 
 
-def tcp(
-    flags: str, *, sport: int = SPORT, dport: int = DPORT, payload: bytes = b"", **fields: Any
+def ip6(
+    transport: Packet,
+    *,
+    tags: tuple[Packet, ...] = (),
+    extensions: tuple[Packet, ...] = (),
+    **fields: Any,
 ) -> bytes:
-    """A TCP segment to the VIP."""
+    """A client's IPv6 packet to the VIP, with headers of extensions."""
+    header = IPv6(**{"src": CIP6, "dst": VIP6, "hlim": 62, "fl": 0x54321, **fields})
+    for extension in extensions:
+        header /= extension
+    return bytes(link(*tags) / header / transport)
+
+
+def tcp(
+    flags: str,
+    *,
+    sport: int = SPORT,
+    dport: int = DPORT,
+    payload: bytes = b"",
+    network: Callable[..., bytes] = ip,
+    **fields: Any,
+) -> bytes:
+    """A TCP segment to the VIP; `network` is what it is in: `ip` or `ip6`."""
     segment = TCP(sport=sport, dport=dport, flags=flags, seq=1000, window=64240)
-    return ip(segment / Raw(payload) if payload else segment, **fields)
+    return network(segment / Raw(payload) if payload else segment, **fields)
 
 
 def syn(**fields: Any) -> bytes:
@@ -81,15 +106,25 @@ def rst(**fields: Any) -> bytes:
 
 
 def udp(
-    *, sport: int = SPORT, dport: int = DPORT, payload: bytes = b"question", **fields: Any
+    *,
+    sport: int = SPORT,
+    dport: int = DPORT,
+    payload: bytes = b"question",
+    network: Callable[..., bytes] = ip,
+    **fields: Any,
 ) -> bytes:
     """A datagram to the VIP."""
-    return ip(UDP(sport=sport, dport=dport) / Raw(payload), **fields)
+    return network(UDP(sport=sport, dport=dport) / Raw(payload), **fields)
 
 
 def icmp(**fields: Any) -> bytes:
     """A ping to the VIP."""
     return ip(ICMP() / Raw(b"ping"), **fields)
+
+
+def icmp6(**fields: Any) -> bytes:
+    """A ping to the VIP."""
+    return ip6(ICMPv6EchoRequest(data=b"ping"), **fields)
 
 
 def arp(*tags: Packet) -> bytes:
@@ -98,7 +133,7 @@ def arp(*tags: Packet) -> bytes:
 
 
 def ipv6(*tags: Packet) -> bytes:
-    """IPv6, which passes."""
+    """IPv6 to no VIP."""
     return bytes(link(*tags) / IPv6(dst="2001:db8::80") / TCP(dport=DPORT, flags="S"))
 
 
@@ -124,6 +159,15 @@ def from_client(frame: bytes, src: str, sport: int) -> bytes:
     Its transport's checksum is no longer right, which is none of the director's business.
     """
     at = len(split(frame)[0]) + 14
+    if ":" in src:
+        address = IPv6Address(src).packed
+        return (
+            frame[: at + 8]
+            + address
+            + frame[at + 24 : at + 40]
+            + sport.to_bytes(2, "big")
+            + (frame[at + 42 :])
+        )
     header = bytearray(frame[at : at + 20])
     header[10:12] = bytes(2)
     header[12:16] = bytes(map(int, src.split(".")))
@@ -147,18 +191,30 @@ def split(frame: bytes) -> tuple[bytes, bytes]:
     return frame[12:at], frame[at + 2 :]
 
 
+def is_ipv6(packet: bytes) -> bool:
+    """By its version."""
+    return packet[0] >> 4 == 6
+
+
+def length(packet: bytes) -> int:
+    """Of an IP packet, by its header."""
+    if is_ipv6(packet):
+        return 40 + int.from_bytes(packet[4:6], "big")
+    return int.from_bytes(packet[2:4], "big")
+
+
 def spend_ttl(packet: bytes) -> bytes:
-    """An IPv4 packet with one hop less to go; its checksum is adjusted (RFC 1624)."""
+    """A packet with one hop less to go; IPv4's checksum is adjusted (RFC 1624)."""
+    if is_ipv6(packet):
+        return packet[:7] + bytes([packet[7] - 1]) + packet[8:]
     check = (int.from_bytes(packet[10:12], "big") + 0x0100) % 0xFFFF
     return packet[:8] + bytes([packet[8] - 1, packet[9]]) + check.to_bytes(2, "big") + packet[12:]
 
 
-def ipip(frame: bytes, dst: str = RIP, *, src: str = DIP, hop: Hop = GATEWAY, id: int = 0) -> bytes:  # noqa: A002
-    """The client's frame as it must leave for a real, in IP in IP (RFC 2003, RFC 6040).
-
-    id: the outer header's identification, which is 0 with DF and anything without (`outer_id`).
-    """
-    return tunnelled(frame, NoPayload(), 4, dst=dst, src=src, hop=hop, id=id)
+def ipip(frame: bytes, dst: str = RIP, **fields: Any) -> bytes:
+    """The client's frame as it must leave for a real, in IP in IP (RFC 2003, 2473, 6040)."""
+    protocol = 41 if is_ipv6(split(frame)[1]) else 4
+    return tunnelled(frame, NoPayload(), protocol, dst=dst, **fields)
 
 
 def tunnelled(
@@ -167,44 +223,50 @@ def tunnelled(
     protocol: int,
     *,
     dst: str = RIP,
-    src: str = DIP,
+    src: str = "",
     hop: Hop = GATEWAY,
     id: int = 0,  # noqa: A002
 ) -> bytes:
-    """The client's frame in an outer IPv4 header of that protocol, and what stands between."""
+    """The client's frame in an outer header of that protocol, and what stands between.
+
+    The outer header is of the family of `dst`. id: an IPv4 one's identification, which is 0 with DF
+    and anything without (`outer_id`), as an IPv6 packet is.
+    """
     tags, packet = split(frame)
     inner = spend_ttl(packet)
-    length = int.from_bytes(inner[2:4], "big")
-    outer = IP(
-        tos=inner[1],
-        id=id,
-        flags="DF" if inner[6] & 0x40 else 0,
-        ttl=inner[8],
-        proto=protocol,
-        src=src,
-        dst=dst,
-    )
-    carried = outer / between / Raw(inner[:length])
-    padding = inner[length:]
-    return mac(hop.dst) + mac(hop.src) + tags + b"\x08\x00" + bytes(carried) + padding
+    ipv6_inside = is_ipv6(packet)
+    tos = inner[0] << 4 & 0xF0 | inner[1] >> 4 if ipv6_inside else inner[1]
+    ttl = inner[7] if ipv6_inside else inner[8]
+    if ":" in dst:
+        outer = IPv6(tc=tos, hlim=ttl, nh=protocol, src=src or DIP6, dst=dst)
+    else:
+        flags = "DF" if not ipv6_inside and inner[6] & 0x40 else 0
+        outer = IP(tos=tos, id=id, flags=flags, ttl=ttl, proto=protocol, src=src or DIP, dst=dst)
+    carried = outer / between / Raw(inner[: length(inner)])
+    addresses = mac(hop.dst) + mac(hop.src)
+    ethertype = b"\x86\xdd" if ":" in dst else b"\x08\x00"
+    return addresses + tags + ethertype + bytes(carried) + inner[length(inner) :]
 
 
 def gre(frame: bytes, *, checksum: bool = False, **fields: Any) -> bytes:
     """The client's frame in GRE (RFC 2784)."""
-    return tunnelled(frame, GRE(proto=0x0800, chksum_present=checksum), 47, **fields)
+    ethertype = 0x86DD if is_ipv6(split(frame)[1]) else 0x0800
+    return tunnelled(frame, GRE(proto=ethertype, chksum_present=checksum), 47, **fields)
 
 
 def gue(
     frame: bytes, *, sport: int, dport: int = 6080, check: bool = False, **fields: Any
 ) -> bytes:
-    """The client's frame in UDP and GUE version 0, which says: IPv4 inside, and nothing else."""
+    """The client's frame in UDP and GUE version 0, which says what is inside, and nothing else."""
     udp_header = UDP(sport=sport, dport=dport) if check else UDP(sport=sport, dport=dport, chksum=0)
-    return tunnelled(frame, udp_header / Raw(b"\0\4\0\0"), 17, **fields)
+    inside = 41 if is_ipv6(split(frame)[1]) else 4
+    return tunnelled(frame, udp_header / Raw(bytes((0, inside, 0, 0))), 17, **fields)
 
 
 def outer_ports(frame: bytes) -> tuple[int, int]:
     """The UDP ports behind a frame's outer header."""
-    header = split(frame)[1][20:24]
+    packet = split(frame)[1]
+    header = packet[40:44] if is_ipv6(packet) else packet[20:24]
     return int.from_bytes(header[:2], "big"), int.from_bytes(header[2:], "big")
 
 
@@ -215,7 +277,8 @@ def outer_id(frame: bytes) -> int:
 
 def outer_dst(frame: bytes) -> str:
     """The destination of a frame's (first) IP header."""
-    return ".".join(map(str, split(frame)[1][16:20]))
+    packet = split(frame)[1]
+    return str(ip_address(packet[24:40] if is_ipv6(packet) else packet[16:20]))
 
 
 def too_big(frame: bytes, mtu: int) -> bytes:
@@ -237,6 +300,18 @@ def too_big(frame: bytes, mtu: int) -> bytes:
         / Raw(packet[:28])
     )
     return frame[6:12] + frame[:6] + tags + b"\x08\x00" + bytes(answer)
+
+
+def too_big6(frame: bytes, mtu: int) -> bytes:
+    """The answer to a frame whose IPv6 packet is larger than `mtu` (RFC 4443 §3.2)."""
+    tags, packet = split(frame)
+    client, vip = packet[8:24], packet[24:40]
+    answer = (
+        IPv6(hlim=64, src=str(IPv6Address(vip)), dst=str(IPv6Address(client)))
+        / ICMPv6PacketTooBig(mtu=mtu)
+        / Raw(packet[:QUOTED6])
+    )
+    return frame[6:12] + frame[:6] + tags + b"\x86\xdd" + bytes(answer)
 
 
 # What a person reads when two frames differ.

@@ -25,7 +25,7 @@ A real is one line, so that a diff of two files reads like the change that was m
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, fields, replace
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -48,6 +48,7 @@ from xdplb.schedulers import check_flags, get_scheduler
 MAX_TIMEOUT_S = 12 * 3600  # a flow's record tells times apart for 15 hours at least
 
 BROADCAST = IPv4Address("255.255.255.255")
+V4_MAPPED = IPv6Network("::ffff:0:0/96")  # how the tables hold IPv4: RFC 4291 §2.5.5.2
 
 TABLES = ("timeouts", "service", "deny")
 TIMEOUTS = tuple(field.name for field in fields(Timeouts))
@@ -226,8 +227,11 @@ def check_denied(prefixes: Sequence[Prefix]) -> None:
     """What must hold of prefixes to deny. Raises: UsageError, AlreadyExists."""
     seen: set[Prefix] = set()
     for prefix in prefixes:
-        if prefix.version == 6:
-            raise UsageError(f"prefix {prefix}: IPv6 is not supported yet", "use IPv4 prefixes")
+        if prefix.overlaps(V4_MAPPED):  # never true of IPv4
+            raise UsageError(
+                f"prefix {prefix} takes in IPv4, by its v4-mapped addresses",
+                "write 2000::/3 for all of IPv6's Internet, and IPv4 prefixes as 192.0.2.0/24",
+            )
         if prefix in seen:
             raise AlreadyExists(f"prefix {prefix} is given twice", "give it once")
         seen.add(prefix)
@@ -235,8 +239,15 @@ def check_denied(prefixes: Sequence[Prefix]) -> None:
 
 def check_address(address: Address, what: str) -> None:
     """Raises: UsageError naming `what` that cannot be balanced."""
-    if address.version == 6:
-        raise UsageError(f"{what} {address}: IPv6 is not supported yet", "use an IPv4 address")
+    if isinstance(address, IPv6Address):
+        if address.ipv4_mapped:
+            raise UsageError(
+                f"{what} {address} is an IPv4 address", f"write it as {address.ipv4_mapped}"
+            )
+        if address.is_link_local or address.scope_id:
+            raise UsageError(f"{what} {address} is of one link only", "give a global address")
+        if address.is_loopback:
+            raise UsageError(f"{what} {address} never leaves a host", "give a global address")
     if address.is_unspecified or address.is_multicast or address == BROADCAST:
         raise UsageError(f"{what} {address} is no host's address", "give a unicast address")
 

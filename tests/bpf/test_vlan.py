@@ -37,8 +37,8 @@ def test_tags_stay_on_forwarded_frames(lb, tags):
         (lambda tags: packets.syn(tags=tags, dport=81), "pass_no_service"),
         (lambda tags: packets.syn(tags=tags, ttl=1), "pass_ttl"),
         (lambda tags: packets.icmp(tags=tags), "pass_icmp"),
-        (lambda tags: packets.arp(*tags), "pass_not_ipv4"),
-        (lambda tags: packets.ipv6(*tags), "pass_not_ipv4"),
+        (lambda tags: packets.arp(*tags), "pass_not_ip"),
+        (lambda tags: packets.ipv6(*tags), "pass_not_vip"),
         (lambda tags: packets.syn(tags=tags)[: 14 + 4 * len(tags) + 19], "pass_truncated"),
         (lambda tags: packets.syn(tags=tags)[: 14 + 4 * len(tags)], "pass_truncated"),
     ],
@@ -85,7 +85,7 @@ def test_a_third_tag_is_not_read(lb):
     out = lb.send(frame)
 
     assert (XDP_PASS, frame) == out
-    assert {"pass_not_ipv4": 1} == lb.counted
+    assert {"pass_not_ip": 1} == lb.counted
 
 
 @pytest.mark.parametrize("length", range(14, 26))

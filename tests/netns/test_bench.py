@@ -38,7 +38,7 @@ def test_wrk_counts_what_the_director_did(director):
         )
     )
 
-    assert {"forwarded"} >= set(result["observed"]["director"]) - {"pass_not_ipv4"}
+    assert {"forwarded"} >= set(result["observed"]["director"]) - {"pass_not_ip"}
     assert result["observed"]["director"]["forwarded"] > 3 * result["requests"]
     assert {0} == set(result["errors"].values())
 

@@ -267,7 +267,7 @@ def test_status_as_a_table(balanced):
     ]
     assert ["ens33", "native", VIP] == lines[6].split()
     assert ["forwarded", "1,500"] == lines[10].split()
-    assert {"pass_not_ipv4"} >= {line.split()[0] for line in lines[11:]}  # ARP, if any
+    assert {"pass_not_ip"} >= {line.split()[0] for line in lines[11:]}  # ARP, if any
 
 
 def test_top_as_json(balanced):
@@ -282,7 +282,7 @@ def test_top_as_json(balanced):
     assert {WEB: False, DNS: True, OPS: False} == flowing(every["services"])
     assert set(balanced.json("status")["counters"]) == set(every["counters"])
     assert {"forwarded"} == {name for name, rate in every["counters"].items() if rate} - {
-        "pass_not_ipv4"
+        "pass_not_ip"
     }
 
 

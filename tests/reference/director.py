@@ -47,7 +47,7 @@ class Director:
         content, tick = self.content, self.tick
         link.read_tags(p)
         if p.ethertype != link.IPV4:
-            raise goes_up("not_ipv4")
+            raise goes_up("not_ip")
         ipv4.read_addresses(p)
         service.check_vip(p, content)
         ipv4.check_header(p)

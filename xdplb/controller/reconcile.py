@@ -23,11 +23,8 @@ from xdplb.model import Protocol, Real, Service, ServiceKey
 from xdplb.net import Address, address_words, htons, outer_header_sum, parse_address, parse_prefix
 from xdplb.schedulers import Pick, get_scheduler
 
-OUTER_PROTOCOLS = {
-    "ipip": socket.IPPROTO_IPIP,
-    "gre": socket.IPPROTO_GRE,
-    "gue": socket.IPPROTO_UDP,
-}
+INNER_PROTOCOLS = {4: socket.IPPROTO_IPIP, 6: socket.IPPROTO_IPV6}
+OUTER_PROTOCOLS = {"gre": socket.IPPROTO_GRE, "gue": socket.IPPROTO_UDP}  # else the inner one's
 AT_A_TIME = 128  # services: their rings are open at once, and the kernel waits once for them
 SYN_TIMEOUT_S = 60  # IPVS's for SYN_RECV: ip_vs_proto_tcp.c, tcp_timeouts[]
 LOOK_AGAIN_S = 60  # after a look at all flows that found some which keep a transition going
@@ -145,7 +142,7 @@ class Reconciler:
             number = self.state.service_id(service.key)
             indices = self.state.real_indices(service.key)
             for real, index in zip(service.reals, indices, strict=True):
-                self._put_real(real, index, number)
+                self._put_real(real, index, number, service.key.vip)
             if self.directory.find_service(service.key) is None:
                 self._turns[number].next = 0
                 self.tables.drop_ring(number)
@@ -173,13 +170,14 @@ class Reconciler:
                 flags=service_flags(service, pick),
             )
 
-    def _put_real(self, real: Real, index: int, service: int) -> None:
+    def _put_real(self, real: Real, index: int, service: int, vip: Address) -> None:
         record = self.tables.reals[index]
         route = self.state.raw["routes"][str(real.address)]
         rip, dip = real.address, parse_address(route["source"])
-        if record.service == service and record.address.low == address_words(rip)[1]:
+        words = record.address.high, record.address.low
+        if record.service == service and words == address_words(rip):
             record.local = route["local"]
-            self._put_tunnel(record, real, dip)
+            self._put_tunnel(record, real, dip, vip)
             return
         record.service = 0  # of whoever had the place before
         self.tables.real_stats.clear_cpus(index)
@@ -188,18 +186,21 @@ class Reconciler:
         record.refreshed = 0
         record.hop[0].ifindex = record.hop[1].ifindex = 0
         fill(record, local=route["local"])
-        self._put_tunnel(record, real, dip)
+        self._put_tunnel(record, real, dip, vip)
         record.service = service  # last: until now the program saw no real here
 
-    def _put_tunnel(self, record: Any, real: Real, dip: Address) -> None:
+    def _put_tunnel(self, record: Any, real: Real, dip: Address, vip: Address) -> None:
         """The port, then all else in one store: in between, GUE goes to a new port at worst."""
-        kind = real.tunnel.kind
+        kind, flags = real.tunnel.kind, enum_values("tunnel_flag")
+        outer_ipv6 = real.address.version == 6
+        protocol = OUTER_PROTOCOLS.get(kind, INNER_PROTOCOLS[vip.version])
         new = type(record.tunnel)()
         fill(
             new,
-            header_sum=outer_header_sum(dip, real.address, OUTER_PROTOCOLS[kind]),
+            header_sum=0 if outer_ipv6 else outer_header_sum(dip, real.address, protocol),
             kind=enum_values("tunnel_kind")[f"TUNNEL_{kind.upper()}"],
-            checksum=real.tunnel.checksum,
+            flags=flags["TUNNEL_CHECKSUM"] * real.tunnel.checksum
+            | flags["TUNNEL_OUTER_IPV6"] * outer_ipv6,
         )
         if real.tunnel.port:
             record.tunnel_port = htons(real.tunnel.port)

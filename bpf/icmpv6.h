@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* ICMPv6's packet too big (RFC 4443 §3.2), for icmp.h: it quotes as much as fits IPv6's least MTU. */
+#ifndef XDPLB_ICMPV6_H
+#define XDPLB_ICMPV6_H
+
+#include "carried.h"
+
+#define IPV6_LEAST_MTU 1280 /* RFC 8200 §5 */
+#define ICMPV6_TOO_BIG 2
+
+struct icmpv6_too_big {
+	__u8 type;
+	__u8 code;
+	__u16 checksum;
+	__be32 mtu;
+};
+
+#define TOO_BIG6_ADDED ((int)(sizeof(struct ipv6hdr) + sizeof(struct icmpv6_too_big)))
+#define TOO_BIG6_QUOTED (IPV6_LEAST_MTU - TOO_BIG6_ADDED)
+
+/* By words of 64 bits, of which each is two of 32: 308 of them. */
+struct too_big6 {
+	struct outer_ipv6 ip;
+	struct icmpv6_too_big icmp;
+	__u64 quoted[TOO_BIG6_QUOTED / sizeof(__u64)];
+} __attribute__((packed));
+
+/* No error is sent to who is no single host (RFC 4443 §2.4): the unspecified address, groups, and nobody's ::/64. */
+static __always_inline bool is_ipv6_host(const struct address *address)
+{
+	return address->high && (__u8)address->high != 0xff;
+}
+
+/* The pseudo header's addresses, length and protocol, ICMP's own header, the quote. */
+static __always_inline __u16 too_big6_checksum(const struct too_big6 *reply)
+{
+	const __u64 *words = reply->quoted;
+	__u64 sum = 0;
+
+	for (int i = 0; i < TOO_BIG6_QUOTED / (int)sizeof(*words); i++)
+		sum += (__u32)words[i] + (words[i] >> 32);
+	sum += sum_address(&reply->ip.saddr, AF_INET6) + sum_address(&reply->ip.daddr, AF_INET6);
+	sum += bpf_htons(IPV6_LEAST_MTU - IPV6_LENGTH) + bpf_htons(IPPROTO_ICMPV6);
+	sum += ICMPV6_TOO_BIG + reply->icmp.mtu;
+	return csum_fold(csum_halve(sum));
+}
+
+static __always_inline bool write_too_big6(struct packet *p, __u32 mtu)
+{
+	struct too_big6 *reply = frame_start(p) + IP_AT;
+
+	if ((void *)(reply + 1) > frame_end(p))
+		return false;
+	reply->ip = (struct outer_ipv6){
+		.flow = bpf_htonl(6 << 28),
+		.length =
+			bpf_htons(IPV6_LEAST_MTU - IPV6_LENGTH) | IPPROTO_ICMPV6 << 16 | 64U << 24,
+		.saddr = p->vip,
+		.daddr = p->client,
+	};
+	reply->icmp = (struct icmpv6_too_big){
+		.type = ICMPV6_TOO_BIG,
+		.mtu = bpf_htonl(mtu),
+	};
+	reply->icmp.checksum = too_big6_checksum(reply);
+	return true;
+}
+
+#endif
