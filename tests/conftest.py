@@ -2,6 +2,7 @@
 """What the tests of the XDP program share: it is compiled once a session for each set of sizes."""
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
@@ -42,6 +43,15 @@ def lb(balancers: Callable[..., Any]) -> Iterator[Any]:
     """The program with empty tables, in its network namespace; see balancer.Balancer."""
     with balancers().test() as balancer:
         yield balancer
+
+
+@pytest.fixture
+def one_cpu() -> Iterator[None]:
+    """For what each CPU has of its own, as the limit of answers."""
+    home = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(home)})
+    yield
+    os.sched_setaffinity(0, home)
 
 
 def pytest_assertrepr_compare(op: str, left: Any, right: Any) -> list[str] | None:

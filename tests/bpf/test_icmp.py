@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Packets that do not fit the path to their real once they are wrapped."""
 
-import os
-
 import packets
 import pytest
 from balancer import XDP_PASS, XDP_TX
@@ -106,15 +104,6 @@ def test_the_routes_mtu_counts(lb):
 
     assert (XDP_TX, packets.ipip(fits, "10.7.0.1")) == lb.send(fits)
     assert (XDP_TX, packets.too_big(larger, 1380)) == lb.send(larger)
-
-
-@pytest.fixture
-def one_cpu():
-    """Each CPU has a limit of its own."""
-    home = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {min(home)})
-    yield
-    os.sched_setaffinity(0, home)
 
 
 def test_answers_are_limited(served, one_cpu):

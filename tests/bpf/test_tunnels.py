@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: MIT
 """Tunnels other than IPIP: GRE (RFC 2784) and GUE (include/net/gue.h), by real."""
 
+from ipaddress import IPv6Address
+from random import Random
+
 import packets
 import pytest
 from balancer import XDP_PASS, XDP_TX
-from packets import RIP, vlan
+from packets import RIP, RIP6, vlan
 from scapy.layers.inet import UDP
+from scapy.layers.inet6 import IPv6ExtHdrDestOpt
 from scapy.packet import Raw
 
 from xdplb.model import Tunnel
@@ -157,3 +161,80 @@ def test_reals_of_one_service_have_tunnels_of_their_own(lb):
         (XDP_TX, packets.gre(frames[0], dst=other)),
         (XDP_TX, packets.ipip(frames[1])),
     ] == out
+
+
+FAMILIES = {
+    "IPv4 in IPv6": (f"{packets.VIP}:80", RIP6, packets.ip),
+    "IPv6 in IPv4": (f"[{packets.VIP6}]:80", RIP, packets.ip6),
+    "IPv6 in IPv6": (f"[{packets.VIP6}]:80", RIP6, packets.ip6),
+}
+CARRIED = {
+    "SYN": lambda network: packets.syn(network=network),
+    "odd length": lambda network: packets.ack(network=network, payload=b"odd"),
+    "question": lambda network: packets.udp(network=network),
+    "tag and padding": lambda network: packets.syn(network=network, tags=(vlan(5),)) + b"padding",
+    "class and label": lambda _: packets.syn(network=packets.ip6, tc=0xBB, fl=0xFFFFF, hlim=2),
+}
+
+
+def wrapped(frame, real, text, out):
+    """The frame as it must leave; what is free is taken from what left."""
+    kind, checksum = text.removesuffix("+csum"), text.endswith("+csum")
+    identity = 0 if ":" in real else packets.outer_id(out)
+    if kind == "gre":
+        return packets.gre(frame, checksum=checksum, dst=real, id=identity)
+    sport, _ = packets.outer_ports(out)
+    return packets.gue(frame, sport=sport, check=checksum, dst=real, id=identity)
+
+
+@pytest.mark.parametrize("text", ["gre", "gre+csum", "gue", "gue+csum"])
+@pytest.mark.parametrize("case", CARRIED)
+@pytest.mark.parametrize(("endpoint", "real", "network"), FAMILIES.values(), ids=FAMILIES)
+def test_families(lb, endpoint, real, network, case, text):
+    """GRE says 0x86dd, GUE 41 of IPv6 inside; checksums are over IPv6's pseudo header outside."""
+    for udp in (False, True):
+        lb.add_service(endpoint, reals=[f"{real} tunnel={text}"], udp=udp)
+    frame = CARRIED[case](network)
+    if network is packets.ip and case == "class and label":
+        frame = packets.syn(tos=0xBB, ttl=2)
+
+    action, out = lb.send(frame)
+
+    assert (XDP_TX, wrapped(frame, real, text, out)) == (action, out)
+    assert {"forwarded": 1} == lb.counted
+
+
+@pytest.mark.parametrize("real", [RIP, RIP6])
+@pytest.mark.parametrize("text", ["gre+csum", "gue+csum"])
+def test_checksums_hold_for_any_words(lb, real, text):
+    """They are put together of sums whose carries differ: in an IPv6 packet, all of them."""
+    lb.add_service(f"[{packets.VIP6}]:80", reals=[f"{real} tunnel={text}"])
+    random = Random(6)
+    for _ in range(300):
+        frame = packets.ack(
+            network=packets.ip6,
+            src=str(
+                IPv6Address(random.choice((0x2001 << 112, 0xFEFF << 112)) + random.getrandbits(96))
+            ),
+            sport=random.getrandbits(16),
+            tc=random.getrandbits(8),
+            fl=random.choice((0, 0xFFFFF, random.getrandbits(20))),
+            hlim=random.randint(2, 255),
+            payload=random.randbytes(random.randrange(40)),
+        )
+
+        action, out = lb.send(frame)
+
+        assert (XDP_TX, wrapped(frame, real, text, out)) == (action, out)
+
+
+@pytest.mark.parametrize("text", ["gre+csum", "gue+csum"])
+def test_behind_extension_headers_it_goes_without_checksum(lb, text):
+    """Nobody has summed those: the tunnel's checksum is left out, as of a datagram without one."""
+    lb.add_service(f"[{packets.VIP6}]:80", reals=[f"{RIP6} tunnel={text}"])
+    frame = packets.syn(network=packets.ip6, extensions=(IPv6ExtHdrDestOpt(),))
+
+    action, out = lb.send(frame)
+
+    plain = text.removesuffix("+csum")
+    assert (XDP_TX, wrapped(frame, RIP6, plain, out)) == (action, out)

@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: MIT
+"""Packets that do not fit the path to their real, where either is of IPv6."""
+
+import packets
+import pytest
+from balancer import XDP_DROP, XDP_PASS, XDP_TX
+from packets import RIP, RIP6, VIP, VIP6, ip, ip6
+from scapy.layers.inet6 import IPv6ExtHdrDestOpt
+
+pytestmark = pytest.mark.root
+
+ENDPOINT, ENDPOINT4 = f"[{VIP6}]:80", f"{VIP}:80"
+ETHERNET = 1500
+LEAST = 1280  # RFC 8200 §5
+HEADERS = {ip: 40, ip6: 60}
+
+
+def segment(length, network=ip6, **fields):
+    """A segment of so many bytes of IP packet."""
+    return packets.tcp("A", payload=b"x" * (length - HEADERS[network]), network=network, **fields)
+
+
+def route(lb, real, mtu):
+    """A way to the real that takes no more."""
+    gateway = "2001:db8:2::1" if ":" in real else "192.168.2.1"
+    lb.ip(f"route add {real} via {gateway} mtu lock {mtu}", undo=f"route del {real}")
+
+
+@pytest.mark.parametrize(("real", "fits"), [(RIP6, ETHERNET - 40), (RIP, ETHERNET - 20)])
+def test_ipv6_that_does_not_fit_is_answered(lb, real, fits):
+    """Packet too big from the VIP, with the MTU left in the tunnel, quoting what fits 1280."""
+    lb.add_service(ENDPOINT, reals=[real])
+    last, larger = segment(fits), segment(fits + 1)
+
+    assert XDP_TX == lb.send(last)[0]
+    assert {"forwarded": 1} == lb.counted
+    assert (XDP_TX, packets.too_big6(larger, fits)) == lb.send(larger)
+    assert {"replied_too_big": 1} == lb.counted
+
+
+def test_ipv4_in_ipv6_that_does_not_fit_is_answered(lb):
+    """Frag-needed, as in IPv4: what is outside takes 40 bytes."""
+    lb.add_service(ENDPOINT4, reals=[RIP6])
+    last, larger = segment(1460, ip), segment(1461, ip)
+    fragmentable = segment(1461, ip, ip_flags="")
+
+    assert (XDP_TX, packets.ipip(last, RIP6)) == lb.send(last)
+    assert (XDP_TX, packets.too_big(larger, 1460)) == lb.send(larger)
+    assert (XDP_PASS, fragmentable) == lb.send(fragmentable)
+    assert {"forwarded": 1, "replied_too_big": 1, "pass_too_big": 1} == lb.counted
+
+
+@pytest.mark.parametrize("tags", [(packets.vlan(5),), (packets.service_vlan(7), packets.vlan(5))])
+def test_tags_stay_on_answers(lb, tags):
+    """The answer goes back into the VLAN it came from."""
+    lb.add_service(ENDPOINT, reals=[RIP6])
+    frame = segment(1500, tags=tags)
+
+    assert (XDP_TX, packets.too_big6(frame, 1460)) == lb.send(frame)
+
+
+@pytest.mark.parametrize("payload", [bytes(1401), b"\xff" * 1401, bytes(range(201)) * 7])
+def test_checksums_of_answers(lb, payload):
+    """Right for any quote."""
+    lb.add_service(ENDPOINT, reals=[RIP6])
+    for number in range(20):
+        frame = packets.tcp("A", network=ip6, payload=payload, sport=number * 3271, tc=number)
+
+        assert (XDP_TX, packets.too_big6(frame, 1460)) == lb.send(frame)
+
+
+def test_extension_headers_are_quoted(lb):
+    """The quote begins with the IP header, whatever follows it."""
+    lb.add_service(ENDPOINT, reals=[RIP6])
+    frame = segment(1500, extensions=(IPv6ExtHdrDestOpt(),))
+
+    assert (XDP_TX, packets.too_big6(frame, 1460)) == lb.send(frame)
+
+
+def test_padding_does_not_count(lb):
+    """What trails the packet is not part of its size."""
+    lb.add_service(ENDPOINT, reals=[RIP6])
+
+    assert XDP_TX == lb.send(segment(1460) + bytes(100))[0]
+    assert {"forwarded": 1} == lb.counted
+
+
+@pytest.mark.parametrize("source", ["::", "::1", "ff02::1", "ff3e::7"])
+def test_who_is_no_single_host_gets_no_answer(lb, source):
+    """RFC 4443 §2.4 (e.6): the kernel sees to these."""
+    lb.add_service(ENDPOINT, reals=[RIP6])
+    frame = segment(1500, src=source)
+
+    assert (XDP_PASS, frame) == lb.send(frame)
+    assert {"pass_too_big": 1} == lb.counted
+
+
+@pytest.mark.parametrize("group", ["ff:ff:ff:ff:ff:ff", "33:33:00:00:00:01"])
+def test_what_came_to_a_group_of_the_link_gets_no_answer(lb, group):
+    """As in IPv4."""
+    lb.add_service(ENDPOINT, reals=[RIP6])
+    frame = packets.mac(group) + segment(1500)[6:]
+
+    assert (XDP_PASS, frame) == lb.send(frame)
+    assert {"pass_too_big": 1} == lb.counted
+
+
+@pytest.mark.parametrize("kind", ["", " tunnel=gre", " tunnel=gre+csum", " tunnel=gue:6080"])
+@pytest.mark.parametrize(("endpoint", "network"), [(ENDPOINT, ip6), (ENDPOINT4, ip)])
+def test_a_path_below_ipv6s_least_mtu_is_none(lb, kind, endpoint, network):
+    """Where less than 1280 bytes are left in IPv6, nothing leaves, be it ever so small: as IPVS."""
+    added = {"": 40, " tunnel=gre": 44, " tunnel=gre+csum": 48, " tunnel=gue:6080": 52}[kind]
+    lowest, lower = "2001:db8:9::8", "2001:db8:9::9"
+    route(lb, lowest, LEAST + added)
+    route(lb, lower, LEAST + added - 1)
+    frame, larger = segment(LEAST, network), segment(LEAST + 1, network)
+    answer = packets.too_big6 if network is ip6 else packets.too_big
+
+    lb.add_service(endpoint, reals=[lowest + kind])
+    assert XDP_TX == lb.send(frame)[0]
+    assert (XDP_TX, answer(larger, LEAST)) == lb.send(larger)
+    assert {"forwarded": 1, "replied_too_big": 1} == lb.counted
+
+    lb.remove_service()
+    lb.add_service(endpoint, reals=[lower + kind])
+    assert [XDP_DROP] * 3 == [lb.send(f)[0] for f in (segment(100, network), frame, larger)]
+    assert {"drop_small_mtu": 3} == lb.counted
+
+
+def test_ipv6_in_ipv4_has_no_least_mtu(lb):
+    """As in IPVS: what is left is told, though IPv6 hosts go no lower than 1280."""
+    route(lb, RIP, 1270)
+    lb.add_service(ENDPOINT, reals=[RIP])
+    fits, larger = segment(1250), segment(1251)
+
+    assert XDP_TX == lb.send(fits)[0]
+    assert (XDP_TX, packets.too_big6(larger, 1250)) == lb.send(larger)
+
+
+def test_what_is_shorter_than_the_quote_goes_up(lb):
+    """Only a path that no IPv6 host can use has those."""
+    route(lb, RIP, 1000)
+    lb.add_service(ENDPOINT, reals=[RIP])
+    short, enough = segment(packets.QUOTED6 - 1), segment(packets.QUOTED6)
+
+    assert (XDP_PASS, short) == lb.send(short)
+    assert (XDP_TX, packets.too_big6(enough, 980)) == lb.send(enough)
+    assert {"pass_too_big": 1, "replied_too_big": 1} == lb.counted
+
+
+def test_datagrams_are_answered_too(lb):
+    """Path MTU discovery is not TCP's alone."""
+    lb.add_service(ENDPOINT, reals=[RIP6], udp=True)
+    frame = packets.udp(network=ip6, payload=bytes(1440))
+
+    assert (XDP_TX, packets.too_big6(frame, 1460)) == lb.send(frame)
+
+
+def test_answers_are_limited_with_ipv4s(lb, one_cpu):
+    """What a CPU may answer in a tick is one number for both families."""
+    lb.add_service(ENDPOINT, reals=[RIP6])
+    lb.add_service()
+    assert XDP_TX == lb.send(segment(1500, ip))[0]
+    for cpu in lb.tables.cpus.memory:
+        cpu.reply_limit.sent = 999
+
+    assert [XDP_TX, XDP_DROP] == [lb.send(segment(1500))[0] for _ in range(2)]
+    assert XDP_DROP == lb.send(segment(1500, ip))[0]
+    assert {"replied_too_big": 2, "drop_reply_limit": 2} == lb.counted
