@@ -36,7 +36,7 @@ def test_a_real_is_an_address_with_the_service_s_port_or_none(text, address):
         ("[2001:db8::7]:", "port ''"),
         ("[2001:db8::80", "is not an IP address"),
         ("2001:db8::7]:80", "is not an IP address"),
-        ("[192.0.2.7", "is not an IP address"),
+        ("[192.0.2.7", "is not a port"),
         ("[]:80", "real '' is not an IP address"),
         ("rs1", "real 'rs1' is not an IP address"),
         ("", "real '' is not an IP address"),
