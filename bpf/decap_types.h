@@ -24,18 +24,18 @@ struct address {
 struct counters {
 	/* expected */
 	__u64 decapsulated;
-	__u64 pass_not_ipv4;   /* ARP, IPv6, more than two VLAN tags, … */
-	__u64 pass_not_tunnel; /* IPv4 that is none of the tunnels above */
+	__u64 pass_not_ip;     /* ARP, more than two VLAN tags, … */
+	__u64 pass_not_tunnel; /* IP that is none of the tunnels above */
 	/* worth a look when they grow */
 	__u64 pass_not_director; /* a tunnel of somebody else's: a director not named at setup? */
 	__u64 pass_not_vip;      /* from a director, for a VIP that this real does not have */
 	__u64 pass_fragment;     /* the outer packet is in pieces: the path's MTU is too small */
-	__u64 pass_options;   /* the outer header has IP options: no director of ours sends them */
+	__u64 pass_options; /* the outer header has IP options or extensions: no director of ours sends them */
 	__u64 pass_truncated; /* too short for an IP header */
 	/* alarming */
 	__u64 drop_outer;    /* an outer header that contradicts itself or the frame's length */
-	__u64 drop_checksum; /* the outer header was damaged on its way */
-	__u64 drop_inner;    /* no whole IPv4 packet inside */
+	__u64 drop_checksum; /* the outer header was damaged on its way; IPv4's has a checksum */
+	__u64 drop_inner;    /* no whole IP packet inside */
 	__u64 drop_nested;   /* a tunnel in the tunnel: somebody sends through the director */
 	__u64 drop_ecn;      /* congestion was marked, and the client does not speak ECN */
 	__u64 drop_no_head;  /* the driver refused to move the frame's start */
@@ -59,12 +59,34 @@ struct link {
 
 struct packet {
 	struct xdp_md *ctx;
-	__u32 network; /* offset of the outer header */
-	__u32 shift;   /* length of all headers to be stripped */
-	__u32 payload; /* length of what they carry */
-	__u32 fate;    /* index of a counter */
-	__u8 tos;      /* the outer one */
+	__u32 network;       /* offset of the outer header */
+	__u32 shift;         /* length of all headers to be stripped */
+	__u32 payload;       /* length of what they carry */
+	__u32 fate;          /* index of a counter */
+	__u8 ecn;            /* of the outer header */
+	__be16 outer, inner; /* ethertypes */
 };
+
+/* An IPv4 address in the tables' form. No IPv6 packet may name it so, or it would be taken for the other. */
+static __always_inline void map_address(__be32 *word, __be32 address)
+{
+	word[0] = 0;
+	word[1] = 0;
+	word[2] = bpf_htonl(0xffff);
+	word[3] = address;
+}
+
+static __always_inline bool is_mapped(const struct in6_addr *address)
+{
+	const __be32 *word = address->in6_u.u6_addr32;
+
+	return !word[0] && !word[1] && word[2] == bpf_htonl(0xffff);
+}
+
+static __always_inline void copy_address(__be32 *word, const struct in6_addr *address)
+{
+	__builtin_memcpy(word, address, sizeof(*address));
+}
 
 static __always_inline void *frame_start(const struct packet *p)
 {

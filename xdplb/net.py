@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterable
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Literal
 
 from xdplb.errors import UsageError
 
@@ -32,7 +33,7 @@ def parse_prefix(text: str) -> Prefix:
         prefix = ip_network(text, strict=False)
     except ValueError:
         raise UsageError(
-            f"prefix '{text}' is not one", "write it as 192.0.2.0/24 or 192.0.2.7"
+            f"prefix '{text}' is not one", "write it as 192.0.2.0/24, 192.0.2.7 or 2001:db8::/32"
         ) from None
     if prefix.network_address != ip_address(text.partition("/")[0]):
         raise UsageError(f"prefix '{text}' has bits set beyond its length", f"write {prefix}")
@@ -122,9 +123,12 @@ def outer_header_sum(source: Address, destination: Address, protocol: int) -> in
     Units: ones' complement, folded to 16 bits, of words as they lie in memory (RFC 1071 §1).
     """
     constant = b"\x45" + bytes(8) + bytes([protocol, 0, 0]) + source.packed + destination.packed
-    total = sum(
-        int.from_bytes(constant[i : i + 2], sys.byteorder) for i in range(0, len(constant), 2)
-    )
+    return add_words(constant, sys.byteorder)
+
+
+def add_words(data: bytes, order: Literal["little", "big"] = "big") -> int:
+    """The ones' complement sum of words of 16 bits (RFC 1071 §1); data of even length."""
+    total = sum(int.from_bytes(data[i : i + 2], order) for i in range(0, len(data), 2))
     while total > 0xFFFF:
         total = (total & 0xFFFF) + (total >> 16)
     return total

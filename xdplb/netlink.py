@@ -93,6 +93,16 @@ def _setns(fd: int, name: str) -> None:
 # Settings
 
 
+def has_sysctl(path: str) -> bool:
+    """Whether there is a setting such as `net/ipv6/conf/lo/forwarding`: a kernel may lack IPv6."""
+    return Path("/proc/sys", path).exists()
+
+
+def sysctls(pattern: str) -> list[str]:
+    """The settings that there are of `net/ipv6/conf/*/accept_ra`."""
+    return [str(path.relative_to("/proc/sys")) for path in Path("/proc/sys").glob(pattern)]
+
+
 def read_sysctl(path: str) -> str:
     """Read a setting such as `net/ipv4/conf/all/rp_filter`. Raises: KernelRefused."""
     try:

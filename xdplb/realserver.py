@@ -18,7 +18,7 @@ from enum import StrEnum
 from ipaddress import ip_network
 from pathlib import Path
 
-from xdplb import netlink
+from xdplb import config, netlink
 from xdplb.dataplane import decap as unwrapper
 from xdplb.errors import MissingPart, NoPermission, NotFound, UsageError, XdplbError
 from xdplb.net import Address, Prefix, parse_address, parse_senders, sort_prefixes
@@ -35,7 +35,7 @@ AS_FILE = 'file=$(mktemp); cat >"$file"; sh "$file" "$@"; end=$?; rm -f "$file";
 
 
 class Decap(StrEnum):
-    """Who unwraps: tunl0, our XDP program, or tunl0 if the kernel has it."""
+    """Who unwraps: tunnel devices, our XDP program, or the devices if the kernel has them."""
 
     AUTO = "auto"
     IPIP = "ipip"
@@ -187,9 +187,11 @@ def counters(host: Host) -> dict[str, dict[str, int]]:
 def _arguments(
     vips: Sequence[Address], directors: Sequence[Address | Prefix], devices: Sequence[str]
 ) -> list[str]:
-    for address in (*vips, *directors):
-        if address.version != 4:
-            raise UsageError(f"{address} is IPv6", "real servers unwrap IPv4 only, up to now")
+    for vip in vips:
+        config.check_address(vip, "VIP")
+    for sender in directors:
+        first = sender if isinstance(sender, Address) else sender.network_address
+        config.check_address(first, "director")
     for device in devices:
         if not device or device.startswith("-") or any(c in "/ \t\n" for c in device):
             raise UsageError(f"'{device}' is no interface's name", "see: ip link")

@@ -8,6 +8,7 @@ that `xdplb server add` has in all.
 import json
 import re
 import socket
+import struct
 import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,10 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from xdplb.errors import KernelRefused, MissingPart, NotFound, UsageError
-from xdplb.net import Address, parse_address
+from xdplb.net import Address, add_words, parse_address
 
 BPFFS = Path("/sys/fs/bpf")
-_ARP_ANNOUNCEMENTS = 3
 _XDP_ATTACHED_DRV = 1  # include/uapi/linux/if_link.h
 _NO_ROUTE = re.compile(r"Command failed -:(\d+)")
 
@@ -84,24 +84,40 @@ def local_addresses() -> set[Address]:
 def resolve(addresses: Sequence[str]) -> dict[str, Route]:
     """The routes to these addresses. Raises: UsageError naming one that has none."""
     done = _ip("-json", batch=[f"route get {address}" for address in addresses])
-    for number in _NO_ROUTE.findall(done.stderr):
+    for number in _NO_ROUTE.findall(done.stderr):  # also of a route that refuses
         address = addresses[int(number) - 1]
         raise UsageError(
             f"real {address} is in no route of this host",
             f"see `ip route get {address}`, and add a route or mend the address",
         )
-    found = {}
-    for line in done.stdout.splitlines():
-        for route in json.loads(line):
-            if route.get("type") == "broadcast":
-                raise UsageError(f"real {route['dst']} is no host's address", "give the real's RIP")
-            found[route["dst"]] = Route(
-                device=route["dev"],
-                via=route.get("gateway", route["dst"]),
-                source=route["prefsrc"],
-                local=route.get("type") == "local",
-            )
-    return found
+    lines = done.stdout.splitlines()
+    return {
+        address: _route(address, route)
+        for address, line in zip(addresses, lines, strict=True)
+        for route in json.loads(line)
+    }
+
+
+def _route(address: str, route: dict[str, Any]) -> Route:
+    """From what `ip route get` said. Raises: UsageError if nothing of this host's can be the DIP:
+    it is of the real's family, and a packet from a loopback or link-local one arrives nowhere.
+    """
+    if route.get("type") == "broadcast":
+        raise UsageError(f"real {address} is no host's address", "give the real's RIP")
+    local = route.get("type") == "local"
+    source = parse_address(route.get("prefsrc", "::"))
+    if not local and (source.is_unspecified or source.is_loopback or _is_of_a_link(source)):
+        family = f"IPv{parse_address(address).version}"
+        raise UsageError(
+            f"real {address} is {family}, and this host has no {family} address to send from",
+            f"add one: ip address add ADDRESS dev {route['dev']}",
+        )
+    gateway = route.get("gateway") or route.get("via", {}).get("host")  # of the other family
+    return Route(route["dev"], gateway or address, str(source), local)
+
+
+def _is_of_a_link(address: Address) -> bool:
+    return address.version == 6 and address.is_link_local
 
 
 def keep_neighbours(routes: Iterable[Route]) -> None:
@@ -134,26 +150,51 @@ def _neighbours() -> list[dict[str, Any]]:
 
 
 def announce(vip: Address) -> None:
-    """Tell the network which interface has this VIP now: gratuitous ARP (RFC 5227 §2.3).
+    """Tell the network which interface has this VIP now.
 
-    Nothing is said where no Ethernet interface has it.
+    By gratuitous ARP (RFC 5227 §2.3), or one unsolicited neighbour advertisement (RFC 4861 §7.2.6,
+    of which there may be more, each a second later). Nothing is said where no Ethernet interface
+    has it.
     """
-    if vip.version != 4:
-        return
     for link in _links():
         if link.get("link_type") != "ether" or vip not in _addresses_of(link):
             continue
         mac = bytes.fromhex(link["address"].replace(":", ""))
-        arp = bytes.fromhex("0001080006040001") + mac + vip.packed + bytes(6) + vip.packed
+        frames = [_advertisement(vip, mac)] if vip.version == 6 else [_arp(vip, mac)] * 3
         with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sender:
             sender.bind((link["ifname"], 0))
-            for _ in range(_ARP_ANNOUNCEMENTS):
-                sender.send(b"\xff" * 6 + mac + b"\x08\x06" + arp)
+            for frame in frames:
+                sender.send(frame)
+
+
+def _arp(vip: Address, mac: bytes) -> bytes:
+    arp = bytes.fromhex("0001080006040001") + mac + vip.packed + bytes(6) + vip.packed
+    return b"\xff" * 6 + mac + b"\x08\x06" + arp
+
+
+def _advertisement(vip: Address, mac: bytes) -> bytes:
+    """To all nodes, from none of their routers: override what you know of it."""
+    target = bytes((2, 1)) + mac  # the option of its link-layer address
+    message = bytes((136, 0, 0, 0)) + b"\x20\0\0\0" + vip.packed + target
+    all_nodes = parse_address("ff02::1").packed
+    pseudo = vip.packed + all_nodes + struct.pack("!II", len(message), socket.IPPROTO_ICMPV6)
+    check = struct.pack("!H", 0xFFFF - add_words(pseudo + message))
+    header = struct.pack("!IHBB", 6 << 28, len(message), socket.IPPROTO_ICMPV6, 255)
+    packet = header + vip.packed + all_nodes + message[:2] + check + message[4:]
+    return b"\x33\x33\0\0\0\1" + mac + b"\x86\xdd" + packet
 
 
 def set_address(verb: str, ifname: str, address: Address) -> None:
-    """Add or delete ("add", "delete") a host address on an interface. Raises: KernelRefused."""
-    done = _ip("address", verb, f"{address}/{address.max_prefixlen}", "dev", ifname)
+    """Add or delete ("add", "delete") a VIP on an interface. Raises: KernelRefused.
+
+    Of IPv6 it is deprecated from the start, so that it is the source of nothing that does not ask
+    for it: the kernel takes the address most like the destination (RFC 6724 §5), and a VIP on the
+    reals' network would win over the DIP. Nor is it looked for elsewhere first: reals have it, too.
+    """
+    place = [f"{address}/{address.max_prefixlen}", "dev", ifname]
+    if address.version == 6 and verb == "add":
+        place += ["nodad", "preferred_lft", "0"]
+    done = _ip("address", verb, *place)
     if done.returncode:
         raise KernelRefused(
             f"cannot {verb} {address} on {ifname}: {done.stderr.strip() or 'ip failed'}"

@@ -9,7 +9,6 @@ import uuid
 from collections.abc import Iterator
 from ipaddress import ip_network
 from random import Random
-from socket import inet_aton
 
 from balancer import require_root
 from reference.unwrapper import Unwrapper
@@ -66,12 +65,12 @@ class Unwrapping:
             decap.attach("eth0", [*map(parse_address, vips)], [*map(parse_prefix, directors)])
 
     def begin(self, random: Random) -> None:
-        """Trust one or two directors, or all; have one or two VIPs."""
-        vips = random.sample(tunnels.VIPS, random.choice((1, 2, 2)))
-        directors = random.sample(tunnels.DIRECTORS, random.choice((0, 1, 2, 2)))
+        """Trust some directors, or all there may be; have some VIPs."""
+        vips = random.sample(tunnels.VIPS, random.choice((1, 3, 4, 4)))
+        directors = random.sample(tunnels.DIRECTORS, random.choice((0, 1, 3, 4, 4)))
         self._trust(vips, directors)
         trusted = [*map(ip_network, directors)] or None
-        self.reference = Unwrapper({inet_aton(vip) for vip in vips}, trusted)
+        self.reference = Unwrapper({parse_address(vip).packed for vip in vips}, trusted)
         self._judge.begin()
 
     def steps(self, random: Random) -> Iterator[Arrives]:

@@ -58,8 +58,8 @@ def attach_command(
 ) -> None:
     """Load the director and attach it to one or more interfaces.
 
-    A VIP that no interface has is added to the first INTERFACE as a /32 and announced. Run again,
-    it upgrades the program in place: no packet and no flow is lost, unless a table's size changes.
+    A VIP that no interface has is added to the first INTERFACE and announced. Run again, it
+    upgrades the program in place: no packet and no flow is lost, unless a table's size changes.
     """
     from xdplb.controller.lifecycle import attach
     from xdplb.controller.store import Place
@@ -71,7 +71,7 @@ def attach_command(
         why = "; the driver has no native XDP" if (mode, reached) == ("auto", "generic") else ""
         click.echo(f"{name}: {verb}, {reached} mode ({MODE_MEANING[reached]}{why})")
     for vip in done.added_vips:
-        click.echo(f"{ifnames[0]}: VIP {vip}/32 added and announced")
+        click.echo(f"{ifnames[0]}: VIP {vip} added and announced")
     click.echo(f"compiled with the headers in {done.headers}")
     if not done.flows_kept:
         click.echo("the tables' layout changed: recorded flows are lost, services are kept")

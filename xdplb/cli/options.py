@@ -45,16 +45,19 @@ def optional_key(tcp: str | None, udp: str | None) -> ServiceKey | None:
 
 
 def real_address(text: str, key: ServiceKey) -> Address:
-    """RIP or RIP:PORT. Raises: UsageError if the port is not the service's: tunnels map none."""
-    if ":" not in text or (text.count(":") > 1 and not text.startswith("[")):
-        return parse_address(text, "real")
+    """RIP or RIP:PORT, IPv6 in brackets then. Raises: UsageError if the port is not the service's:
+    tunnels map none.
+    """
+    bracketed = text.startswith("[")
+    if text.endswith("]") if bracketed else text.count(":") != 1:
+        return parse_address(text[1:-1] if bracketed else text, "real")
     host, _, port = text.rpartition(":")
     if parse_port(port) != key.port:
         raise UsageError(
             f"real {text} has another port than its service ({key.port})",
             "a tunnel keeps the client's packet as it is: leave the port out",
         )
-    return parse_address(host.strip("[]"), "real")
+    return parse_address(host[1:-1] if bracketed and host.endswith("]") else host, "real")
 
 
 def print_json(value: Any, *, lines: bool = False) -> None:

@@ -47,7 +47,7 @@ decap_option = click.option(
     type=click.Choice([kind.value for kind in realserver.Decap]),
     default="auto",
     show_default=True,
-    help="Who unwraps: tunl0 (ipip), our XDP program, or what the kernel has.",
+    help="Who unwraps: the kernel (ipip: tunl0 and its kin), our XDP program, or what there is.",
 )
 
 
@@ -69,7 +69,7 @@ def _report(facts: Sequence[realserver.Fact], as_json: bool) -> None:
 
 @click.group("realserver")
 def realserver_command() -> None:
-    """Set up, check or take down a real server: tunl0, the VIP, sysctls, MSS, firewall."""
+    """Set up, check or take down a real server: tunnels, the VIP, sysctls, MSS, firewall."""
 
 
 @realserver_command.command("setup")

@@ -14,9 +14,9 @@ from xdplb.controller.reconcile import Pending, Reconciler
 from xdplb.controller.state import State
 from xdplb.controller.store import write_bytes, write_json
 from xdplb.dataplane.tables import Tables
-from xdplb.errors import AlreadyExists, NotFound, XdplbError
+from xdplb.errors import AlreadyExists, NotFound, UsageError, XdplbError
 from xdplb.model import IPIP, Configuration, Real, Service, ServiceKey, Timeouts, Tunnel
-from xdplb.net import Address, Prefix, sort_prefixes
+from xdplb.net import Address, Prefix, parse_address, sort_prefixes
 from xdplb.routes import Route
 from xdplb.schedulers import Pick, get_scheduler
 
@@ -25,6 +25,14 @@ def find_routes(state: State, addresses: set[str]) -> list[Route]:
     """Learn the ways to reals that are new. Raises: UsageError naming a real without a route."""
     new = sorted(addresses - state.raw["routes"].keys())
     found = routes.resolve(new) if new else {}
+    vips = set(state.vips()) if found else set()
+    for address, route in found.items():
+        source = parse_address(route.source)
+        if source.version == 6 and source in vips and not route.local:
+            raise UsageError(
+                f"real {address} would be sent to from the VIP {source}, not from a DIP",
+                f"run: ip address change {source}/128 dev {route.device} preferred_lft 0",
+            )
     state.add_routes(found)
     return list(found.values())
 

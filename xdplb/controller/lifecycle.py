@@ -13,7 +13,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from xdplb import config, netlink, routes
+from xdplb import config, routes
 from xdplb.controller import links, pins
 from xdplb.controller.bpffs import check_bpffs
 from xdplb.controller.director import find_routes
@@ -67,8 +67,7 @@ def attach(
         added = _want_vips(state, ifnames[0], vips)
         for name in ifnames:
             state.raw["interfaces"].setdefault(name, {"mode": mode})
-        if state.raw["lo_forwarding"] is None:
-            state.raw["lo_forwarding"] = netlink.read_sysctl(links.LO_FORWARDING)
+        links.remember_forwarding(state)
         found = find_routes(state, state.addresses())
         routes.keep_neighbours(found)
         undo.callback(routes.release_neighbours, found)

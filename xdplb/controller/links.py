@@ -24,7 +24,11 @@ MODES: Mapping[str, Sequence[int]] = {
     "auto": (libbpf.XDP_FLAGS_DRV_MODE, libbpf.XDP_FLAGS_SKB_MODE),
 }
 MODE_NAMES = {libbpf.XDP_FLAGS_DRV_MODE: "native", libbpf.XDP_FLAGS_SKB_MODE: "generic"}
-LO_FORWARDING = "net/ipv4/conf/lo/forwarding"
+# What attach sets to 1, as the FIB is asked on behalf of lo: what was there before, in the state.
+FORWARDING = {
+    "lo_forwarding": "net/ipv4/conf/lo/forwarding",
+    "lo_forwarding_v6": "net/ipv6/conf/lo/forwarding",
+}
 
 _OCCUPIED = (errno.EBUSY, errno.EEXIST)  # by a program in this mode, in the other mode
 
@@ -35,8 +39,10 @@ def settle(place: Place, state: State, undo: ExitStack) -> None:
     Raises: InterfaceBusy, KernelRefused.
     """
     _add_addresses(state, undo)
-    undo.callback(netlink.write_sysctl, LO_FORWARDING, netlink.read_sysctl(LO_FORWARDING))
-    netlink.write_sysctl(LO_FORWARDING, 1)
+    for name, setting in FORWARDING.items():
+        if state.raw[name] is not None:
+            undo.callback(_set_forwarding, setting, netlink.read_sysctl(setting))
+            _set_forwarding(setting, "1")
     program = libbpf.obj_get(pins.program_pin(place, state))
     try:
         # New ones first, which can fail; the others have their programs replaced afterwards.
@@ -49,6 +55,28 @@ def settle(place: Place, state: State, undo: ExitStack) -> None:
             _update_link(pins.link_pin(place, name), program)
     finally:
         os.close(program)
+
+
+def remember_forwarding(state: State) -> None:
+    """What is there before the first attach; of a family that the kernel has."""
+    for name, setting in FORWARDING.items():
+        if state.raw[name] is None and netlink.has_sysctl(setting):
+            state.raw[name] = netlink.read_sysctl(setting)
+
+
+def _set_forwarding(setting: str, value: str) -> None:
+    """Writing 1 for IPv6, even over a 1, has the kernel forget all routes that routers told any
+    interface, but those with accept_ra 2: rt6_purge_dflt_routers() in net/ipv6/route.c. So all
+    that are told routes have that for a moment.
+    """
+    if netlink.read_sysctl(setting) == value:
+        return
+    with ExitStack() as restored:
+        for told in netlink.sysctls("net/ipv6/conf/*/accept_ra"):
+            if (before := netlink.read_sysctl(told)) != "2":
+                restored.callback(netlink.write_sysctl, told, before)
+                netlink.write_sysctl(told, 2)
+        netlink.write_sysctl(setting, value)
 
 
 def _add_addresses(state: State, undo: ExitStack) -> None:
@@ -170,11 +198,12 @@ def _unlink(pin: Path) -> None:
 
 def _take_down(place: Place, state: State) -> None:
     routes.release_neighbours(map(state.find_route, state.raw["routes"]))
-    if state.raw["lo_forwarding"] is not None:
-        netlink.write_sysctl(LO_FORWARDING, state.raw["lo_forwarding"])
+    for name, setting in FORWARDING.items():
+        if state.raw[name] is not None:
+            _set_forwarding(setting, state.raw[name])
     shutil.rmtree(pins.home(place), ignore_errors=True)
     for description in place.run.glob("tables-*.json"):
         description.unlink()
-    state.raw.update(layout="", routes={}, vips={}, lo_forwarding=None)
+    state.raw.update(layout="", routes={}, vips={}, **dict.fromkeys(FORWARDING))
     for service in state.raw["services"].values():
         service.update(until=0, between=[])

@@ -39,7 +39,7 @@ class State:
     "reals": {address: [index, weight, last_weight, tunnel's text unless it is ipip]}}},
     "routes": {real's address: a Route's fields, without via if that is the real itself},
     "next_real": counts all places that were given since the tables were made, "lo_forwarding",
-    "hz"}.
+    "lo_forwarding_v6": what they were before attach, "hz"}.
     touched: the services changed since it was read, with what they were.
     """
 
@@ -76,6 +76,7 @@ class State:
                 "routes": {},
                 "next_real": 1,
                 "lo_forwarding": None,
+                "lo_forwarding_v6": None,
                 "hz": 0,
             }
         )

@@ -4,6 +4,7 @@
 import time
 from pathlib import Path
 
+from xdplb import netlink
 from xdplb.errors import XdplbError
 from xdplb.lab import hosts, place
 from xdplb.lab.topology import HOSTS
@@ -13,6 +14,8 @@ _LARGE_PAGE = 10 << 20
 
 # /upload has to take the whole body before it answers: proxying makes nginx do so, to another
 # server of its own which then gets the request without the body.
+_LISTEN_V6 = " listen [::]:80 backlog=4096;"  # where the kernel has IPv6: the lab itself does not
+
 _CONFIGURATION = """\
 user root;  # of this namespace's files only: {directory} may be closed to others
 daemon on;
@@ -31,7 +34,7 @@ http {{
     uwsgi_temp_path {directory}/nginx-{host}-uwsgi;
     scgi_temp_path {directory}/nginx-{host}-scgi;
     server {{
-        listen 80 backlog=4096;
+        listen 80 backlog=4096;{listen_v6}
         location / {{ return 200 "{page}\\n"; }}
         location = /large {{ root {directory}; }}
         location = /upload {{
@@ -66,7 +69,13 @@ def _start(lab: str, host: str, page: str) -> None:
     pid_file = place.pid_file(lab, host, "nginx")
     configuration = directory / f"nginx-{host}.conf"
     configuration.write_text(
-        _CONFIGURATION.format(directory=directory, host=host, page=page, pid_file=pid_file)
+        _CONFIGURATION.format(
+            directory=directory,
+            host=host,
+            page=page,
+            pid_file=pid_file,
+            listen_v6=_LISTEN_V6 if netlink.has_sysctl("net/ipv6") else "",
+        )
     )
     nginx = hosts.tool("nginx")
     log = str(directory / f"nginx-{host}.log")

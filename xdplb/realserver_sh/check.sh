@@ -10,9 +10,24 @@ is_one_of() { # word words
 	case " $2 " in *" $1 "*) echo 1 ;; *) echo 0 ;; esac
 }
 
-check_tunl0() {
-	found=$(link_state tunl0)
-	fact tunl0 up "$found" "$(is_one_of "$found" up)" "modprobe ipip; ip link set tunl0 up"
+check_tunnel() { # dev
+	found=$(link_state "$1")
+	fact "$1" up "$found" "$(is_one_of "$found" up)" "modprobe $(module_of "$1"); ip link set $1 up"
+}
+
+# What ip6tnl0 unwraps: any, or ip6ip6 as it comes.
+tunnel_mode() {
+	case $(ip -6 tunnel show ip6tnl0 2>/dev/null) in
+	*any/ipv6*) echo any ;;
+	*ipv6/ipv6*) echo ip6ip6 ;;
+	*ip/ipv6*) echo ipip6 ;;
+	*) echo unknown ;;
+	esac
+}
+
+check_mode() {
+	found=$(tunnel_mode)
+	fact "mode ip6tnl0" any "$found" "$(is_one_of "$found" any)" "ip -6 tunnel change ip6tnl0 mode any"
 }
 
 check_program() { # dev
@@ -24,12 +39,15 @@ check_program() { # dev
 check_vip() { # vip home
 	found=$(vip_places "$1" | sed 's/ / on /' | paste -sd, -)
 	ok=0
-	mend="ip addr add $1/32 dev $2"
+	length=$(length_of "$1")
+	add="ip addr add $1/$length dev $2"
+	if [ "$length" = 128 ]; then add="$add nodad preferred_lft 0"; fi
+	mend=$add
 	for dev in $(vip_places "$1" | cut -d' ' -f2); do
 		ok=1
 		if arp_devices | grep -qxF -- "$dev"; then
 			ok=0
-			mend="ip addr del $1 dev $dev; ip addr add $1/32 dev $2"
+			mend="ip addr del $1 dev $dev; $add"
 			break
 		elif [ "$(link_state "$dev")" = down ]; then
 			ok=0
@@ -38,12 +56,12 @@ check_vip() { # vip home
 			break
 		fi
 	done
-	longer=$(vip_places "$1" | grep -v '/32 ' | head -n 1)
+	longer=$(vip_places "$1" | grep -v "/$length " | head -n 1)
 	if [ "$ok" = 1 ] && [ -n "$longer" ]; then
 		ok=0
-		mend="ip addr del ${longer% *} dev ${longer#* }; ip addr add $1/32 dev $2"
+		mend="ip addr del ${longer% *} dev ${longer#* }; $add"
 	fi
-	fact "vip $1" "/32 on $2" "${found:-nowhere}" "$ok" "$mend"
+	fact "vip $1" "/$length on $2" "${found:-nowhere}" "$ok" "$mend"
 }
 
 check_arp() { # key "good values" value
@@ -73,11 +91,13 @@ check_rp_filter() { # dev
 
 check_mss() { # vip
 	found=$(nft list table inet "$TABLE" 2>/dev/null |
-		awk -v vip="$1" '$1 == "ip" && $3 == vip { print $NF; exit }')
+		awk -v vip="$1" '$1 ~ /^ip6?$/ && $3 == vip { print $NF; exit }')
 	if [ -z "$found" ]; then # the way by hand
-		found=$(ip -4 route show default | words_after advmss | head -n 1)
+		found=$(ip "-$(family_of "$1")" route show default | words_after advmss | head -n 1)
 	fi
-	found=${found:-$((mtu - 40))}
+	case $(family_of "$1") in 4) plain=$((mtu - 40)) ;; *) plain=$((mtu - 60)) ;; esac
+	found=${found:-$plain}
+	mss=$(mss_for "$1")
 	if [ "$found" -le "$mss" ]; then ok=1; else ok=0; fi
 	fact "mss $1" "at most $mss" "$found" "$ok" \
 		"xdplb realserver setup, or: ip route change default … advmss $mss"
@@ -85,7 +105,7 @@ check_mss() { # vip
 
 # The first rule of anybody else's that is seen to drop tunnelled packets. A chain that drops by
 # policy counts if its table accepts nothing that could mean them. Best effort: rules can say much.
-tunnel_blocker() {
+tunnel_blocker() { # "names of the protocol, separated by |"
 	{
 		nft -n list ruleset 2>/dev/null || :
 		if command -v iptables-legacy-save >/dev/null; then
@@ -93,9 +113,15 @@ tunnel_blocker() {
 			iptables-legacy-save -t filter 2>/dev/null | sed -n '
 				s/^:INPUT DROP.*/\tchain INPUT {\n\t\ttype filter hook input policy drop;/p
 				s/^-A INPUT.* -p \(4\|ipencap\|ipip\|ipv4\) .*-j ACCEPT.*/\t\tip protocol 4 accept/p
-				s/^-A INPUT.* -p \(4\|ipencap\|ipip\|ipv4\) .*-j \(DROP\|REJECT\).*/\t\tip protocol 4 drop/p'
+				s/^-A INPUT.* -p \(4\|ipencap\|ipip\|ipv4\) .*-j \(DROP\|REJECT\).*/\t\tip protocol 4 drop/p
+				s/^-A INPUT.* -p \(41\|ipv6\) .*-j ACCEPT.*/\t\tip protocol 41 accept/p
+				s/^-A INPUT.* -p \(41\|ipv6\) .*-j \(DROP\|REJECT\).*/\t\tip protocol 41 drop/p'
 		fi
-	} | awk -v own="table inet $TABLE {" '
+	} | awk -v own="table inet $TABLE {" -v names="$1" '
+		BEGIN {
+			names = "(" names ")"
+			rule = "(ip protocol|ip6 nexthdr|meta l4proto) (" names " |\\{ ?([^}]*, )?" names "(,[^}]*)? ?\\})"
+		}
 		function conclude() { if (policy != "" && !accepted && blocker == "") blocker = policy }
 		/^table / { conclude(); skip = ($0 == own); table = $2 " " $3; policy = ""; accepted = 0 }
 		skip { next }
@@ -106,7 +132,7 @@ tunnel_blocker() {
 			next
 		}
 		other { next }
-		/(ip protocol|meta l4proto) ((4|ipencap|ipip|ipv4) |\{ ?([^}]*, )?(4|ipencap|ipip|ipv4)(,[^}]*)? ?\})/ {
+		$0 ~ rule {
 			if (/ accept/) accepted = 1
 			if (/ (drop|reject)/ && !accepted && blocker == "") {
 				sub(/^\t+/, ""); blocker = table " " chain ": " $0
@@ -117,15 +143,23 @@ tunnel_blocker() {
 		END { conclude(); print blocker }'
 }
 
-check_firewall() {
+check_firewall() { # protocol
 	if [ "$decap" = xdp ]; then
-		fact "protocol 4" accepted "unwrapped before the firewall" 1 ""
+		fact "protocol $1" accepted "unwrapped before the firewall" 1 ""
 		return
 	fi
-	found=$(tunnel_blocker)
-	from=$(printf '%s' "$directors" | paste -sd, -)
-	fact "protocol 4" accepted "${found:-accepted}" "$([ -z "$found" ] && echo 1 || echo 0)" \
-		"before that rule: nft insert rule ${found%%[:,]*} ip protocol 4${from:+ ip saddr { $from \}} accept"
+	case $1 in 4) found=$(tunnel_blocker "4|ipencap|ipip|ipv4") ;; *) found=$(tunnel_blocker "41|ipv6") ;; esac
+	match="meta l4proto $1"
+	if protocols_in 4 | grep -qx "$1"; then match="ip protocol $1"; fi
+	if [ "$match" = "meta l4proto $1" ]; then
+		from=$(v6_of "$directors" | paste -sd, -)
+		from=${from:+ ip6 saddr { $from \}}
+	else
+		from=$(v4_of "$directors" | paste -sd, -)
+		from=${from:+ ip saddr { $from \}}
+	fi
+	fact "protocol $1" accepted "${found:-accepted}" "$([ -z "$found" ] && echo 1 || echo 0)" \
+		"before that rule: nft insert rule ${found%%[:,]*} $match$from accept"
 }
 
 check() {
@@ -135,27 +169,33 @@ check() {
 	[ -n "$vips" ] || usage "check needs a --vip: nothing is set up here"
 	if [ -z "$decap" ] || [ "$decap" = auto ]; then
 		decap=ipip
-		if [ "$(link_state tunl0)" = absent ] && ! modprobe -nq ipip 2>/dev/null; then decap=xdp; fi
+		for dev in $(tunnels); do
+			if [ "$(link_state "$dev")" = absent ] && ! modprobe -nq "$(module_of "$dev")" 2>/dev/null; then decap=xdp; fi
+		done
 	fi
 	wrong=0
+	v4_vips=$(v4_of "$vips")
 	if [ "$decap" = ipip ]; then
-		home=tunl0
-		check_tunl0
-		check_rp_filter tunl0
+		for dev in $(tunnels); do check_tunnel "$dev"; done
+		for dev in $(tunnels_of 4); do
+			check_rp_filter "$dev"
+			if [ "$dev" = ip6tnl0 ]; then check_mode; fi
+		done
 	else
-		home=lo
 		for dev in $uplinks; do
 			check_program "$dev"
-			check_rp_filter "$dev"
+			if [ -n "$v4_vips" ]; then check_rp_filter "$dev"; fi
 		done
 	fi
 	for vip in $vips; do
-		check_vip "$vip" "$home"
+		check_vip "$vip" "$(home_of "$vip")"
 		check_mss "$vip"
 	done
-	check_arp arp_ignore "1 2 8" 1
-	check_arp arp_announce 2 2
-	check_firewall
+	if [ -n "$v4_vips" ]; then
+		check_arp arp_ignore "1 2 8" 1
+		check_arp arp_announce 2 2
+	fi
+	for protocol in $({ protocols_in 4; protocols_in 6; } | sort -nu); do check_firewall "$protocol"; done
 	report
 	return "$wrong"
 }
@@ -166,17 +206,17 @@ usage() {
 	die "$1" "usage: setup|check|teardown --vip ADDR [--director ADDR[/NN]] [--dev IFNAME] [--decap ipip|xdp|auto] [--persist]"
 }
 
-require_v4() { # option address
+require_address() { # option address
 	printf '%s' "$2" | awk -F. '
+		/:/ { exit !/^[0-9a-f:]*$/ || /:::/ || (/::/ ? 0 : gsub(/:/, "&") != 7) }
 		{ for (i = 1; i <= NF; i++) if ($i !~ /^[0-9][0-9]?[0-9]?$/ || $i > 255) exit 1; exit NF != 4 }' ||
-		usage "$1 $2 is not an IPv4 address"
+		usage "$1 $2 is not an IP address, written as ip shows it"
 }
 
 require_length() { # option prefix
-	case ${2#*/} in
-	[0-9] | [12][0-9] | 3[0-2]) ;;
-	*) usage "$1 $2 is not an IPv4 prefix" ;;
-	esac
+	printf '%s' "${2#*/}" | awk -v most="$(case $2 in *:*) echo 128 ;; *) echo 32 ;; esac)" '
+		{ exit !(/^[0-9][0-9]?[0-9]?$/ && $0 <= most) } END { if (!NR) exit 1 }' ||
+		usage "$1 $2 is not a prefix"
 }
 
 verb=${1:-}
@@ -185,9 +225,9 @@ vips='' directors='' devs='' decap='' persist='' uplinks=''
 while [ $# -gt 0 ]; do
 	if [ "$1" != --persist ] && [ $# -lt 2 ]; then usage "$1 needs a value"; fi
 	case $1 in
-	--vip) require_v4 "$1" "$2" && vips="$vips $2" ;;
+	--vip) require_address "$1" "$2" && vips="$vips $2" ;;
 	--director)
-		require_v4 "$1" "${2%/*}"
+		require_address "$1" "${2%/*}"
 		case $2 in */*) require_length "$1" "$2" ;; esac
 		directors="$directors $2"
 		;;

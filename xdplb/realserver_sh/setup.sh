@@ -7,7 +7,8 @@ set_value() { # dev key value
 	echo "$3" >"$CONF/$1/$2" || die "cannot write $CONF/$1/$2" "run it where /proc/sys is writable"
 }
 
-# A VIP is on every real at once: no one of them may answer ARP for it, nor ask with it.
+# A VIP is on every real at once: no one of them may answer ARP for it, nor ask with it. (For neighbour
+# discovery there is nothing to set: see home_of.)
 hide_vips() {
 	for dev in all $(arp_devices); do
 		case $(own_value "$dev" arp_ignore) in
@@ -46,22 +47,27 @@ loosen_rp_filter() {
 # One table of our own, which nobody else's rules depend on, replaced as one transaction:
 #
 # tunnel  Anybody can wrap a packet. With the directors named, others' tunnelled packets are dropped.
-# mss     The client's packets get 20 bytes longer on their way here, so the real has to ask for
+# mss     The client's packets get 20 bytes longer on their way here (40 in IPv6), so the real asks for
 #         segments that leave room for them: nobody tells the client otherwise if ICMP is filtered.
 #         Done where the SYN-ACK leaves, for the VIPs only: a route's advmss would slow down all
 #         else that this host does. The kernel never raises an MSS here (net/netfilter/nft_exthdr.c).
 write_table() {
-	all_directors=$(recall director | cut -d' ' -f1 | paste -sd, -)
 	{
 		printf 'table inet %s\ndelete table inet %s\ntable inet %s {\n' "$TABLE" "$TABLE" "$TABLE"
-		if [ -n "$all_directors" ]; then
+		if [ -n "$directors" ]; then
 			echo 'chain tunnel { type filter hook input priority -10;'
-			echo "ip protocol 4 ip saddr != { $all_directors } counter drop"
+			for protocol in $(protocols_in 4); do
+				echo "ip protocol $protocol ip saddr != { $(v4_of "$directors" | paste -sd, -) } counter drop"
+			done
+			for protocol in $(protocols_in 6); do
+				echo "meta l4proto $protocol ip6 saddr != { $(v6_of "$directors" | paste -sd, -) } counter drop"
+			done
 			echo '}'
 		fi
 		echo 'chain mss { type filter hook output priority -150;'
-		recall vip | while read -r vip _; do
-			echo "ip saddr $vip tcp flags & (syn | rst) == syn tcp option maxseg size set $mss"
+		for vip in $vips; do
+			case $(family_of "$vip") in 4) ip=ip ;; *) ip=ip6 ;; esac
+			echo "$ip saddr $vip tcp flags & (syn | rst) == syn tcp option maxseg size set $(mss_for "$vip")"
 		done
 		printf '}\n}\n'
 	} | nft -f - || die "nft does not take our table" "see: nft list ruleset, and uname -r"
@@ -152,7 +158,7 @@ settle() {
 	"" | auto) if [ -n "$(recall decap)" ]; then decap=$(recall decap | cut -d' ' -f1); fi ;;
 	esac
 	for director in $directors; do
-		ip -4 route get "${director%/*}" >/dev/null 2>&1 ||
+		ip route get "${director%/*}" >/dev/null 2>&1 ||
 			die "there is no route to the director $director" "see: ip route get ${director%/*}"
 	done
 	uplinks=$(uplinks || :)
@@ -162,16 +168,44 @@ settle() {
 		[ "$(link_state "$dev")" != absent ] || die "there is no interface $dev" "see: ip link"
 	done
 	mtu=$(path_mtu)
-	mss=$((mtu - 60)) # two IPv4 headers, a TCP header
 }
 
-# tunl0 is there as soon as the module is, in each namespace, unless fb_tunnels_only_for_init_net says no.
-make_tunl0() {
-	if [ "$(link_state tunl0)" = absent ]; then
-		modprobe -q ipip 2>/dev/null || :
-		ip link add tunl0 type ipip local any remote any 2>/dev/null || :
+# These are there as soon as their modules are, in each namespace, unless fb_tunnels_only_for_init_net says no.
+make_tunnel() { # dev
+	if [ "$(link_state "$1")" = absent ]; then
+		modprobe -q "$(module_of "$1")" 2>/dev/null || :
+		case $1 in
+		tunl0) ip link add tunl0 type ipip local any remote any ;;
+		sit0) ip link add sit0 type sit local any remote any ;;
+		ip6tnl0) ip link add ip6tnl0 type ip6tnl local :: remote :: mode any ;;
+		esac 2>/dev/null || :
 	fi
-	[ "$(link_state tunl0)" != absent ]
+	[ "$(link_state "$1")" != absent ]
+}
+
+make_tunnels() {
+	for dev in $(tunnels); do
+		if ! make_tunnel "$dev"; then
+			missing=$dev
+			return 1
+		fi
+	done
+}
+
+# As it comes, ip6tnl0 takes IPv6 alone.
+open_ip6tnl0() {
+	if [ "$(tunnel_mode)" != any ]; then
+		remember "mode ip6tnl0" "$(tunnel_mode)"
+		ip -6 tunnel change ip6tnl0 mode any || die "ip6tnl0 does not take IPv4" "see: ip -6 tunnel show"
+	fi
+}
+
+# One of IPv6 is on many hosts on purpose (nodad), and deprecated: the host itself sends from another.
+add_vip() { # vip home
+	case $1 in
+	*:*) ip address add "$1/128" dev "$2" nodad preferred_lft 0 ;;
+	*) ip address add "$1/32" dev "$2" ;;
+	esac
 }
 
 setup() {
@@ -193,14 +227,15 @@ setup() {
 		done
 	done
 
-	tunl0=$(link_state tunl0)
+	before=$(for dev in $(tunnels); do echo "$dev $(link_state "$dev")"; done)
 	if [ "$decap" != xdp ]; then
-		if make_tunl0; then
+		if make_tunnels; then
 			decap=ipip
 		elif [ "$decap" = auto ]; then
 			decap=xdp
 		else
-			die "this kernel has no ipip: there is no tunl0, and modprobe ipip does not help" \
+			module=$(module_of "$missing")
+			die "this kernel has no $module: there is no $missing, and modprobe $module does not help" \
 				"install the kernel's modules, or unwrap by XDP: run xdplb realserver setup --decap xdp there"
 		fi
 	fi
@@ -215,21 +250,26 @@ setup() {
 	for dev in $devs; do remember "dev $dev" -; done
 	for director in $directors; do remember "director $director" -; done
 
-	hide_vips # before there is one to hide
+	if [ -n "$(v4_of "$vips")" ]; then hide_vips; fi # before there is one to hide
 	if [ "$decap" = ipip ]; then
-		home=tunl0
-		remember "link tunl0" "$tunl0"
-		open_rp_filter tunl0
-	else
+		printf '%s\n' "$before" | while read -r dev state; do remember "link $dev" "$state"; done
+		for dev in $(tunnels_of 4); do
+			open_rp_filter "$dev"
+			if [ "$dev" = ip6tnl0 ]; then open_ip6tnl0; fi
+		done
+		for dev in $(tunnels); do ip link set "$dev" up; done
+	elif [ -n "$(v4_of "$vips")" ]; then
 		for dev in $uplinks; do loosen_rp_filter "$dev"; done
-		home=lo
-		remember "link lo" "$(link_state lo)"
 	fi
-	ip link set "$home" up
 	for vip in $vips; do
+		home=$(home_of "$vip")
+		if [ "$home" = lo ]; then
+			remember "link lo" "$(link_state lo)"
+			ip link set lo up
+		fi
 		if [ -z "$(vip_places "$vip")" ]; then
 			remember "vip $vip" "$home added"
-			ip address add "$vip/32" dev "$home" || die "cannot add the VIP $vip to $home" "see: ip addr"
+			add_vip "$vip" "$home" || die "cannot add the VIP $vip to $home" "see: ip addr"
 		else
 			remember "vip $vip" "- found"
 		fi
@@ -249,7 +289,7 @@ teardown() {
 	for vip in $gone; do
 		recall vip | while read -r known home how; do
 			if [ "$known" = "$vip" ] && [ "$how" = added ]; then
-				ip address del "$vip/32" dev "$home" 2>/dev/null || : # somebody was faster
+				ip address del "$vip/$(length_of "$vip")" dev "$home" 2>/dev/null || : # somebody was faster
 			fi
 		done
 		if [ -f "$STATE" ]; then forget "vip $vip"; fi
@@ -265,6 +305,9 @@ teardown() {
 	# In the order of saving, `all` comes before the values that were raised because of it.
 	recall sysctl | while read -r dev key value; do
 		if [ -e "$CONF/$dev/$key" ]; then echo "$value" >"$CONF/$dev/$key"; fi
+	done
+	recall mode | while read -r dev mode; do
+		ip -6 tunnel change "$dev" mode "$mode" 2>/dev/null || :
 	done
 	recall link | while read -r dev before; do
 		if [ "$before" != up ]; then ip link set "$dev" down 2>/dev/null || :; fi

@@ -7,11 +7,11 @@
 #   sh realserver.sh check    --vip ADDR… [--director ADDR[/NN]…] [--dev IFNAME…] [--decap KIND]
 #   sh realserver.sh teardown [--vip ADDR…]
 #
-#   --vip       the virtual address that clients ask for; again for more of them
+#   --vip       the virtual address that clients ask for; again for more of them. IPv6 as ip shows it
 #   --director  accept tunnelled packets from this address or prefix only; again for more of them
 #   --dev       the interface they come in by; without it, the one towards the directors or the world
-#   --decap     ipip: the kernel's tunl0 unwraps (default); xdp: xdplb's program, which the xdplb
-#               command attaches afterwards; auto: tunl0 if the kernel has it
+#   --decap     ipip: the kernel's tunnel devices unwrap (default); xdp: xdplb's program, which the
+#               xdplb command attaches afterwards; auto: the devices if the kernel has them
 #   --persist   set up again at each boot, by systemd
 #
 # Output: `#` lines say what is set up; check prints its facts as name, wanted, found, 1 or 0, mend,
@@ -40,6 +40,7 @@ die() { # what mend
 #
 #   sysctl DEV KEY VALUE   link DEV up|down|absent   vip ADDR DEV added|found
 #   director ADDR -        decap ipip|xdp -       dev IFNAME -       persist - -
+#   mode ip6tnl0 MODE
 
 recall() { # kind: the lines of this kind, without it
 	if [ -f "$STATE" ]; then awk -v kind="$1" '$1 == kind { sub(/^[^ ]+ /, ""); print }' "$STATE"; fi
@@ -80,6 +81,76 @@ report() {
 	printf '#dev\t%s\n' "$(in_a_line "$uplinks")"
 }
 
+# ---- families of addresses -------------------------------------------------------------------------
+
+v4_of() { # addresses, a line each
+	printf '%s\n' "$1" | sed '/:/d; /^$/d'
+}
+
+v6_of() { # addresses, a line each
+	printf '%s\n' "$1" | sed -n '/:/p'
+}
+
+family_of() { # address
+	case $1 in *:*) echo 6 ;; *) echo 4 ;; esac
+}
+
+length_of() { # address: of the prefix that is it alone
+	case $1 in *:*) echo 128 ;; *) echo 32 ;; esac
+}
+
+# In what the packets for a VIP of this family come: the directors', else its own.
+outer_families() { # 4|6
+	if [ -z "$directors" ]; then
+		echo "$1"
+	else
+		v4_of "$directors" | sed 's/.*/4/; q'
+		v6_of "$directors" | sed 's/.*/6/; q'
+	fi
+}
+
+# The kernel's devices that unwrap those, a line each.
+tunnels_of() { # 4|6
+	if [ "$1" = 4 ]; then
+		if [ -n "$(v4_of "$vips")" ]; then outer_families 4 | sed 's/4/tunl0/; s/6/ip6tnl0/'; fi
+	else
+		if [ -n "$(v6_of "$vips")" ]; then outer_families 6 | sed 's/4/sit0/; s/6/ip6tnl0/'; fi
+	fi
+}
+
+tunnels() {
+	{
+		tunnels_of 4
+		tunnels_of 6
+	} | awk '!seen[$0]++'
+}
+
+module_of() { # tunnel device
+	case $1 in tunl0) echo ipip ;; sit0) echo sit ;; *) echo ip6_tunnel ;; esac
+}
+
+# The protocols that tunnelled packets have, in an outer header of this family.
+protocols_in() { # 4|6
+	if [ -n "$(v4_of "$vips")" ] && outer_families 4 | grep -q "$1"; then echo 4; fi
+	if [ -n "$(v6_of "$vips")" ] && outer_families 6 | grep -q "$1"; then echo 41; fi
+}
+
+# What the client's segments may be long: two IP headers and TCP's have to fit, too.
+mss_for() { # vip
+	case $(family_of "$1") in 4) headers=40 ;; *) headers=60 ;; esac
+	if outer_families "$(family_of "$1")" | grep -q 6; then
+		echo $((mtu - headers - 40))
+	else
+		echo $((mtu - headers - 20))
+	fi
+}
+
+# A VIP of IPv6 is at home on lo, whatever unwraps: no other interface answers neighbour discovery for
+# an address of lo (ndisc_recv_ns() in net/ipv6/ndisc.c), and there may be two tunnel devices.
+home_of() { # vip
+	if [ "$decap" = xdp ] || [ "$(family_of "$1")" = 6 ]; then echo lo; else tunnels_of 4 | head -n 1; fi
+}
+
 # ---- looking --------------------------------------------------------------------------------------
 
 # Asking ip for a tunl0 that is not there would load ipip, by its alias netdev-tunl0.
@@ -99,10 +170,10 @@ words_after() { # word: the words that follow it in the input
 
 # Where a VIP is: "ADDR/LENGTH DEV", a line each.
 vip_places() {
-	ip -4 -o address show | awk -v vip="$1" '{ split($4, a, "/") } a[1] == vip { print $4, $2 }'
+	ip -o address show | awk -v vip="$1" '{ split($4, a, "/") } a[1] == vip { print $4, $2 }'
 }
 
-# Interfaces that answer ARP: neither lo nor point-to-point ones nor dummies.
+# Interfaces that answer ARP and neighbour discovery: neither lo nor point-to-point ones nor dummies.
 arp_devices() {
 	ip -o link show | awk -F': ' '!/LOOPBACK|NOARP/ { sub(/@.*/, "", $2); print $2 }'
 }
@@ -112,9 +183,11 @@ uplinks() {
 	if [ -n "$devs" ]; then
 		printf '%s\n' "$devs"
 	elif [ -n "$directors" ]; then
-		for director in $directors; do ip -4 route get "${director%/*}"; done | words_after dev
+		for director in $directors; do ip route get "${director%/*}"; done | words_after dev
 	else
-		ip -4 route show default | words_after dev
+		for family in $(for vip in $vips; do family_of "$vip"; done | sort -u); do
+			ip "-$family" route show default
+		done | words_after dev
 	fi | grep -vx lo | sort -u
 }
 
@@ -122,7 +195,7 @@ uplinks() {
 path_mtu() {
 	{
 		for dev in $uplinks; do ip -o link show dev "$dev"; done
-		for director in $directors; do ip -4 route get "${director%/*}" 2>/dev/null || :; done
+		for director in $directors; do ip route get "${director%/*}" 2>/dev/null || :; done
 	} | words_after mtu | sort -n | head -n 1
 }
 
