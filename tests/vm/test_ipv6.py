@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: MIT
+"""IPv6 unwrapped by the kernel's own devices: ip6tnl0 and sit0, beside tunl0."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+from directors import Xdplb
+from dualstack import DIP6, RS1_6, RS2_6, VIP6, give_ipv6, shell
+from fivehosts import RS1, RS2, Lab
+
+from xdplb.lab import VIP
+
+pytestmark = pytest.mark.root
+
+DIP = "192.168.2.200"
+SERVICES = {"6": (f'tcp = "[{VIP6}]:80"', f"http://[{VIP6}]/"), "4": (f'tcp = "{VIP}:80"', None)}
+REALS = {"6": (RS1_6, RS2_6), "4": (RS1, RS2)}
+HOSTS = ("rs1", "rs2")
+
+
+@pytest.fixture(scope="module")
+def dual(cluster: Lab, xdplb: Xdplb) -> Iterator[Lab]:
+    """Both families; real servers for a VIP of each, from directors of each."""
+    subprocess.run(["modprobe", "-q", "-a", "ip6_tunnel", "sit"], check=True)
+    give_ipv6(cluster)
+    names = ["--vip", VIP, "--vip", VIP6, "--director", DIP, "--director", DIP6]
+    for host in HOSTS:
+        cluster.xdplb("realserver", "setup", *names, host=host)
+    cluster.xdplb("attach", "ens33", "--vip", VIP6)
+    yield cluster
+    for host in HOSTS:
+        cluster.xdplb("realserver", "teardown", host=host)
+        cluster.xdplb("realserver", "setup", "--vip", VIP, host=host)
+    for host in ("client", "route", "lvs", *HOSTS):
+        shell(cluster, host, "echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6")
+
+
+def test_the_devices_are_set_up(dual):
+    """Each is there, up, and checked; ip6tnl0 takes IPv4, too."""
+    facts = json.loads(dual.xdplb("realserver", "check", "--json", host="rs1"))
+
+    assert {"tunl0", "ip6tnl0", "sit0", "mode ip6tnl0", "protocol 4", "protocol 41"} <= {
+        fact["name"] for fact in facts if fact["ok"]
+    }
+
+
+@pytest.mark.parametrize("outer", ["6", "4"])
+@pytest.mark.parametrize("inner", ["6", "4"])
+def test_the_kernel_unwraps_each_family_in_each(dual, inner, outer):
+    """A page comes from each real, whatever its VIP's and its own family is."""
+    service, url = SERVICES[inner]
+    dual.balance("rr", REALS[outer], service)
+
+    assert {"rs1", "rs2"} == set(dual.fetch(2, url or f"http://{VIP}/"))
+
+
+def test_strangers_are_not_unwrapped(dual):
+    """What another than the director wraps is dropped by our table, of IPv6 as of IPv4."""
+    dual.balance("rr", (RS1_6,), SERVICES["6"][0])
+    shell(
+        dual,
+        "rs1",
+        "nft flush chain inet xdplb_realserver tunnel; nft add rule inet "
+        "xdplb_realserver tunnel meta l4proto 41 ip6 saddr != 2001:db8:2::201 counter drop",
+    )
+    refused = dual.run("client", "curl", "-sS", "-m", "2", SERVICES["6"][1], check=False)
+    dual.xdplb("realserver", "setup", "--vip", VIP6, host="rs1")
+
+    assert refused.returncode != 0
+    assert ["rs1"] == dual.fetch(1, SERVICES["6"][1])
