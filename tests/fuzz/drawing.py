@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Services drawn by lot."""
 
+from ipaddress import ip_address
 from random import Random
-from socket import inet_aton
 
 import packets
 
@@ -25,18 +25,23 @@ KEYS = [
             "tcp/10.0.0.82:80",
             "tcp/10.0.0.82:443",
             "udp/10.0.0.82:80",
+            "tcp/[2001:db8:80::80]:80",
+            "udp/[2001:db8:80::80]:53",
+            "tcp/[2001:db8:80::81]:0",
+            "udp/[2001:db8:80::81]:0",
+            "tcp/[2001:db8:80::82]:80",
         ),
     )
 ]
-IDLE_VIP = "10.0.0.83"  # without services
-NO_VIPS = ("10.0.0.84", packets.DIP, "80.0.0.10")
+IDLE_VIPS = ("10.0.0.83", "2001:db8:80::83")  # without services
+NO_VIPS = ("10.0.0.84", packets.DIP, "80.0.0.10", packets.DIP6, "::ffff:10.0.0.80", "ff02::1")
 
 
 def ends() -> list[tuple[bytes, int, int]]:
     """Where frames go, (address, protocol, port): mostly to services."""
     served = [(key.vip.packed, int(key.protocol), key.port) for key in KEYS]
     beside = [(vip, protocol ^ 6 ^ 17, port) for vip, protocol, port in served]
-    others = [(inet_aton(address), 6, 80) for address in (IDLE_VIP, *NO_VIPS)]
+    others = [(ip_address(vip).packed, 6, 80) for vip in (*IDLE_VIPS, *NO_VIPS)]
     return served * 6 + beside + others
 
 
@@ -65,7 +70,7 @@ def service(random: Random, key: ServiceKey, reals: list[str]) -> Service:
 
 def addable(losable: bool) -> list[str]:
     """The reals that have a route: who has none cannot be added."""
-    return [real for real in REALS if losable or real != LOSABLE]
+    return [real for real in REALS if losable or real not in LOSABLE]
 
 
 def changed(random: Random, old: Service, losable: bool) -> Service:

@@ -27,6 +27,7 @@ from xdplb.dataplane.directory import Directory
 from xdplb.dataplane.source import enum_values
 from xdplb.dataplane.tables import elements
 from xdplb.model import Tunables
+from xdplb.net import address_of_words
 from xdplb.schedulers import Pick, get_scheduler
 
 # The program's jiffies are a number in memory, at a place that nobody uses: the first turn.
@@ -63,7 +64,8 @@ class Directing:
         self.lb.tables.director[0].config.flow_key[0] = random.getrandbits(64) | 1
         self.lb.tables.director[0].config.flow_key[1] = random.getrandbits(64)
         self.network = Network.begin()
-        self.lb.attach_vip(drawing.IDLE_VIP)
+        for vip in drawing.IDLE_VIPS:
+            self.lb.attach_vip(vip)
         self.lb.put_services(drawing.services(random))
         self.reference = Director(self._read_content(), FIRST_TICK)
         self.set_tick(FIRST_TICK)
@@ -172,8 +174,8 @@ class Directing:
 
     def _read_real(self, place: int) -> Real:
         real = self.lb.tables.reals[place]
-        rip, dip = (bytes(address)[12:] for address in (real.address, real.source))
-        return Real(rip, dip, real.service, bool(real.local))
+        rip, dip = (address_of_words(a.high, a.low) for a in (real.address, real.source))
+        return Real(rip.packed, dip.packed, real.service, bool(real.local))
 
     # ---- comparing ---------------------------------------------------------------------------
 

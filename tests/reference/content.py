@@ -35,6 +35,11 @@ class Real(NamedTuple):
     service: int
     local: bool
 
+    @property
+    def is_ipv6(self) -> bool:
+        """By its address."""
+        return len(self.rip) == 16
+
 
 class Hop(NamedTuple):
     """Where frames for a real leave; `macs` are destination and source, `mtu` is the route's."""

@@ -5,15 +5,21 @@ FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10  # RFC 9293 §3.1
 
 
 class Packet:
-    """One frame on its way. `tags` as they stand in the frame; `at` is where its IP header is."""
+    """One frame on its way.
+
+    `tags` as they stand in the frame; `at` is where its IP header is, `header` how long that is with
+    whatever stands between it and the transport's; `options` are IPv4's.
+    """
 
     __slots__ = (
         "at",
         "client",
         "client_port",
+        "dont_fragment",
         "ethertype",
         "flags",
         "frame",
+        "header",
         "ifindex",
         "length",
         "new_flow",
@@ -21,14 +27,20 @@ class Packet:
         "protocol",
         "service_port",
         "tags",
+        "tos",
         "vip",
     )
 
     def __init__(self, frame: bytes, ifindex: int) -> None:
         self.frame = frame
         self.ifindex = ifindex
-        self.flags = 0
+        self.flags = self.options = 0
         self.new_flow = False
+
+    @property
+    def is_ipv6(self) -> bool:
+        """By its addresses."""
+        return len(self.client) == 16
 
     @property
     def opens(self) -> bool:
