@@ -8,17 +8,8 @@ from fuzz import frames
 from fuzz.frames import OTHER_PROTOCOLS, TCP, UDP, chance
 
 TALKS = 200  # that go on at the same time
-SIZES = (
-    1270,
-    1340,
-    1360,
-    1380,
-    1400,
-    1440,
-    1460,
-    1480,
-    1500,
-)  # of paths, about which sizes of packets matter
+# Of paths, about which sizes of packets matter.
+SIZES = (1270, 1340, 1360, 1380, 1400, 1440, 1460, 1480, 1500)
 STRANGE6 = tuple(
     bytes.fromhex(a.rjust(32, "0") if a[:2] != "ff" else a.ljust(32, "0"))
     for a in ("0", "1", "ff02", "ffffc0a801c8", "c0a801c8")

@@ -7,8 +7,8 @@ FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10  # RFC 9293 §3.1
 class Packet:
     """One frame on its way.
 
-    `tags` as they stand in the frame; `at` is where its IP header is, `header` how long that is with
-    whatever stands between it and the transport's; `options` are IPv4's.
+    `tags` as they stand in the frame; `at` is where its IP header is, `header` how long that is
+    with whatever stands between it and the transport's; `options` are IPv4's.
     """
 
     __slots__ = (
