@@ -22,10 +22,12 @@ struct extension {
 	__u8 segments_left;
 };
 
-/* IPv4's VIPs have such addresses in the tables; no IPv6 packet may have one (and the kernel drops it). */
-static __always_inline bool is_v4_mapped(const struct address *address)
+/* What the tables hold and no IPv6 packet may have, for the kernel drops it: IPv4's VIPs are v4-mapped there, and
+ * where there is none is the unspecified address.
+ */
+static __always_inline bool is_of_tables(const struct address *address)
 {
-	return !address->high && (__u32)address->low == bpf_htonl(0xffff);
+	return !address->high && (!address->low || (__u32)address->low == bpf_htonl(0xffff));
 }
 
 static __always_inline int read_ipv6_addresses(struct packet *p, const struct ipv6hdr *ip,
@@ -35,7 +37,7 @@ static __always_inline int read_ipv6_addresses(struct packet *p, const struct ip
 		return PASS(p, truncated);
 	p->client = *(struct address *)&ip->saddr;
 	p->vip = *(struct address *)&ip->daddr;
-	return is_v4_mapped(&p->vip) ? PASS(p, not_vip) : NEXT;
+	return is_of_tables(&p->vip) ? PASS(p, not_vip) : NEXT;
 }
 
 static __always_inline bool is_followed(__u8 protocol)

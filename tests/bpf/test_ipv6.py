@@ -198,6 +198,15 @@ def test_an_ipv4_address_in_ipv6_is_no_vip(lb):
     assert {"pass_not_vip": 1} == lb.counted
 
 
+def test_the_unspecified_address_is_no_vip(lb):
+    """An empty place among the VIPs is all zero, and nobody's."""
+    lb.add_service()
+    syn = packets.syn(network=ip6, dst="::")
+
+    assert (XDP_PASS, syn) == lb.send(syn)
+    assert {"pass_not_vip": 1} == lb.counted
+
+
 # ---- which real ------------------------------------------------------------------------------
 
 SIX = [f"2001:db8:9::{number} weight={number}" for number in range(1, 7)]

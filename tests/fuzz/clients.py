@@ -8,7 +8,12 @@ from fuzz import frames
 from fuzz.frames import ICMP, OTHER_PROTOCOLS, TCP, UDP, chance
 
 TALKS = 200  # that go on at the same time
-SIZES = (1360, 1380, 1400, 1480, 1500)  # of paths, about which sizes of packets matter
+# Of paths, about which sizes of packets matter.
+SIZES = (1270, 1340, 1360, 1380, 1400, 1440, 1460, 1480, 1500)
+STRANGE6 = tuple(
+    bytes.fromhex(a.rjust(32, "0") if a[:2] != "ff" else a.ljust(32, "0"))
+    for a in ("0", "1", "ff02", "ffffc0a801c8", "c0a801c8")
+)
 STRANGE = tuple(bytes.fromhex(a) for a in ("00000000", "7f000001", "e0000001", "ffffffff"))
 
 
@@ -33,7 +38,8 @@ class Clients:
     def _begin(self) -> Talk:
         random = self.random
         vip, protocol, port = random.choice(self.ends)
-        client = random.choice(STRANGE) if chance(random, 1) else random.randbytes(4)
+        strange = STRANGE6 if len(vip) == 16 else STRANGE
+        client = random.choice(strange) if chance(random, 1) else random.randbytes(len(vip))
         dport = port or random.choice((9, 80, random.getrandbits(16)))
         return Talk(client, random.getrandbits(16), vip, dport, protocol)
 
@@ -43,7 +49,7 @@ class Clients:
         if chance(random, 85):
             return random.randint(20, 100)
         if chance(random, 70):
-            return random.choice(SIZES) - 20 + random.randint(-3, 3)
+            return random.choice(SIZES) - random.choice((0, 20)) + random.randint(-3, 3)
         return random.randint(100, 3400)
 
     def packet(self) -> bytes:
@@ -58,7 +64,7 @@ class Clients:
         if chance(random, 4):
             protocol = random.choice((TCP, UDP, *OTHER_PROTOCOLS))
         payload = frames.segment(random, protocol, sport, dport, self._size())
-        return frames.on_link(random, frames.ipv4(random, client, vip, protocol, payload))
+        return frames.on_link(random, frames.ip(random, client, vip, protocol, payload))
 
     def _error(self, talk: Talk) -> bytes:
         """What a router says of the answer: it quotes its ends, seldom others."""

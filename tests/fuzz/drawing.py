@@ -2,9 +2,8 @@
 """Services drawn by lot."""
 
 from dataclasses import replace
-from ipaddress import IPv4Network
+from ipaddress import ip_address, ip_network
 from random import Random
-from socket import inet_aton
 
 import packets
 
@@ -27,22 +26,27 @@ KEYS = [
             "tcp/10.0.0.82:80",
             "tcp/10.0.0.82:443",
             "udp/10.0.0.82:80",
+            "tcp/[2001:db8:80::80]:80",
+            "udp/[2001:db8:80::80]:53",
+            "tcp/[2001:db8:80::81]:0",
+            "udp/[2001:db8:80::81]:0",
+            "tcp/[2001:db8:80::82]:80",
         ),
     )
 ]
-IDLE_VIP = "10.0.0.83"  # without services
+IDLE_VIPS = ("10.0.0.83", "2001:db8:80::83")  # without services
 SOURCES = [
     None,
     *map(parse_prefix, ("10.9.0.0/24", "10.9.7.2/31", "172.16.0.0/12", "10.9.255.240/28")),
 ]
-NO_VIPS = ("10.0.0.84", packets.DIP, "80.0.0.10")
+NO_VIPS = ("10.0.0.84", packets.DIP, "80.0.0.10", packets.DIP6, "::ffff:10.0.0.80", "ff02::1")
 
 
 def ends() -> list[tuple[bytes, int, int]]:
     """Where frames go, (address, protocol, port): mostly to services."""
     served = [(key.vip.packed, int(key.protocol), key.port) for key in KEYS]
     beside = [(vip, protocol ^ 6 ^ 17, port) for vip, protocol, port in served]
-    others = [(inet_aton(address), 6, 80) for address in (IDLE_VIP, *NO_VIPS)]
+    others = [(ip_address(vip).packed, 6, 80) for vip in (*IDLE_VIPS, *NO_VIPS)]
     return served * 6 + beside + others
 
 
@@ -57,7 +61,7 @@ def service(random: Random, key: ServiceKey, reals: list[str]) -> Service:
     flags = sorted(SCHEDULERS[name].flags)
     chosen = random.sample(reals, random.choice((0, 1, 2, 2, 3, 4, 6, 8)))
     weights = [random.choice((0, 1, 1, 2, 5)) for _ in chosen]
-    return Service(
+    drawn = Service(
         key,
         name,
         frozenset(random.sample(flags, random.randint(0, len(flags)))),
@@ -70,12 +74,14 @@ def service(random: Random, key: ServiceKey, reals: list[str]) -> Service:
         limit(random),
         source_cidr=random.choice(SOURCES) if random.random() < 0.5 else None,
     )
+    return allowed(drawn)
 
 
 def denied(random: Random) -> frozenset[Prefix]:
     """Few prefixes, often none, of which some hold many clients."""
     lengths = random.sample((1, 3, 5, 8, 32), random.choice((0, 0, 1, 2)))
-    return frozenset(IPv4Network((random.randbytes(4), n), strict=False) for n in lengths)
+    ends = (random.randbytes(4), b"\x80" + random.randbytes(15))  # not in ::ffff:0:0/96
+    return frozenset(ip_network((random.choice(ends), n), strict=False) for n in lengths)
 
 
 def limit(random: Random) -> int:
@@ -85,13 +91,13 @@ def limit(random: Random) -> int:
 
 def addable(losable: bool) -> list[str]:
     """The reals that have a route: who has none cannot be added."""
-    return [real for real in REALS if losable or real != LOSABLE]
+    return [real for real in REALS if losable or real not in LOSABLE]
 
 
 def changed(random: Random, old: Service, losable: bool) -> Service:
     """The service after one change."""
     if random.random() < 0.1:
-        return replace(old, source_cidr=random.choice(SOURCES))
+        return allowed(replace(old, source_cidr=random.choice(SOURCES)))
     reals = list(old.reals)
     present = {str(real.address) for real in reals}
     absent = [real for real in addable(losable) if real not in present]
@@ -105,4 +111,11 @@ def changed(random: Random, old: Service, losable: bool) -> Service:
             reals.insert(place, Real(real.address, weight, weight or real.last_weight))
     else:
         reals.append(Real(parse_address(random.choice(absent))))
-    return replace(old, reals=tuple(reals))
+    return allowed(replace(old, reals=tuple(reals)))
+
+
+def allowed(service: Service) -> Service:
+    """Outer sources are of IPv4, and so is all that has them."""
+    ends = (service.key.vip, *(real.address for real in service.reals))
+    fits = all(end.version == 4 for end in ends)
+    return service if fits else replace(service, source_cidr=None)

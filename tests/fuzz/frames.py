@@ -12,7 +12,7 @@ from fuzz.runner import LARGEST
 SHORTEST = 14  # a test run takes none without an Ethernet header
 MACS = bytes.fromhex("0200000002c8 020000000201")
 TO_ALL = bytes.fromhex("ffffffffffff 020000000201")
-IPV4 = b"\x08\x00"
+IPV4, IPV6_TYPE = b"\x08\x00", b"\x86\xdd"
 ETHERTYPES = (b"\x08\x06", b"\x86\xdd", b"\x88\xcc", b"\x81\x00", b"\x88\xa8", b"\x00\x40")
 TAG_TYPES = (b"\x81\x00", b"\x88\xa8")
 DF, MF, EVIL = 0x4000, 0x2000, 0x8000
@@ -22,7 +22,8 @@ _PORTS = Struct("!HH")
 _TCP_REST = Struct("!IIBBHHH")
 
 ICMP, IPIP, TCP, UDP, IPV6, GRE, ESP = 1, 4, 6, 17, 41, 47, 50
-OTHER_PROTOCOLS = (ICMP, ICMP, IPIP, IPV6, GRE, ESP, 0, 132, 255)
+FRAGMENT, AH, ICMPV6, NONE = 44, 51, 58, 59
+OTHER_PROTOCOLS = (ICMP, ICMP, IPIP, IPV6, GRE, ESP, 0, 132, 255, AH, ICMPV6, NONE)
 FLAGS = (*[0x02] * 6, *[0x10] * 6, 0x18, 0x18, 0x11, 0x04, 0x14, 0x12, 0x03, 0x06, 0xC2, 0x00)
 FRAGMENTS = (*[DF] * 60, *[0] * 30, DF | EVIL, EVIL, MF, 1, 0x1FFF, DF | MF)
 TTLS = (*[64] * 40, 255, 128, 63, 3, 2, 2, 1, 0)
@@ -55,6 +56,37 @@ def ipv4(random: Random, src: bytes, dst: bytes, protocol: int, payload: bytes) 
     return _HEADER.pack(*fields, int.from_bytes(check, "big"), src, dst) + options + payload
 
 
+def extensions(random: Random) -> list[tuple[int, bytes]]:
+    """Headers of extensions, mostly sound: each one's protocol and bytes but the first."""
+    chosen = random.choices((0, 43, 60, 60), k=random.choice((1, 1, 1, 2, 3, 4, 4, 5, 6)))
+    headers = []
+    for protocol in chosen:
+        units = random.choice((0, 0, 0, 1, 2, 32 if chance(random, 20) else 0))
+        segments_left = 1 if chance(random, 5) else 0
+        rest = bytes((units, random.getrandbits(8) & 0xFC, segments_left)) + bytes(4 + 8 * units)
+        headers.append((protocol, rest))
+    if chance(random, 10):
+        headers.insert(random.randint(0, len(headers)), (FRAGMENT, bytes(2) + random.randbytes(5)))
+    return headers
+
+
+def ipv6(random: Random, src: bytes, dst: bytes, protocol: int, payload: bytes) -> bytes:
+    """A sound packet, whose other fields are anything, the odd ones seldom."""
+    if chance(random, 12):
+        for kind, rest in reversed(extensions(random)):
+            payload = bytes([protocol]) + rest + payload
+            protocol = kind
+    word = 6 << 28 | (random.getrandbits(28) if chance(random, 40) else 0)
+    fixed = word.to_bytes(4, "big") + len(payload).to_bytes(2, "big")
+    return fixed + bytes((protocol, random.choice(TTLS))) + src + dst + payload
+
+
+def ip(random: Random, src: bytes, dst: bytes, protocol: int, payload: bytes) -> bytes:
+    """A packet of the addresses' family."""
+    build = ipv6 if len(dst) == 16 else ipv4
+    return build(random, src, dst, protocol, payload)
+
+
 def segment(random: Random, protocol: int, sport: int, dport: int, size: int) -> bytes:
     """A transport's header, and payload so that the IP packet is about `size` bytes long.
 
@@ -82,18 +114,19 @@ def icmp_error(random: Random, quoted: bytes) -> bytes:
 
 
 def on_link(random: Random, packet: bytes) -> bytes:
-    """A frame around an IPv4 packet: with tags or without, with padding or without."""
+    """A frame around an IP packet: with tags or without, with padding or without."""
     macs = TO_ALL if chance(random, 2) else MACS
     tags = b""
     if chance(random, 20):
         for _ in range(random.choice((1, 1, 2, 2, 3))):
             tags += random.choice(TAG_TYPES) + random.randbytes(2)
     padding = noise(random, random.randint(1, 46)) if chance(random, 10) else b""
-    return (macs + tags + IPV4 + packet + padding)[:LARGEST]
+    ethertype = IPV6_TYPE if packet[0] >> 4 == 6 else IPV4
+    return (macs + tags + ethertype + packet + padding)[:LARGEST]
 
 
 def oddity(random: Random) -> bytes:
-    """Not IPv4 at all, or nothing one could name."""
+    """No IP at all, or nothing one could name."""
     if chance(random, 50):
         return MACS + random.choice(ETHERTYPES) + noise(random, random.randint(0, 80))
     return noise(random, random.randint(SHORTEST, 120))
@@ -108,6 +141,7 @@ def lengths(whole: bytes) -> Iterator[bytes]:
 
 VALUES = (0x00, 0x01, 0x04, 0x05, 0x06, 0x11, 0x40, 0x45, 0x46, 0x4F, 0x7F, 0x80, 0xFE, 0xFF)
 HEADERS = 74  # bytes from the start in which damage has effects
+IPV4_OFFSETS = (0, 0, 2, 3, 3, 6, 7, 8, 9)
 
 
 def flip_bits(random: Random, frame: bytearray) -> None:
@@ -129,7 +163,8 @@ def truncate(random: Random, frame: bytearray) -> None:
 
 def set_ip_byte(random: Random, frame: bytearray) -> None:
     """A lie in one of the first bytes of the IP header: version, lengths, flags, TTL, protocol."""
-    at = start_of_ip(frame) + random.choice((0, 0, 2, 3, 3, 6, 7, 8, 9))
+    offsets = (0, 4, 4, 5, 5, 6, 6, 7, 40, 40, 41, 43) if is_ipv6(frame) else IPV4_OFFSETS
+    at = start_of_ip(frame) + random.choice(offsets)
     if at < len(frame):
         frame[at] = random.choice((*VALUES, frame[at] + 1 & 0xFF, frame[at] - 1 & 0xFF))
 
@@ -137,14 +172,18 @@ def set_ip_byte(random: Random, frame: bytearray) -> None:
 def lie_about_length(random: Random, frame: bytearray) -> None:
     """The IP packet claims to be about as long as its headers, or as the frame."""
     at = start_of_ip(frame)
+    if is_ipv6(frame):
+        at += 2
     if at + 4 <= len(frame):
         length = random.choice((20, 24, 28, 40, 44, 60, len(frame) - at)) + random.randint(-2, 2)
+        length -= 38 if is_ipv6(frame) and length > 44 else 0
         frame[at + 2 : at + 4] = max(0, length).to_bytes(2, "big")
 
 
 def swap_ends(random: Random, frame: bytearray) -> None:
     """Source and destination change places: of addresses, or of ports."""
-    at, size = random.choice(((12, 4), (20, 2)))
+    addresses, ports = ((8, 16), (40, 2)) if is_ipv6(frame) else ((12, 4), (20, 2))
+    at, size = random.choice((addresses, ports))
     at += start_of_ip(frame)
     if at + 2 * size <= len(frame):
         frame[at : at + 2 * size] = frame[at + size : at + 2 * size] + frame[at : at + size]
@@ -185,6 +224,12 @@ def start_of_ip(frame: Sequence[int]) -> int:
     while bytes(frame[at : at + 2]) in TAG_TYPES and at < 20:
         at += 4
     return at + 2
+
+
+def is_ipv6(frame: Sequence[int]) -> bool:
+    """By its Ethernet header."""
+    at = start_of_ip(frame)
+    return bytes(frame[at - 2 : at]) == IPV6_TYPE
 
 
 def damage(random: Random, frame: bytes) -> bytes:

@@ -5,7 +5,8 @@ It is tests/network.py's with a few routes more.
 """
 
 from dataclasses import dataclass, replace
-from socket import if_nametoindex, inet_aton
+from ipaddress import ip_address
+from socket import if_nametoindex
 
 import packets
 from network import NEIGHBOURS, RS1, RS2, SECOND_HOP, ip_batch
@@ -14,8 +15,11 @@ from reference.content import NO_NEIGHBOUR, NO_ROUTE, Hop
 MTU = 1500
 FAR = [f"192.168.0.{n}" for n in range(7, 13)]  # by the gateway
 SECOND = ["10.3.0.7", "10.3.0.8"]  # by another interface
-NARROW, LOSABLE, SILENT, LOCAL = "10.7.0.1", "10.8.0.1", "192.168.2.99", packets.DIP
-REALS = [*FAR, RS1, RS2, *SECOND, NARROW, LOSABLE, SILENT, LOCAL]
+NARROW, LOSABLE = ("10.7.0.1", "2001:db8:97::1"), ("10.8.0.1", "2001:db8:98::1")
+SILENT, LOCAL = ("192.168.2.99", "2001:db8:2::99"), (packets.DIP, packets.DIP6)
+FAR6 = [f"2001:db8:9::{n}" for n in range(7, 10)]
+SECOND6 = "2001:db8:a3::7"
+REALS = [*FAR, RS1, RS2, *SECOND, *FAR6, SECOND6, *NARROW, *LOSABLE, *SILENT, *LOCAL]
 
 OTHER_MAC = "02:00:00:00:99:99"
 RS_MACS = {RS1: "02:00:00:00:02:dc", RS2: "02:00:00:00:02:d2"}
@@ -28,17 +32,25 @@ class Network:
     gateway: str = packets.GATEWAY_MAC
     rs1: str | None = RS_MACS[RS1]
     narrow: int = 1400
+    narrow6: int = 1330
     losable: bool = True
 
     def commands(self) -> list[str]:
         """Lines for `ip` that make it so."""
-        lost, way = f"route replace unreachable {LOSABLE}/32", "via 192.168.2.1"
+        way, way6 = "via 192.168.2.1", "via 2001:db8:2::1"
         address = f"neighbour replace {RS1} lladdr {self.rs1} nud permanent dev ens33"
         return [
             f"neighbour replace 192.168.2.1 lladdr {self.gateway} nud permanent dev ens33",
+            f"neighbour replace 2001:db8:2::1 lladdr {self.gateway} nud permanent dev ens33",
             address if self.rs1 else f"neighbour del {RS1} dev ens33",
-            f"route replace 10.7.0.0/24 {way} mtu lock {self.narrow}",
-            f"route replace {LOSABLE}/32 {way}" if self.losable else lost,
+            f"route replace {NARROW[0]} {way} mtu lock {self.narrow}",
+            f"route replace {NARROW[1]} {way6} mtu lock {self.narrow6}",
+            *(
+                f"route replace {real} {hop}"
+                if self.losable
+                else f"route replace unreachable {real}"
+                for real, hop in zip(LOSABLE, (way, way6), strict=True)
+            ),
         ]
 
     def become(self, other: "Network") -> None:
@@ -55,15 +67,18 @@ class Network:
     def ways(self) -> dict[bytes, Hop | str]:
         """What the kernel says of each real."""
         ways: dict[bytes, Hop | str] = {
-            inet_aton(rip): way(self.gateway) for rip in (*FAR, NARROW, LOSABLE)
+            packed(rip): way(self.gateway) for rip in (*FAR, *FAR6, *NARROW, *LOSABLE)
         }
-        ways |= {inet_aton(rip): way(mac) for rip, mac in RS_MACS.items()}
-        ways |= {inet_aton(rip): way(SECOND_HOP.dst, "ens160", SECOND_HOP.src) for rip in SECOND}
-        ways[inet_aton(NARROW)] = way(self.gateway)._replace(mtu=self.narrow)
-        ways[inet_aton(SILENT)] = NO_NEIGHBOUR
-        ways[inet_aton(RS1)] = way(self.rs1) if self.rs1 else NO_NEIGHBOUR
+        ways |= {packed(rip): way(mac) for rip, mac in RS_MACS.items()}
+        ways |= {
+            packed(rip): way(SECOND_HOP.dst, "ens160", SECOND_HOP.src) for rip in (*SECOND, SECOND6)
+        }
+        for rip, mtu in zip(NARROW, (self.narrow, self.narrow6), strict=True):
+            ways[packed(rip)] = way(self.gateway)._replace(mtu=mtu)
+        ways |= {packed(rip): NO_NEIGHBOUR for rip in SILENT}
+        ways[packed(RS1)] = way(self.rs1) if self.rs1 else NO_NEIGHBOUR
         if not self.losable:
-            ways[inet_aton(LOSABLE)] = NO_ROUTE
+            ways |= {packed(rip): NO_ROUTE for rip in LOSABLE}
         return ways
 
     def variants(self) -> list["Network"]:
@@ -71,9 +86,15 @@ class Network:
         return [
             replace(self, gateway=OTHER_MAC if self.gateway != OTHER_MAC else packets.GATEWAY_MAC),
             replace(self, narrow=2780 - self.narrow),  # 1400 or 1380
+            replace(self, narrow6=2640 - self.narrow6),  # 1330, or 1310: too narrow for a tunnel
             replace(self, losable=not self.losable),
             *(replace(self, rs1=mac) for mac in (RS_MACS[RS1], OTHER_MAC, None) if mac != self.rs1),
         ]
+
+
+def packed(address: str) -> bytes:
+    """Its bytes."""
+    return ip_address(address).packed
 
 
 def way(mac: str, ifname: str = "ens33", source: str = packets.DIP_MAC) -> Hop:

@@ -6,7 +6,6 @@ What happens to them is a step: a frame arrives, time passes, a service or the n
 
 from collections import Counter
 from collections.abc import Iterator
-from ipaddress import IPv4Network
 from random import Random
 from socket import if_nametoindex
 from typing import Any
@@ -28,7 +27,7 @@ from xdplb.dataplane.directory import Directory
 from xdplb.dataplane.source import enum_values
 from xdplb.dataplane.tables import elements
 from xdplb.model import Tunables
-from xdplb.net import Prefix, parse_prefix, sort_prefixes
+from xdplb.net import Prefix, address_of_words, parse_prefix, sort_prefixes
 from xdplb.schedulers import Pick, get_scheduler
 
 # The program's jiffies are a number in memory, at a place that nobody uses: the first turn.
@@ -67,7 +66,8 @@ class Directing:
         self.lb.tables.director[0].config.flow_key[0] = random.getrandbits(64) | 1
         self.lb.tables.director[0].config.flow_key[1] = random.getrandbits(64)
         self.network = Network.begin()
-        self.lb.attach_vip(drawing.IDLE_VIP)
+        for vip in drawing.IDLE_VIPS:
+            self.lb.attach_vip(vip)
         self.lb.put_services(drawing.services(random))
         self.reference = Director(self._read_content(), FIRST_TICK)
         self.set_tick(FIRST_TICK)
@@ -154,7 +154,7 @@ class Directing:
             services,
             reals,
             {name: int(timeouts[number]) for number, name in self._names.items()},
-            [IPv4Network(prefix) for prefix in state.raw["denied"]],
+            [parse_prefix(prefix) for prefix in state.raw["denied"]],
             tuple(self.lb.tables.director[0].config.flow_key),
             TUNABLES.source_tallies.bit_length() - 1,
             self.network.ways(),
@@ -189,11 +189,11 @@ class Directing:
 
     def _read_real(self, place: int, sources: Prefix | None) -> Real:
         real = self.lb.tables.reals[place]
-        rip, dip = (bytes(address)[12:] for address in (real.address, real.source))
-        if sources is None:
-            return Real(rip, dip, real.service, bool(real.local))
-        base, hosts = sources.network_address.packed, sources.hostmask.packed
-        return Real(rip, base, real.service, bool(real.local), hosts)
+        rip, dip = (address_of_words(a.high, a.low) for a in (real.address, real.source))
+        hosts = bytes(4)
+        if sources is not None:
+            dip, hosts = sources.network_address, sources.hostmask.packed
+        return Real(rip.packed, dip.packed, real.service, bool(real.local), hosts)
 
     # ---- comparing ---------------------------------------------------------------------------
 

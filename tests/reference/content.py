@@ -2,7 +2,7 @@
 """What the tables hold, and what the network is like: all that a director goes by."""
 
 from dataclasses import dataclass
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network
 from typing import NamedTuple
 
 
@@ -39,6 +39,11 @@ class Real(NamedTuple):
     local: bool
     hosts: bytes = bytes(4)
 
+    @property
+    def is_ipv6(self) -> bool:
+        """By its address."""
+        return len(self.rip) == 16
+
 
 class Hop(NamedTuple):
     """Where frames for a real leave; `macs` are destination and source, `mtu` is the route's."""
@@ -62,7 +67,7 @@ class Content:
     services: dict[tuple[bytes, int, int], Service]
     reals: dict[int, Real]
     timeouts: dict[str, int]
-    denied: list[IPv4Network]
+    denied: list[IPv4Network | IPv6Network]
     flow_key: tuple[int, int]
     source_bits: int
     network: dict[bytes, Hop | str]

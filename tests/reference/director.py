@@ -2,8 +2,9 @@
 """The whole way of a packet through the director."""
 
 from collections import defaultdict
+from typing import Any
 
-from reference import icmp_error, ipip, ipv4, link, service, transport
+from reference import icmp_error, ipip, ipv4, ipv6, link, service, transport
 from reference.content import Content
 from reference.flow import Flows
 from reference.icmp import Answers
@@ -12,6 +13,8 @@ from reference.packet import Packet
 from reference.schedule import Scheduler
 from reference.source import Sources
 from reference.verdict import XDP_REDIRECT, XDP_TX, Verdict, goes_up
+
+NETWORKS: dict[bytes, Any] = {link.IPV4: ipv4, link.IPV6: ipv6}
 
 
 class Director:
@@ -49,18 +52,19 @@ class Director:
     def _balance(self, p: Packet, sent: bytes) -> Verdict:
         content, tick = self.content, self.tick
         link.read_tags(p)
-        if p.ethertype != link.IPV4:
+        network = NETWORKS.get(p.ethertype)
+        if network is None:
             raise goes_up("not_ip")
-        ipv4.read_addresses(p)
+        network.read_addresses(p)
         service.check_vip(p, content)
         service.check_denied(p, content)
-        ipv4.check_header(p)
+        network.check_header(p)
         transport.read_ports(p)
         icmp_error.read_quoted(p)
         place = self._pick(p)
         hop = self.hops.find(place, content, tick)
-        self.answers.check_size(p, hop.mtu, ipip.LENGTH, tick)
         real = content.reals[place]
+        self.answers.check_size(p, real, hop.mtu, ipip.length(real), tick)
         frame = ipip.encapsulate(p, real, self.sources.choose(p, real, sent), hop, sent)
         self._count(place, p)
         if hop.ifindex == p.ifindex:

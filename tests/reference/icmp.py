@@ -1,15 +1,20 @@
 # SPDX-License-Identifier: MIT
-"""A packet that is too big for the path to its real once it is wrapped (RFC 1191, RFC 792)."""
+"""A packet that is too big for the path to its real once it is wrapped: RFC 1191, RFC 792; of IPv6
+RFC 4443.
+"""
 
-from reference import ipv4
+from reference import ipv4, ipv6
 from reference.checksum import checksum
-from reference.link import IPV4
-from reference.packet import ICMP, Packet
+from reference.content import Real
+from reference.link import IPV4, IPV6
+from reference.packet import ICMP, ICMPV6, Packet
 from reference.verdict import XDP_TX, Verdict, goes_up, is_lost
 
 ANSWERS_PER_TICK = 1000  # of one CPU: docs/operations.md
 FRAGMENTATION_NEEDED = b"\x03\x04"
+PACKET_TOO_BIG = b"\x02\x00"
 QUOTED = ipv4.HEADER + 8
+QUOTED6 = ipv6.LEAST_MTU - ipv6.HEADER - 8
 
 
 class Answers:
@@ -18,22 +23,33 @@ class Answers:
     def __init__(self) -> None:
         self.tick = self.sent = 0
 
-    def check_size(self, p: Packet, mtu: int, added: int, tick: int) -> None:
-        """Only with DF is there something to answer; a header with options has no fixed size."""
+    def check_size(self, p: Packet, real: Real, mtu: int, added: int, tick: int) -> None:
+        """Only with DF is there something to answer; a header with options has no fixed size.
+
+        In IPv6 nothing leaves on a path that is too narrow for IPv6.
+        """
+        if real.is_ipv6 and mtu < ipv6.LEAST_MTU + added:
+            raise is_lost("small_mtu")
         if p.length + added <= mtu:
             return
-        if not ipv4.dont_fragment(p) or p.options or p.error or not may_be_answered(p):
+        quotable = p.length >= QUOTED6 if p.is_ipv6 else not p.options
+        if not p.dont_fragment or not quotable or p.error or not may_be_answered(p):
             raise goes_up("too_big")
         if tick != self.tick:
             self.tick, self.sent = tick, 0
         self.sent += 1
         if self.sent > ANSWERS_PER_TICK:
             raise is_lost("reply_limit")
-        raise Verdict(XDP_TX, "replied_too_big", too_big(p, mtu - added))
+        answer = too_big6(p, mtu - added) if p.is_ipv6 else too_big(p, mtu - added)
+        raise Verdict(XDP_TX, "replied_too_big", answer)
 
 
 def may_be_answered(p: Packet) -> bool:
-    """RFC 1122 §3.2.2: no error about what came by link broadcast, nor to who is no single host."""
+    """RFC 1122 §3.2.2, RFC 4443 §2.4: no error about what came by link broadcast, nor to who is no
+    single host. (Of IPv6's ::/64 none is.)
+    """
+    if p.is_ipv6:
+        return p.client[:8] != bytes(8) and p.client[0] != 0xFF and not p.frame[0] & 1
     host = 0 < p.client[0] < 224 and p.client[0] != 127
     return host and not p.frame[0] & 1
 
@@ -55,3 +71,20 @@ def too_big(p: Packet, mtu: int) -> bytes:
         dst=p.client,
     )
     return frame[6:12] + frame[:6] + p.tags + IPV4 + outer + message
+
+
+def too_big6(p: Packet, mtu: int) -> bytes:
+    """From the VIP, the way it came: as much as fits IPv6's least MTU."""
+    frame, at = p.frame, p.at
+    body = mtu.to_bytes(4, "big") + frame[at : at + QUOTED6]
+    pseudo = p.vip + p.client + (4 + len(body)).to_bytes(4, "big") + bytes((0, 0, 0, ICMPV6))
+    message = PACKET_TOO_BIG + checksum(pseudo + PACKET_TOO_BIG + bytes(2) + body) + body
+    outer = ipv6.header(
+        tos=0,
+        length=ipv6.HEADER + len(message),
+        hops=64,
+        protocol=ICMPV6,
+        src=p.vip,
+        dst=p.client,
+    )
+    return frame[6:12] + frame[:6] + p.tags + IPV6 + outer + message

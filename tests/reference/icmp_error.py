@@ -11,9 +11,9 @@ ICMP_HEADER, QUOTED = 8, HEADER + 8
 
 def read_quoted(p: Packet) -> None:
     """The quoted packet went from the VIP to the client: its ends are the flow's, swapped."""
-    if p.protocol != ICMP:
+    if p.is_ipv6 or p.protocol != ICMP:
         return
-    message = p.frame[p.at + HEADER + p.options : p.at + p.length]
+    message = p.frame[p.at + p.header : p.at + p.length]
     quoted = message[ICMP_HEADER:]
     if len(quoted) < QUOTED or message[0] not in (UNREACHABLE, SOURCE_QUENCH, TIME_EXCEEDED):
         raise goes_up("icmp")

@@ -30,17 +30,14 @@ def check_header(p: Packet) -> None:
     if frame[at + 8] <= 1:
         raise goes_up("ttl")
     p.protocol = frame[at + 9]
-    p.options = header - HEADER
+    p.header, p.options = header, header - HEADER
+    p.tos = frame[at + 1]
+    p.dont_fragment = bool(fragment_field(p) & DONT_FRAGMENT)
 
 
 def fragment_field(p: Packet) -> int:
     """Flags and offset."""
     return p.frame[p.at + 6] << 8 | p.frame[p.at + 7]
-
-
-def dont_fragment(p: Packet) -> bool:
-    """DF."""
-    return bool(fragment_field(p) & DONT_FRAGMENT)
 
 
 def header(

@@ -4,7 +4,7 @@
 from reference.packet import Packet
 
 TAGS = (b"\x81\x00", b"\x88\xa8")
-IPV4 = b"\x08\x00"
+IPV4, IPV6 = b"\x08\x00", b"\x86\xdd"
 
 
 def read_tags(p: Packet) -> None:

@@ -1,24 +1,28 @@
 # SPDX-License-Identifier: MIT
 """What the stages found out about a frame."""
 
-ICMP, TCP, UDP = 1, 6, 17
+ICMP, TCP, UDP, ICMPV6 = 1, 6, 17, 58
 FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10  # RFC 9293 §3.1
 
 
 class Packet:
-    """One frame on its way. `tags` as they stand in the frame; `at` is where its IP header is.
+    """One frame on its way.
 
-    `error`: it is no packet of its flow, but an ICMP error about one.
+    `tags` as they stand in the frame; `at` is where its IP header is, `header` how long that is
+    with whatever stands between it and the transport's; `options` are IPv4's. `error`: it is no
+    packet of its flow, but an ICMP error about one.
     """
 
     __slots__ = (
         "at",
         "client",
         "client_port",
+        "dont_fragment",
         "error",
         "ethertype",
         "flags",
         "frame",
+        "header",
         "ifindex",
         "length",
         "new_flow",
@@ -26,15 +30,21 @@ class Packet:
         "protocol",
         "service_port",
         "tags",
+        "tos",
         "vip",
     )
 
     def __init__(self, frame: bytes, ifindex: int) -> None:
         self.frame = frame
         self.ifindex = ifindex
-        self.flags = 0
+        self.flags = self.options = 0
         self.error = False
         self.new_flow = False
+
+    @property
+    def is_ipv6(self) -> bool:
+        """By its addresses."""
+        return len(self.client) == 16
 
     @property
     def opens(self) -> bool:

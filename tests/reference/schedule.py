@@ -27,10 +27,18 @@ def mh_hash(key: int) -> int:
     return hsiphash_1u32(key & M32, OFFSET_KEY)
 
 
+def fold(address: bytes) -> int:
+    """An address's words of 32 bits, by exclusive or: of IPv4 there is one."""
+    folded = 0
+    for at in range(0, len(address), 4):
+        folded ^= int.from_bytes(address[at : at + 4], "big")
+    return folded
+
+
 def hashed_slot(p: Packet, service: Service) -> Slot:
     """The client's slot. One to reselect gives its clients to others: ip_vs_mh_get_fallback()."""
     ring = service.ring
-    key = int.from_bytes(p.client, "big") + (p.client_port if service.hash_port else 0)
+    key = fold(p.client) + (p.client_port if service.hash_port else 0)
     if service.pick == SH:
         index = ((key & M32) * GOLDEN_RATIO_32 & M32) >> 24
     else:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Whose packet it is."""
 
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 
 from reference.content import Content, Service
 from reference.packet import Packet
@@ -18,7 +18,7 @@ def check_vip(p: Packet, content: Content) -> None:
 
 def check_denied(p: Packet, content: Content) -> None:
     """A VIP takes nothing from a prefix that is denied."""
-    client = IPv4Address(p.client)
+    client = ip_address(p.client)
     if any(client in prefix for prefix in content.denied):
         raise is_lost("denied")
 
