@@ -3,7 +3,7 @@
 
 PYTHON := .venv/bin/python
 C_FILES := $(wildcard bpf/*.c bpf/*.h)
-VM_MODULES := ipip ip_vs ip_vs_rr ip_vs_mh
+VM_MODULES := ipip ip_vs ip_vs_rr ip_vs_mh ip_vs_sh
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo check test test-vm fuzz bench bench-packet bench-ipvs fmt clean

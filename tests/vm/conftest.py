@@ -11,7 +11,7 @@ from directors import Ipvs, Xdplb
 from fivehosts import Lab, require_root, served
 from seen import Seen, see
 
-MODULES = ("ipip", "ip_vs", "ip_vs_rr", "ip_vs_mh")
+MODULES = ("ipip", "ip_vs", "ip_vs_rr", "ip_vs_mh", "ip_vs_sh")
 
 
 @pytest.fixture(scope="session")

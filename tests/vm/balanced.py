@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: MIT
+"""Services in the words of both directors."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from directors import Ipvs, Xdplb
+from line import MARK_PORT
+
+from xdplb.lab import VIP
+
+TUNNELS = {
+    "ipip": [],
+    "gre": ["--tun-type", "gre"],
+    "gre+csum": ["--tun-type", "gre", "--tun-csum"],
+    "gue": ["--tun-type", "gue", "--tun-port", "6080"],
+    "gue+csum": ["--tun-type", "gue", "--tun-port", "6080", "--tun-csum"],
+}
+
+
+@dataclass(frozen=True)
+class Balanced:
+    """A service. Weights by real; who is drained had this weight before it lost it."""
+
+    protocol: str  # tcp, udp
+    port: int
+    scheduler: str
+    flags: tuple[str, ...]
+    weights: tuple[tuple[str, int], ...]
+    drained: frozenset[str] = frozenset()
+    tunnel: str = "ipip"
+
+    def by_ipvsadm(self) -> list[list[str]]:
+        """The commands that make it; the drained last, as then it lives on by its old weight."""
+        name = [f"-{self.protocol[0]}", f"{VIP}:{self.port}"]
+        flags = ["-b", ",".join(self.flags)] if self.flags else []
+        tunnel = TUNNELS[self.tunnel]
+        lines = [["-A", *name, "-s", self.scheduler, *flags]]
+        for real, weight in self.weights:
+            lines.append(["-a", *name, "-r", real, "-i", *tunnel, "-w", str(weight)])
+        for real in sorted(self.drained):
+            lines.append(["-e", *name, "-r", real, "-i", *tunnel, "-w", "0"])
+        return lines
+
+    def toml(self, *, drained: bool) -> str:
+        """Its table; with `drained`, after some reals were."""
+        reals = [
+            f"{real} weight={0 if drained and real in self.drained else weight}"
+            f" tunnel={self.tunnel}"
+            for real, weight in self.weights
+        ]
+        return (
+            f'[[service]]\n{self.protocol} = "{VIP}:{self.port}"\nscheduler = "{self.scheduler}"\n'
+            f"flags = {list(self.flags)}\nreals = {reals}\n"
+        )
+
+
+MARKS = Balanced("udp", MARK_PORT, "rr", (), (("10.20.0.250", 1),))
+
+
+def balance_by_ipvs(director: Ipvs, services: Sequence[Balanced]) -> None:
+    """Make IPVS balance these, and whatever comes in midstream."""
+    lines = [line for service in (MARKS, *services) for line in service.by_ipvsadm()]
+    script = "\n".join(" ".join(["ipvsadm", *line]) for line in lines)
+    director.lab.run("lvs", "sh", "-ec", f"echo 1 > /proc/sys/net/ipv4/vs/sloppy_tcp\n{script}")
+
+
+def clear_ipvs(director: Ipvs) -> None:
+    """Take it all back."""
+    director.flush()
+    director.lab.run("lvs", "sh", "-c", "echo 0 > /proc/sys/net/ipv4/vs/sloppy_tcp")
+
+
+def balance_by_xdplb(director: Xdplb, services: Sequence[Balanced]) -> None:
+    """The same, in two steps if some are drained."""
+    director.flush()
+    director.lab.apply("".join(each.toml(drained=False) for each in (MARKS, *services)))
+    if any(each.drained for each in services):
+        director.lab.apply("".join(each.toml(drained=True) for each in (MARKS, *services)))

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: MIT
+"""The same packets through IPVS and through xdplb: what leaves is equal, but for what is meant."""
+
+import os
+from collections import Counter
+from random import Random
+
+import pytest
+from balanced import balance_by_ipvs, balance_by_xdplb, clear_ipvs
+from differences import MEANT, by_id, compare
+from directors import Ipvs
+from drawn import SERVICES, drawn, named
+from line import opened
+from scapy.layers.inet import IP
+
+pytestmark = pytest.mark.root
+
+PACKETS = 12_000  # by lot
+SHOWN = 5
+
+
+@pytest.fixture(scope="module")
+def seed():
+    """Of the packets by lot; SEED= repeats them."""
+    chosen = int(os.environ.get("SEED", Random().getrandbits(32)))
+    print(f"\nSEED={chosen}")
+    return chosen
+
+
+@pytest.fixture(scope="module")
+def random_packets(seed):
+    """With the IDs behind the cases'."""
+    return drawn(Random(seed), PACKETS, len(named()) + 1)
+
+
+@pytest.fixture(scope="module")
+def seen(cluster, xdplb, random_packets):
+    """Packets' IDs → the differences that were met."""
+    sent = [*named().values(), *random_packets]
+    ipvs, got = Ipvs(cluster), []
+    with opened(cluster) as line:
+        for begin, end in (
+            (lambda: balance_by_ipvs(ipvs, SERVICES), lambda: clear_ipvs(ipvs)),
+            (lambda: balance_by_xdplb(xdplb, SERVICES), xdplb.flush),
+        ):
+            begin()
+            got.append(by_id(line.exchange([each.packet for each in sent])))
+            end()
+    by_ipvs, by_xdplb = got
+    return {each.id: compare(each, by_ipvs[each.id], by_xdplb[each.id]) for each in sent}
+
+
+@pytest.mark.parametrize("name", named())
+def test_cases(seen, name):
+    """Each kind of packet leaves as IPVS sends it."""
+    assert set() == seen[named()[name].id] - MEANT
+
+
+def test_packets_by_lot(seen, seed, random_packets):
+    """Thousands of packets of any kind leave as IPVS sends them."""
+    wrong = [each for each in random_packets if seen[each.id] - MEANT]
+    shown = "\n".join(f"{IP(each.packet)!r}: {seen[each.id] - MEANT}" for each in wrong[:SHOWN])
+
+    assert not wrong, f"{len(wrong)} of {PACKETS} with SEED={seed}:\n{shown}"
+
+
+def test_every_difference_is_met(seen):
+    """What is called a difference is one, and is seen in every run."""
+    counted = Counter(difference for met in seen.values() for difference in met)
+    print(counted)
+
+    assert set() == MEANT - counted.keys()
