@@ -7,7 +7,8 @@ from balancer import XDP_DROP, XDP_PASS, XDP_REDIRECT, XDP_TX
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from network import SECOND_HOP
-from packets import service_vlan, vlan
+from packets import VIP6, ip6, service_vlan, vlan
+from scapy.layers.inet6 import IPv6ExtHdrDestOpt, IPv6ExtHdrHopByHop
 
 pytestmark = pytest.mark.root
 
@@ -17,8 +18,9 @@ many = settings(
 )
 
 SECOND_REAL, ANY_PORT_VIP = "10.3.0.7", "10.0.0.81"
-MTU = 1480
-REALS = {"192.168.0.7", "192.168.0.8", "192.168.0.9", SECOND_REAL}
+MIXED_VIP = "10.0.0.84"  # its real is of IPv6; an IPv6 VIP has one of IPv4
+MTU, MTU6 = 1480, 1460
+REALS = {"192.168.0.7", "192.168.0.8", "192.168.0.9", SECOND_REAL, packets.RIP6}
 BASES = [
     packets.syn(),
     packets.ack(),
@@ -39,6 +41,12 @@ BASES = [
     packets.icmp(),
     packets.arp(vlan(5)),
     packets.ipv6(),
+    packets.syn(network=ip6),
+    packets.ack(network=ip6, tags=(vlan(5),)),
+    packets.udp(network=ip6, extensions=(IPv6ExtHdrHopByHop(), IPv6ExtHdrDestOpt())),
+    packets.udp(network=ip6, payload=bytes(1440)),
+    packets.icmp6(),
+    packets.syn(dst=MIXED_VIP),
     *packets.fragments(),
 ]
 
@@ -55,6 +63,9 @@ def served(lb):
     )
     lb.add_service("10.0.0.82:80", reals=[packets.DIP, "192.168.0.9"], scheduler="rr")
     lb.add_service("10.0.0.83:80", reals=[])
+    lb.add_service(f"[{VIP6}]:80", reals=[packets.RIP6, "192.168.0.9"], flags=["mh-port"])
+    lb.add_service(f"[{VIP6}]:80", reals=[packets.RIP6], scheduler="rr", udp=True)
+    lb.add_service(f"{MIXED_VIP}:80", reals=[packets.RIP6])
     return lb
 
 
@@ -76,7 +87,9 @@ def headers(draw):
     fields = draw(
         st.fixed_dictionaries(
             {
-                "dst": st.sampled_from(["10.0.0.80", ANY_PORT_VIP, "10.0.0.82", "10.0.0.83"]),
+                "dst": st.sampled_from(
+                    ["10.0.0.80", ANY_PORT_VIP, "10.0.0.82", "10.0.0.83", MIXED_VIP]
+                ),
                 "ihl": st.sampled_from([5, 5, 5, 5, 6, 15, 4]),
                 "tos": st.integers(0, 255),
                 "id": st.integers(0, 65535),
@@ -107,7 +120,9 @@ def check(lb, frame):
     elif counter.startswith("drop_"):
         assert XDP_DROP == action
     elif counter == "replied_too_big":
-        assert (XDP_TX, packets.too_big(frame, MTU)) == (action, out)
+        is_ipv6 = packets.is_ipv6(packets.split(frame)[1])
+        answer = packets.too_big6 if is_ipv6 else packets.too_big
+        assert (XDP_TX, out) in [(action, answer(frame, mtu)) for mtu in (MTU, MTU6)]
     else:
         check_forwarded(frame, counter, (action, out))
 
@@ -121,8 +136,28 @@ def check_forwarded(frame, counter, sent):
     assert packets.ipip(frame, real, id=number, **way) == sent[1]
     assert (XDP_REDIRECT if way else XDP_TX) == sent[0]
     assert ("forwarded_redirect" if way else "forwarded") == counter
-    if sent[1][12:14] == b"\x08\x00" and sent[1][20] & 0x40:
+    if ":" not in real and packets.split(sent[1])[1][6] & 0x40:
         assert 0 == number
+
+
+@st.composite
+def headers6(draw):
+    """An IPv6 packet to a VIP, all of whose other fields are anything."""
+    fields = draw(
+        st.fixed_dictionaries(
+            {
+                "version": st.sampled_from([6, 6, 6, 4]),
+                "tc": st.integers(0, 255),
+                "fl": st.integers(0, 0xFFFFF),
+                "plen": st.none() | st.integers(0, 100),
+                "nh": st.sampled_from([6, 6, 6, 17, 17, 17, 0, 43, 44, 60, 58, 59, 51]),
+                "hlim": st.integers(0, 255),
+                "src": st.sampled_from(["::", "::1", "ff02::1", "::ffff:1.2.3.4", "2001:db8::1"]),
+            }
+        )
+    )
+    start = st.sampled_from([b"\x9c\x40\x00\x50", b"\x06\0\0\0\0\0\0\0", b"\x11\x01\0\0"])
+    return packets.ip6(packets.Raw(draw(start) + draw(st.binary(max_size=60))), **fields)
 
 
 @many
@@ -143,4 +178,11 @@ def test_damaged_frames_end_in_one_counter(served, frame):
 @given(headers())
 def test_any_header_ends_in_one_counter(served, frame):
     """Packets to a VIP with headers of every kind."""
+    check(served, frame)
+
+
+@many
+@given(headers6())
+def test_any_ipv6_header_ends_in_one_counter(served, frame):
+    """The same of IPv6."""
     check(served, frame)
