@@ -37,6 +37,28 @@ static __always_inline __be32 v4_part(const struct address *mapped)
 	return ((const __be32 *)&mapped->low)[1];
 }
 
+enum fragment {
+	FRAGMENT_NONE = 0, /* a whole packet */
+	FRAGMENT_FIRST = 1,
+	FRAGMENT_LATER = 2, /* has no ports */
+};
+
+/* Only xdplb_rare() has any. */
+static __always_inline bool is_fragment(const struct packet *p)
+{
+	return p->rare && p->fragment != FRAGMENT_NONE;
+}
+
+static __always_inline bool is_first_fragment(const struct packet *p)
+{
+	return p->rare && p->fragment == FRAGMENT_FIRST;
+}
+
+static __always_inline bool is_later_fragment(const struct packet *p)
+{
+	return p->rare && p->fragment == FRAGMENT_LATER;
+}
+
 /* Not a packet of its flow, but an ICMP error about one: see icmp_error.h. Only xdplb_rare() has any. */
 static __always_inline bool is_error(const struct packet *p)
 {
@@ -88,11 +110,24 @@ static __always_inline int parse_ports(struct packet *p)
 	return NEXT;
 }
 
+/* A first fragment has to begin with a whole header: who sends another (RFC 1858) is no client to be balanced. */
+static __always_inline int parse_fragment(struct packet *p, const struct iphdr *ip)
+{
+	if (p->protocol != IPPROTO_TCP && p->protocol != IPPROTO_UDP)
+		return PASS(p, fragment);
+	p->fragment_id = ip->id;
+	p->fragment = ip->frag_off & bpf_htons(IP_OFFSET) ? FRAGMENT_LATER : FRAGMENT_FIRST;
+	if (p->fragment == FRAGMENT_LATER || parse_ports(p) == NEXT)
+		return NEXT;
+	return PASS(p, fragment);
+}
+
 static __always_inline int parse_transport(struct packet *p)
 {
 	struct iphdr *ip = frame_start(p) + IP_AT;
 	void *end = frame_end(p);
 	__u64 first, header;
+	bool fragment;
 
 	if ((void *)(ip + 1) > end)
 		return DROP(p, malformed);
@@ -102,13 +137,14 @@ static __always_inline int parse_transport(struct packet *p)
 	if (first - IP_VERSION_IHL > 0xf - IP_IHL || p->length < header ||
 	    (void *)ip + p->length > end)
 		return DROP(p, malformed);
-	if (ip->frag_off & bpf_htons(IP_MORE_FRAGMENTS | IP_OFFSET))
-		return PASS(p, fragment);
+	fragment = ip->frag_off & bpf_htons(IP_MORE_FRAGMENTS | IP_OFFSET);
+	if (fragment && !p->rare)
+		return HAND_OVER(p, KIND_RARE);
 	if (ip->ttl <= 1)
 		return PASS(p, ttl);
 	p->protocol = ip->protocol;
 	p->transport = IP_AT + header;
-	return parse_ports(p);
+	return fragment ? parse_fragment(p, ip) : parse_ports(p);
 }
 
 #endif

@@ -79,7 +79,7 @@ struct prefix {
 	__be32 address[4];
 };
 
-/* How many flows began in a tick: tick (32 bits) | flows (32). One word, so that it begins anew whole. */
+/* How many flows began in a tick: tick (32 bits) | flows (32). */
 struct tally {
 	__u64 word;
 };
@@ -188,9 +188,8 @@ enum kind {
 
 /* ---- arrays -------------------------------------------------------------------------------- */
 
-/* An array that BCC takes for a string of bytes, which it describes by its first element: for each element of
- * an array of structs it would generate code to print it, and the compiler take 15 s over these. (The sizes have
- * names because BCC describes whatever types a length mentions, too.)
+/* An array that BCC takes for a string of bytes, which it describes by its first element: for each element of an array
+ * of structs it would generate code, which takes 15 s. (Sizes have names as BCC describes a length's types, too.)
  */
 enum {
 	turn_size = sizeof(struct turn),
@@ -236,6 +235,7 @@ union flow_buckets MANY(flow_bucket, 1 << FLOW_BUCKET_BITS);
 union all_reals MANY(real, MAX_REALS);
 union all_cpus MANY(cpu, CPUS);
 union all_sources MANY(tally, 1 << SOURCE_BITS);
+union all_fragments MANY(flow_bucket, 1 << FRAGMENT_BUCKET_BITS);
 
 /* Tables of one value, which the program addresses without a lookup: see VALUE() in maps.h. */
 enum direct {
@@ -244,6 +244,7 @@ enum direct {
 	DIRECT_REALS = 3,
 	DIRECT_CPUS = 4,
 	DIRECT_SOURCES = 5,
+	DIRECT_FRAGMENTS = 6,
 };
 
 #endif

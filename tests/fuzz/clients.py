@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What comes to a director: conversations of clients with its services, and everything else."""
 
+from collections import deque
 from random import Random
 from typing import NamedTuple
 
@@ -28,12 +29,17 @@ class Clients:
     def __init__(self, random: Random, ends: list[tuple[bytes, int, int]]) -> None:
         self.random = random
         self.ends = ends
-        self.talks = [self._begin() for _ in range(TALKS)]
+        self.pieces: list[bytes] = []  # of packets, that are still to come
+        self.old_pieces: deque[bytes] = deque(maxlen=60)
+        self.talks: list[Talk] = []
+        self.talks += (self._begin() for _ in range(TALKS))
 
     def _begin(self) -> Talk:
         random = self.random
         vip, protocol, port = random.choice(self.ends)
         client = random.choice(STRANGE) if chance(random, 1) else random.randbytes(4)
+        if self.talks and chance(random, 20):
+            client = random.choice(self.talks).client
         dport = port or random.choice((9, 80, random.getrandbits(16)))
         return Talk(client, random.getrandbits(16), vip, dport, protocol)
 
@@ -55,10 +61,24 @@ class Clients:
         client, sport, vip, dport, protocol = self.talks[number]
         if chance(random, 5):
             return self._error(self.talks[number])
+        if self.pieces and chance(random, 30):
+            return self._piece()
+        if self.old_pieces and chance(random, 5):
+            return random.choice(self.old_pieces)
         if chance(random, 4):
             protocol = random.choice((TCP, UDP, *OTHER_PROTOCOLS))
         payload = frames.segment(random, protocol, sport, dport, self._size())
+        if chance(random, 4):
+            cut = frames.pieces(random, client, vip, protocol, payload)
+            self.pieces += [frames.on_link(random, piece) for piece in cut]
         return frames.on_link(random, frames.ipv4(random, client, vip, protocol, payload))
+
+    def _piece(self) -> bytes:
+        """The next fragment, or one after it."""
+        random, pieces = self.random, self.pieces
+        piece = pieces.pop(0 if chance(random, 90) else random.randrange(len(pieces)))
+        self.old_pieces.append(piece)
+        return piece
 
     def _error(self, talk: Talk) -> bytes:
         """What a router says of the answer: it quotes its ends, seldom others."""

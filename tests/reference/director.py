@@ -6,6 +6,7 @@ from collections import defaultdict
 from reference import icmp_error, ipip, ipv4, link, service, transport
 from reference.content import Content
 from reference.flow import Flows
+from reference.fragment import Fragments
 from reference.icmp import Answers
 from reference.nexthop import NextHops
 from reference.packet import Packet
@@ -21,6 +22,7 @@ class Director:
         self.tick = tick
         self.flows = Flows(content.timeouts)
         self.scheduler = Scheduler(self.flows)
+        self.fragments = Fragments()
         self.hops = NextHops()
         self.answers = Answers()
         self.stats: dict[int, list[int]] = defaultdict(lambda: [0, 0, 0])  # packets, bytes, flows
@@ -59,12 +61,15 @@ class Director:
         self.answers.check_size(p, hop.mtu, ipip.LENGTH, tick)
         frame = ipip.encapsulate(p, content.reals[place], hop, sent)
         self._count(place, p)
+        self.fragments.remember(p, place, content, tick)
         if hop.ifindex == p.ifindex:
             return Verdict(XDP_TX, "forwarded", frame)
         return Verdict(XDP_REDIRECT, "forwarded_redirect", frame)
 
     def _pick(self, p: Packet) -> int:
         """The place of the packet's real. The kernel gets errors about flows of nobody."""
+        if p.fragment == "later":
+            return self.fragments.follow(p, self.content, self.tick)
         try:
             found = service.find_service(p, self.content)
             return self.scheduler.pick_real(p, found, self.content, self.tick)

@@ -22,7 +22,7 @@ class Answers:
         """Only with DF is there something to answer; a header with options has no fixed size."""
         if p.length + added <= mtu:
             return
-        if not ipv4.dont_fragment(p) or p.options or p.error or not may_be_answered(p):
+        if not ipv4.dont_fragment(p) or p.options or not may_be_answered(p):
             raise goes_up("too_big")
         if tick != self.tick:
             self.tick, self.sent = tick, 0
@@ -33,9 +33,11 @@ class Answers:
 
 
 def may_be_answered(p: Packet) -> bool:
-    """RFC 1122 §3.2.2: no error about what came by link broadcast, nor to who is no single host."""
+    """RFC 1122 §3.2.2: no error about an error, a later fragment or what came by link broadcast,
+    nor to who is no single host.
+    """
     host = 0 < p.client[0] < 224 and p.client[0] != 127
-    return host and not p.frame[0] & 1
+    return host and not p.frame[0] & 1 and not p.error and p.fragment != "later"
 
 
 def too_big(p: Packet, mtu: int) -> bytes:

@@ -8,7 +8,8 @@ FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10  # RFC 9293 §3.1
 class Packet:
     """One frame on its way. `tags` as they stand in the frame; `at` is where its IP header is.
 
-    `error`: it is no packet of its flow, but an ICMP error about one.
+    `error`: it is no packet of its flow, but an ICMP error about one. `fragment`: first, later or
+    none, which is "".
     """
 
     __slots__ = (
@@ -18,6 +19,7 @@ class Packet:
         "error",
         "ethertype",
         "flags",
+        "fragment",
         "frame",
         "ifindex",
         "length",
@@ -34,6 +36,7 @@ class Packet:
         self.ifindex = ifindex
         self.flags = 0
         self.error = False
+        self.fragment = ""
         self.new_flow = False
 
     @property

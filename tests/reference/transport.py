@@ -9,15 +9,22 @@ SHORTEST = {TCP: 20, UDP: 8}
 
 
 def read_ports(p: Packet) -> None:
-    """Ports and TCP's flags, of a header that the packet has whole. ICMP has none."""
+    """Ports and TCP's flags, of a header that the packet has whole. ICMP has none.
+
+    Nor has a later fragment; and a first one may be too short (RFC 1858).
+    """
     frame, protocol = p.frame, p.protocol
+    if p.fragment and protocol not in SHORTEST:
+        raise goes_up("fragment")
+    if p.fragment == "later":
+        return
     if protocol == ICMP:
         return
     if protocol not in SHORTEST:
         raise goes_up("protocol")
     header = HEADER + p.options
     if p.length < header + SHORTEST[protocol]:
-        raise is_lost("malformed")
+        raise goes_up("fragment") if p.fragment else is_lost("malformed")
     at = p.at + header
     p.client_port = frame[at] << 8 | frame[at + 1]
     p.service_port = frame[at + 2] << 8 | frame[at + 3]

@@ -75,6 +75,7 @@ def check_tunables(tunables: Tunables) -> None:
     """Raises: UsageError naming the first size that cannot be."""
     for name, most, each in (
         ("flow_buckets", MAX_FLOW_BUCKET_BITS, "each bucket holds 8 flows in 64 bytes"),
+        ("fragment_buckets", MAX_FLOW_BUCKET_BITS, "each bucket holds 8 packets in 64 bytes"),
         ("source_tallies", MAX_SOURCE_BITS, "each takes 8 bytes"),
     ):
         size = getattr(tunables, name)
@@ -102,6 +103,7 @@ def defines(tunables: Tunables, pin_dir: Path, clock: Clock) -> list[str]:
         "VIP_BUCKET_BITS": bucket_bits(tunables.max_vips),
         "SERVICE_BUCKET_BITS": bucket_bits(tunables.max_services),
         "FLOW_BUCKET_BITS": tunables.flow_buckets.bit_length() - 1,
+        "FRAGMENT_BUCKET_BITS": tunables.fragment_buckets.bit_length() - 1,
         "SOURCE_BITS": tunables.source_tallies.bit_length() - 1,
         "MAX_DENIED": tunables.max_denied,
         "MAX_SERVICES": tunables.max_services,
