@@ -81,6 +81,7 @@ static __always_inline int parse_network(struct packet *p)
 		return PASS(p, not_ipv4);
 	if ((void *)(ip + 1) > end)
 		return PASS(p, truncated);
+	p->protocol = ip->protocol;
 	p->client.low = v4_mapped(ip->saddr);
 	p->vip.low = v4_mapped(ip->daddr);
 	return NEXT;
@@ -142,7 +143,6 @@ static __always_inline int parse_transport(struct packet *p)
 		return HAND_OVER(p, KIND_RARE);
 	if (ip->ttl <= 1)
 		return PASS(p, ttl);
-	p->protocol = ip->protocol;
 	p->transport = IP_AT + header;
 	return fragment ? parse_fragment(p, ip) : parse_ports(p);
 }

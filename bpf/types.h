@@ -219,9 +219,7 @@ struct director {
 	union MANY(limit, MAX_SERVICES) limits;
 };
 
-/* What one CPU writes, and Python sums up. Of whole cache lines, so that no two CPUs share one (with an even
- * MAX_REALS). One table of all of it, not three per-CPU ones: found once, by additions, and read without system calls.
- */
+/* What one CPU writes, and Python sums up. Of whole cache lines, so that no two CPUs share one (with an even MAX_REALS). */
 struct cpu {
 	struct counters counters;
 	struct reply_limit reply_limit;
@@ -236,6 +234,7 @@ union all_reals MANY(real, MAX_REALS);
 union all_cpus MANY(cpu, CPUS);
 union all_sources MANY(tally, 1 << SOURCE_BITS);
 union all_fragments MANY(flow_bucket, 1 << FRAGMENT_BUCKET_BITS);
+union all_paths MANY(flow_bucket, 1 << PATH_BUCKET_BITS);
 
 /* Tables of one value, which the program addresses without a lookup: see VALUE() in maps.h. */
 enum direct {
@@ -245,6 +244,7 @@ enum direct {
 	DIRECT_CPUS = 4,
 	DIRECT_SOURCES = 5,
 	DIRECT_FRAGMENTS = 6,
+	DIRECT_PATHS = 7,
 };
 
 #endif

@@ -62,8 +62,11 @@ static __always_inline int balance(struct packet *p)
 		return DROP(p, denied);
 	if ((verdict = parse_network(p)) != NEXT)
 		return verdict;
-	if ((verdict = find_vip(p)) != NEXT)
+	if ((verdict = find_vip(p)) != NEXT) {
+		if (p->rare)
+			learn_path(p);
 		return verdict;
+	}
 	if ((verdict = parse_transport(p)) != NEXT)
 		return verdict;
 	if ((verdict = parse_error(p)) != NEXT)

@@ -145,7 +145,7 @@ class Balancer:
     def reset(self) -> None:
         """Empty all tables. Rings stay: nobody finds them, and a new service's is made anew."""
         tables = self.tables
-        for name in ("director", "reals", "flows", "cpus", "sources", "fragments"):
+        for name in ("director", "reals", "flows", "cpus", "sources", "fragments", "paths"):
             memory = getattr(tables, name).memory
             ctypes.memset(ctypes.addressof(memory), 0, ctypes.sizeof(memory))
         for key in libbpf.map_keys(tables.denied.fd, ctypes.sizeof(tables.denied.key)):
@@ -344,7 +344,7 @@ class Balancer:
 
     def pass_ticks(self, ticks: int) -> None:
         """Make all records older, and let transitions come nearer to their end."""
-        for name in ("flows", "fragments"):
+        for name in ("flows", "fragments", "paths"):
             words = np.frombuffer(getattr(self.tables, name).memory, np.uint64)
             old = words[used := words != 0]
             low = (old - np.uint64(ticks % (TICK_MASK + 1))) & np.uint64(TICK_MASK)

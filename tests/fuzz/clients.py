@@ -3,10 +3,14 @@
 
 from collections import deque
 from random import Random
+from socket import inet_aton
 from typing import NamedTuple
 
+import packets
+
 from fuzz import frames
-from fuzz.frames import ICMP, OTHER_PROTOCOLS, TCP, UDP, chance
+from fuzz.frames import GRE, ICMP, IPIP, OTHER_PROTOCOLS, TCP, UDP, chance
+from fuzz.network import REALS
 
 TALKS = 200  # that go on at the same time
 SIZES = (1360, 1380, 1400, 1480, 1500)  # of paths, about which sizes of packets matter
@@ -61,6 +65,8 @@ class Clients:
         client, sport, vip, dport, protocol = self.talks[number]
         if chance(random, 5):
             return self._error(self.talks[number])
+        if chance(random, 1):
+            return self._tells_of_path()
         if self.pieces and chance(random, 30):
             return self._piece()
         if self.old_pieces and chance(random, 5):
@@ -89,6 +95,17 @@ class Clients:
         error = frames.icmp_error(random, quoted)
         router = random.randbytes(4)
         return frames.on_link(random, frames.ipv4(random, router, talk.vip, ICMP, error))
+
+    def _tells_of_path(self) -> bytes:
+        """What a router between director and reals says of a tunnel's packet."""
+        random = self.random
+        dip, rip = inet_aton(packets.DIP), inet_aton(random.choice(REALS))
+        protocol = random.choice((IPIP, IPIP, GRE, UDP, TCP))
+        quoted = frames.ipv4(random, dip, rip, protocol, bytes(80))
+        mtu = random.choice((*SIZES, 0, 551, 552, 553, 1200, 65535)).to_bytes(2, "big")
+        error = frames.icmp_error(random, quoted, mtu)
+        to = dip if chance(random, 95) else random.choice(self.ends)[0]
+        return frames.on_link(random, frames.ipv4(random, random.randbytes(4), to, ICMP, error))
 
     def frame(self) -> bytes:
         """Any frame."""

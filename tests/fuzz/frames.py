@@ -95,11 +95,11 @@ def pieces(
 ERRORS = (*[(3, 4)] * 3, (3, 1), (3, 3), (4, 0), (11, 0), (11, 1))
 
 
-def icmp_error(random: Random, quoted: bytes) -> bytes:
+def icmp_error(random: Random, quoted: bytes, mtu: bytes = b"\x05\x78") -> bytes:
     """An error about a packet, of which it quotes enough, or not; seldom, another message."""
     type_, code = random.choice(ERRORS) if chance(random, 95) else (random.randrange(20), 0)
     length = random.choice((28, 28, 28, 48, 576)) if chance(random, 90) else random.randrange(29)
-    return bytes((type_, code)) + random.randbytes(4) + b"\x05\x78" + quoted[:length]
+    return bytes((type_, code)) + random.randbytes(4) + mtu + quoted[:length]
 
 
 def on_link(random: Random, packet: bytes) -> bytes:

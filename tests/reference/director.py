@@ -51,7 +51,9 @@ class Director:
         if p.ethertype != link.IPV4:
             raise goes_up("not_ipv4")
         ipv4.read_addresses(p)
-        service.check_vip(p, content)
+        if p.vip not in content.vips:
+            self.hops.paths.learn(p, tick)
+            raise goes_up("not_vip")
         service.check_denied(p, content)
         ipv4.check_header(p)
         transport.read_ports(p)
