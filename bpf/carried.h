@@ -33,6 +33,8 @@ static __always_inline bool sum_carried(const struct packet *p, __u64 *sum)
 		*sum = 0; /* ICMP's has no pseudo header */
 		return true;
 	}
+	if (is_fragment(p))
+		return false; /* it is over all of them */
 	if (p->protocol == IPPROTO_UDP && ((void *)(udp + 1) > frame_end(p) || !udp->check))
 		return false;
 	if (!is_ipv6(p)) {

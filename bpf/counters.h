@@ -16,10 +16,10 @@ struct counters {
 	__u64 pass_no_service; /* to a VIP, but to no service on it: look at `xdplb list` */
 	__u64 pass_icmp; /* ICMP to a VIP, but for errors about a known flow; neighbour discovery: the kernel answers */
 	__u64 pass_protocol; /* to a VIP, neither TCP, UDP nor ICMP */
-	__u64 pass_fragment; /* a fragment of a packet to a VIP */
-	__u64 pass_ttl;      /* TTL or hop limit used up: not to be sent on; the kernel has it */
-	__u64 pass_local;    /* its real is the director itself */
-	__u64 drop_denied;   /* to a VIP, from a prefix of `xdplb deny list` */
+	__u64 pass_fragment; /* a later fragment whose first one was not forwarded, or a strange one; IPv6's */
+	__u64 pass_ttl;    /* TTL or hop limit used up: not to be sent on; the kernel has it */
+	__u64 pass_local;  /* its real is the director itself */
+	__u64 drop_denied; /* to a VIP, from a prefix of `xdplb deny list` */
 	/* worth a look when they grow */
 	__u64 pass_truncated; /* too short for an IP header: the VIP cannot be read */
 	__u64 pass_no_flow; /* TCP in midstream, and the flow is not known: the kernel resets it */

@@ -61,18 +61,23 @@ static __always_inline __u64 fold_multiply(__u64 value, __u64 factor)
 	return value ^ value >> 32;
 }
 
-static __always_inline __u64 hash_flow(const struct packet *p, const struct config *config,
-				       __u16 service)
+static __always_inline __u64 hash_client(const struct packet *p, const struct config *config,
+					 __u64 word, __u64 more)
 {
-	__u64 ports = (__u64)p->client_port << 16 | p->service_port;
-	__u64 value = (p->client.low >> 32 << 32 | ports) ^ config->flow_key[0];
+	__u64 value = (p->client.low >> 32 << 32 | word) ^ config->flow_key[0];
 
 	if (is_ipv6(p)) {
 		value ^= fold_multiply(p->client.high ^ config->flow_key[1], GOLDEN_RATIO_64);
 		value = fold_multiply(value, config->flow_key[1]) ^ (__u32)p->client.low;
 	}
-	value = fold_multiply(value, config->flow_key[1] | 1) + service;
+	value = fold_multiply(value, config->flow_key[1] | 1) + more;
 	return fold_multiply(value, GOLDEN_RATIO_64) | TAG_NOT_EMPTY;
+}
+
+static __always_inline __u64 hash_flow(const struct packet *p, const struct config *config,
+				       __u16 service)
+{
+	return hash_client(p, config, (__u64)p->client_port << 16 | p->service_port, service);
 }
 
 static __always_inline int find_flow(struct packet *p, __u16 service, struct flow *flow)

@@ -34,7 +34,7 @@ static __always_inline bool may_reply(const struct packet *p)
 	return limit->sent++ < REPLIES_PER_TICK;
 }
 
-/* No error is sent about an error, about what came to a group of the link, nor to who is no single host: this network's, loopback,
+/* No error is sent about an error, a later fragment, what came to a group of the link, nor to who is no single host: this network's, loopback,
  * multicast and beyond (RFC 1122 §3.2.2).
  */
 static __always_inline bool may_be_answered(const struct packet *p)
@@ -111,7 +111,7 @@ static __always_inline int reply_too_big(struct packet *p, __u32 mtu)
 	int added = is_ipv6(p) ? TOO_BIG6_ADDED : TOO_BIG_ADDED;
 	int verdict, kept = IP_AT + quoted;
 
-	if (!fits_quote(p) || !may_be_answered(p) || is_error(p))
+	if (!fits_quote(p) || !may_be_answered(p) || is_error(p) || is_later_fragment(p))
 		return PASS(p, too_big);
 	if (!may_reply(p))
 		return DROP(p, reply_limit);

@@ -60,6 +60,8 @@ static __always_inline void forget_kind(struct packet *p)
 	p->tags = forget(p->tags, p->client_port);
 	p->protocol = forget(p->protocol, p->client_port);
 	p->error = forget(p->error, p->client_port);
+	p->fragment = forget(p->fragment, p->client_port);
+	p->tcp_flags = forget(p->tcp_flags, p->client_port);
 }
 
 /* What an error is about may be nobody's any more, which is no fault of ours: the kernel gets it. */

@@ -26,11 +26,34 @@ static __always_inline __be32 v4_part(const struct address *mapped)
 	return ((const __be32 *)&mapped->low)[1];
 }
 
+enum fragment {
+	FRAGMENT_NONE = 0, /* a whole packet */
+	FRAGMENT_FIRST = 1,
+	FRAGMENT_LATER = 2, /* has no ports */
+};
+
+/* Only xdplb_rare() has any. */
+static __always_inline bool is_fragment(const struct packet *p)
+{
+	return p->rare && p->fragment != FRAGMENT_NONE;
+}
+
+static __always_inline bool is_first_fragment(const struct packet *p)
+{
+	return p->rare && p->fragment == FRAGMENT_FIRST;
+}
+
+static __always_inline bool is_later_fragment(const struct packet *p)
+{
+	return p->rare && p->fragment == FRAGMENT_LATER;
+}
+
 static __always_inline int read_ipv4_addresses(struct packet *p, const struct iphdr *ip,
 					       const void *end)
 {
 	if ((void *)(ip + 1) > end)
 		return PASS(p, truncated);
+	p->protocol = ip->protocol;
 	p->client.low = v4_mapped(ip->saddr);
 	p->vip.low = v4_mapped(ip->daddr);
 	return NEXT;
@@ -50,11 +73,14 @@ static __always_inline int check_ipv4(struct packet *p)
 	if (first - IP_VERSION_IHL > 0xf - IP_IHL || p->length < header ||
 	    (void *)ip + p->length > end)
 		return DROP(p, malformed);
-	if (ip->frag_off & bpf_htons(IP_MORE_FRAGMENTS | IP_OFFSET))
-		return PASS(p, fragment);
+	if (ip->frag_off & bpf_htons(IP_MORE_FRAGMENTS | IP_OFFSET)) {
+		if (!p->rare)
+			return HAND_OVER(p, KIND_RARE);
+		p->fragment = ip->frag_off & bpf_htons(IP_OFFSET) ? FRAGMENT_LATER : FRAGMENT_FIRST;
+		p->fragment_id = ip->id;
+	}
 	if (ip->ttl <= 1)
 		return PASS(p, ttl);
-	p->protocol = ip->protocol;
 	p->transport = IP_AT + header;
 	return NEXT;
 }

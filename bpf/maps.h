@@ -16,6 +16,8 @@ ARRAY(union flow_buckets, flows, 1);
 ARRAY(union all_reals, reals, 1);
 ARRAY(union all_cpus, cpus, 1);
 ARRAY(union all_sources, sources, 1);
+ARRAY(union all_fragments, fragments, 1);
+ARRAY(union all_paths, paths, 1);
 
 /* The one value of such a table: a constant for the program (BPF_PSEUDO_MAP_VALUE, what global variables are
  * made of), where an inlined lookup is a dozen instructions that store, reload and compare a key. BCC has no

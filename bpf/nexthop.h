@@ -6,7 +6,7 @@
 #ifndef XDPLB_NEXTHOP_H
 #define XDPLB_NEXTHOP_H
 
-#include "parse.h"
+#include "path.h"
 
 /* Asks as if the packet came from the loopback interface, as locally sent ones do: bpf_fib_lookup() refuses
  * interfaces that do not forward, and the director itself need not (attach sets forwarding on lo alone, of IPv4 and IPv6).
@@ -68,6 +68,10 @@ static __always_inline int refresh_hop(struct packet *p, struct real *real)
 	}
 	result = bpf_fib_lookup(p->ctx, &fib, sizeof(fib), 0);
 	if (result == BPF_FIB_LKUP_RET_SUCCESS) {
+		__u32 learned = path_mtu(p, real);
+
+		if (learned < fib.mtu_result)
+			fib.mtu_result = learned;
 		publish_hop(real, &fib);
 	} else if (result == BPF_FIB_LKUP_RET_NO_NEIGH) {
 		if (!real->hop[real->active & 1].ifindex)

@@ -68,11 +68,23 @@ static __always_inline int parse_ports(struct packet *p)
 	return NEXT;
 }
 
+/* A first fragment has to begin with a whole header: who sends another (RFC 1858) is no client to be balanced. */
+static __always_inline int parse_fragment(struct packet *p)
+{
+	if (p->protocol != IPPROTO_TCP && p->protocol != IPPROTO_UDP)
+		return PASS(p, fragment);
+	if (is_later_fragment(p) || parse_ports(p) == NEXT)
+		return NEXT;
+	return PASS(p, fragment);
+}
+
 static __always_inline int parse_transport(struct packet *p)
 {
 	int verdict = is_ipv6(p) ? check_ipv6(p) : check_ipv4(p);
 
-	return verdict == NEXT ? parse_ports(p) : verdict;
+	if (verdict != NEXT)
+		return verdict;
+	return is_fragment(p) ? parse_fragment(p) : parse_ports(p);
 }
 
 #endif

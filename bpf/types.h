@@ -77,7 +77,7 @@ struct prefix {
 	__be32 address[4];
 };
 
-/* How many flows began in a tick: tick (32 bits) | flows (32). One word, so that it begins anew whole. */
+/* How many flows began in a tick: tick (32 bits) | flows (32). */
 struct tally {
 	__u64 word;
 };
@@ -217,9 +217,7 @@ struct director {
 	union MANY(limit, MAX_SERVICES) limits;
 };
 
-/* What one CPU writes, and Python sums up. Of whole cache lines, so that no two CPUs share one (with an even
- * MAX_REALS). One table of all of it, not three per-CPU ones: found once, by additions, and read without system calls.
- */
+/* What one CPU writes, and Python sums up. Of whole cache lines, so that no two CPUs share one (with an even MAX_REALS). */
 struct cpu {
 	struct counters counters;
 	struct reply_limit reply_limit;
@@ -233,6 +231,8 @@ union flow_buckets MANY(flow_bucket, 1 << FLOW_BUCKET_BITS);
 union all_reals MANY(real, MAX_REALS);
 union all_cpus MANY(cpu, CPUS);
 union all_sources MANY(tally, 1 << SOURCE_BITS);
+union all_fragments MANY(flow_bucket, 1 << FRAGMENT_BUCKET_BITS);
+union all_paths MANY(flow_bucket, 1 << PATH_BUCKET_BITS);
 
 /* Tables of one value, which the program addresses without a lookup: see VALUE() in maps.h. */
 enum direct {
@@ -241,6 +241,8 @@ enum direct {
 	DIRECT_REALS = 3,
 	DIRECT_CPUS = 4,
 	DIRECT_SOURCES = 5,
+	DIRECT_FRAGMENTS = 6,
+	DIRECT_PATHS = 7,
 };
 
 #endif

@@ -40,6 +40,8 @@ struct packet {
 	__be16 service_port;
 	__u8 protocol;
 	__u8 tcp_flags;
+	__u8 fragment; /* enum fragment: ask is_fragment() */
+	__be16 fragment_id;
 	__u8 error; /* 1: an ICMP error about a packet of this flow: ask is_error() */
 };
 

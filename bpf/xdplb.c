@@ -22,6 +22,7 @@
 #include "service.h"
 #include "deny.h"
 #include "schedule.h"
+#include "fragment.h"
 #include "nexthop.h"
 #include "icmp.h"
 #include "encap.h"
@@ -33,9 +34,27 @@ static __always_inline int send(struct packet *p, const struct hop *hop)
 	return FATE(p, bpf_redirect(hop->ifindex, 0), forwarded_redirect);
 }
 
-static __always_inline int balance(struct packet *p)
+static __always_inline int choose_real(struct packet *p, struct real **real, __u32 *index)
 {
 	struct service service;
+	int verdict;
+
+	if (is_later_fragment(p))
+		return follow_fragment(p, real, index);
+	if (p->rare)
+		forget_kind(p);
+	if ((verdict = find_service(p, &service)) != NEXT)
+		return unless_error(p, verdict);
+	p->tick = tick_now();
+	if ((verdict = pick_real(p, &service, real, index)) != NEXT)
+		return unless_error(p, verdict);
+	if (is_fragment(p))
+		drop_ports(p);
+	return NEXT;
+}
+
+static __always_inline int balance(struct packet *p)
+{
 	__u64 tunnel;
 	struct real *real;
 	struct hop *hop;
@@ -46,19 +65,17 @@ static __always_inline int balance(struct packet *p)
 		return DROP(p, denied);
 	if ((verdict = parse_network(p)) != NEXT)
 		return verdict;
-	if ((verdict = find_vip(p)) != NEXT)
+	if ((verdict = find_vip(p)) != NEXT) {
+		if (p->rare && !is_ipv6(p))
+			learn_path(p);
 		return verdict;
+	}
 	if ((verdict = parse_transport(p)) != NEXT)
 		return verdict;
 	if ((verdict = parse_error(p)) != NEXT)
 		return verdict;
-	if (p->rare)
-		forget_kind(p);
-	if ((verdict = find_service(p, &service)) != NEXT)
-		return unless_error(p, verdict);
-	p->tick = tick_now();
-	if ((verdict = pick_real(p, &service, &real, &index)) != NEXT)
-		return unless_error(p, verdict);
+	if ((verdict = choose_real(p, &real, &index)) != NEXT)
+		return verdict;
 	if ((verdict = find_hop(p, real, &hop)) != NEXT)
 		return verdict;
 	tunnel = read_tunnel(real);
@@ -67,6 +84,8 @@ static __always_inline int balance(struct packet *p)
 	if ((verdict = encapsulate(p, real, hop, tunnel)) != NEXT)
 		return verdict;
 	count_forwarded(p, index);
+	if (is_first_fragment(p))
+		remember_fragment(p, real->service, index);
 	return send(p, hop);
 }
 

@@ -145,7 +145,7 @@ class Balancer:
     def reset(self) -> None:
         """Empty all tables. Rings stay: nobody finds them, and a new service's is made anew."""
         tables = self.tables
-        for name in ("director", "reals", "flows", "cpus", "sources"):
+        for name in ("director", "reals", "flows", "cpus", "sources", "fragments", "paths"):
             memory = getattr(tables, name).memory
             ctypes.memset(ctypes.addressof(memory), 0, ctypes.sizeof(memory))
         for key in libbpf.map_keys(tables.denied.fd, ctypes.sizeof(tables.denied.key)):
@@ -344,11 +344,11 @@ class Balancer:
 
     def pass_ticks(self, ticks: int) -> None:
         """Make all records older, and let transitions come nearer to their end."""
-        words = self.words
-        used = words != 0
-        old = words[used]
-        low = (old - np.uint64(ticks % (TICK_MASK + 1))) & np.uint64(TICK_MASK)
-        words[used] = old & ~np.uint64(TICK_MASK) | low
+        for name in ("flows", "fragments", "paths"):
+            words = np.frombuffer(getattr(self.tables, name).memory, np.uint64)
+            old = words[used := words != 0]
+            low = (old - np.uint64(ticks % (TICK_MASK + 1))) & np.uint64(TICK_MASK)
+            words[used] = old & ~np.uint64(TICK_MASK) | low
         with self.rewriting_state() as state:
             for service in state.raw["services"].values():
                 if service["until"]:

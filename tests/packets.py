@@ -170,9 +170,13 @@ def service_vlan(number: int, **fields: Any) -> Packet:
     return Dot1AD(vlan=number, **fields)
 
 
-def fragments(size: int = 1400) -> list[bytes]:
-    """A large datagram's fragments."""
-    packet = IP(src=CIP, dst=VIP, id=77) / UDP(sport=SPORT, dport=DPORT) / Raw(bytes(3000))
+def fragments(
+    size: int = 1400, transport: Packet | None = None, *, payload: int = 3000, **fields: Any
+) -> list[bytes]:
+    """A large packet's fragments; by default a datagram's. Byte n of its payload is n."""
+    header = IP(**{"src": CIP, "dst": VIP, "id": 77, **fields})
+    data = Raw(bytes(n & 0xFF for n in range(payload)))
+    packet = header / (transport or UDP(sport=SPORT, dport=DPORT)) / data
     return [bytes(link() / part) for part in scapy_fragment(packet, size)]
 
 

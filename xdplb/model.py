@@ -141,6 +141,7 @@ class Tunables:
     ring_slots: int = 4093  # a prime of ip_vs_mh.c: CONFIG_IP_VS_MH_TAB_INDEX 12
     flow_buckets: int = 1 << 20  # of 8 flows, 64 bytes each
     max_denied: int = 65536
+    fragment_buckets: int = 1 << 14  # of 8 packets that come in pieces, 64 bytes each
     source_tallies: int = 1 << 20  # of 8 bytes; who shares one is refused the sooner
 
 

@@ -48,7 +48,7 @@ PASSING = {
     "SCTP": (packets.ip(Raw(bytes(40)), proto=132), "pass_protocol"),
     "TTL 1": (segment(ttl=1), "pass_ttl"),
     "TTL 0": (segment(ttl=0), "pass_ttl"),
-    "a first fragment": (packets.fragments()[0], "pass_fragment"),
+    "a first fragment of UDP": (packets.fragments()[0], "pass_no_service"),
     "a middle fragment": (packets.fragments()[1], "pass_fragment"),
     "a last fragment": (packets.fragments()[-1], "pass_fragment"),
     "a fragment too short for ports": (

@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: MIT
 """What comes to a director: conversations of clients with its services, and everything else."""
 
+from collections import deque
 from random import Random
+from socket import inet_aton
 from typing import NamedTuple
 
+import packets
+
 from fuzz import frames
-from fuzz.frames import ICMP, OTHER_PROTOCOLS, TCP, UDP, chance
+from fuzz.frames import GRE, ICMP, IPIP, OTHER_PROTOCOLS, TCP, UDP, chance
+from fuzz.network import REALS
 
 TALKS = 200  # that go on at the same time
 # Of paths, about which sizes of packets matter.
@@ -33,13 +38,18 @@ class Clients:
     def __init__(self, random: Random, ends: list[tuple[bytes, int, int]]) -> None:
         self.random = random
         self.ends = ends
-        self.talks = [self._begin() for _ in range(TALKS)]
+        self.pieces: list[bytes] = []  # of packets, that are still to come
+        self.old_pieces: deque[bytes] = deque(maxlen=60)
+        self.talks: list[Talk] = []
+        self.talks += (self._begin() for _ in range(TALKS))
 
     def _begin(self) -> Talk:
         random = self.random
         vip, protocol, port = random.choice(self.ends)
         strange = STRANGE6 if len(vip) == 16 else STRANGE
         client = random.choice(strange) if chance(random, 1) else random.randbytes(len(vip))
+        if self.talks and chance(random, 20):
+            client = random.choice([t.client for t in self.talks if len(t.vip) == len(vip)])
         dport = port or random.choice((9, 80, random.getrandbits(16)))
         return Talk(client, random.getrandbits(16), vip, dport, protocol)
 
@@ -59,22 +69,53 @@ class Clients:
         if chance(random, 15):
             self.talks[number] = self._begin()
         client, sport, vip, dport, protocol = self.talks[number]
-        if chance(random, 5):
+        if len(vip) == 4 and chance(random, 5):
             return self._error(self.talks[number])
+        if chance(random, 1):
+            return self._tells_of_path()
+        if self.pieces and chance(random, 30):
+            return self._piece()
+        if self.old_pieces and chance(random, 5):
+            return random.choice(self.old_pieces)
         if chance(random, 4):
             protocol = random.choice((TCP, UDP, *OTHER_PROTOCOLS))
         payload = frames.segment(random, protocol, sport, dport, self._size())
+        if len(vip) == 4 and chance(random, 4):
+            cut = frames.pieces(random, client, vip, protocol, payload)
+            self.pieces += [frames.on_link(random, piece) for piece in cut]
         return frames.on_link(random, frames.ip(random, client, vip, protocol, payload))
+
+    def _piece(self) -> bytes:
+        """The next fragment, or one after it."""
+        random, pieces = self.random, self.pieces
+        piece = pieces.pop(0 if chance(random, 90) else random.randrange(len(pieces)))
+        self.old_pieces.append(piece)
+        return piece
 
     def _error(self, talk: Talk) -> bytes:
         """What a router says of the answer: it quotes its ends, seldom others."""
         random = self.random
         payload = frames.segment(random, talk.protocol, talk.dport, talk.sport, self._size())
-        source = talk.vip if chance(random, 95) else random.choice(self.ends)[0]
+        source = talk.vip if chance(random, 95) else self._ipv4_end()
         quoted = frames.ipv4(random, source, talk.client, talk.protocol, payload)
         error = frames.icmp_error(random, quoted)
         router = random.randbytes(4)
         return frames.on_link(random, frames.ipv4(random, router, talk.vip, ICMP, error))
+
+    def _ipv4_end(self) -> bytes:
+        """An address of IPv4 that may be a VIP's."""
+        return self.random.choice([end for end, _, _ in self.ends if len(end) == 4])
+
+    def _tells_of_path(self) -> bytes:
+        """What a router between director and reals says of a tunnel's packet."""
+        random = self.random
+        dip, rip = inet_aton(packets.DIP), inet_aton(random.choice([r for r in REALS if "." in r]))
+        protocol = random.choice((IPIP, IPIP, GRE, UDP, TCP))
+        quoted = frames.ipv4(random, dip, rip, protocol, bytes(80))
+        mtu = random.choice((*SIZES, 0, 551, 552, 553, 1200, 65535)).to_bytes(2, "big")
+        error = frames.icmp_error(random, quoted, mtu)
+        to = dip if chance(random, 95) else self._ipv4_end()
+        return frames.on_link(random, frames.ipv4(random, random.randbytes(4), to, ICMP, error))
 
     def frame(self) -> bytes:
         """Any frame."""

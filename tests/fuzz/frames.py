@@ -43,13 +43,21 @@ def noise(random: Random, length: int) -> bytes:
     return NOISE[start : start + min(length, NOISY)] + b"x" * (length - NOISY)
 
 
-def ipv4(random: Random, src: bytes, dst: bytes, protocol: int, payload: bytes) -> bytes:
+def ipv4(
+    random: Random,
+    src: bytes,
+    dst: bytes,
+    protocol: int,
+    payload: bytes,
+    id_and_fragment: Sequence[int] = (),
+) -> bytes:
     """A sound packet, whose other fields are anything, the odd ones seldom."""
     options = random.randbytes(4 * random.randint(1, 10)) if chance(random, 6) else b""
     tos = random.getrandbits(8) if chance(random, 40) else 0
     length = 20 + len(options) + len(payload)
-    fields = [0x45 + len(options) // 4, tos, length, random.getrandbits(16)]
-    fields += [random.choice(FRAGMENTS), random.choice(TTLS), protocol]
+    id_and_fragment = id_and_fragment or (random.getrandbits(16), random.choice(FRAGMENTS))
+    fields = [0x45 + len(options) // 4, tos, length, *id_and_fragment]
+    fields += [random.choice(TTLS), protocol]
     check = checksum(_HEADER.pack(*fields, 0, src, dst) + options)
     if chance(random, 4):
         check = random.choice((*CHECKSUMS, random.randbytes(2)))
@@ -103,14 +111,27 @@ def segment(random: Random, protocol: int, sport: int, dport: int, size: int) ->
     return header + noise(random, max(0, size - 20 - len(header)))
 
 
+def pieces(
+    random: Random, src: bytes, dst: bytes, protocol: int, payload: bytes
+) -> Iterator[bytes]:
+    """A packet's fragments, which now and then say DF, all the same."""
+    number, df = random.randrange(4), DF if chance(random, 10) else 0
+    units = random.choice((1, 2, 3, 5, 60, 173, 181, 183))  # of 8 bytes; the last two do not fit
+    units = max(units, len(payload) // 80)
+    for at in range(0, len(payload), 8 * units):
+        more = MF if at + 8 * units < len(payload) else 0
+        fragment = payload[at : at + 8 * units]
+        yield ipv4(random, src, dst, protocol, fragment, (number, df | more | at // 8))
+
+
 ERRORS = (*[(3, 4)] * 3, (3, 1), (3, 3), (4, 0), (11, 0), (11, 1))
 
 
-def icmp_error(random: Random, quoted: bytes) -> bytes:
+def icmp_error(random: Random, quoted: bytes, mtu: bytes = b"\x05\x78") -> bytes:
     """An error about a packet, of which it quotes enough, or not; seldom, another message."""
     type_, code = random.choice(ERRORS) if chance(random, 95) else (random.randrange(20), 0)
     length = random.choice((28, 28, 28, 48, 576)) if chance(random, 90) else random.randrange(29)
-    return bytes((type_, code)) + random.randbytes(4) + b"\x05\x78" + quoted[:length]
+    return bytes((type_, code)) + random.randbytes(4) + mtu + quoted[:length]
 
 
 def on_link(random: Random, packet: bytes) -> bytes:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING
 
+from reference import fragment, path
 from reference.icmp import ANSWERS_PER_TICK
 
 from fuzz import drawing
@@ -136,4 +137,6 @@ def _ticks(random: Random, world: Directing) -> int:
     if random.random() < 0.3:
         return random.randint(1, 300)
     lives = [ticks for ticks in world.reference.flows.timeouts.values() if ticks]
-    return random.choice(lives) + random.choice((-1, 0, 1))
+    return random.choice([*lives, fragment.LIFE, fragment.LIFE, path.LIFE]) + random.choice(
+        (-1, 0, 1)
+    )

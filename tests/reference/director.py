@@ -7,6 +7,7 @@ from typing import Any
 from reference import icmp_error, ipip, ipv4, ipv6, link, service, transport
 from reference.content import Content
 from reference.flow import Flows
+from reference.fragment import Fragments
 from reference.icmp import Answers
 from reference.nexthop import NextHops
 from reference.packet import Packet
@@ -25,6 +26,7 @@ class Director:
         self.tick = tick
         self.flows = Flows(content.timeouts)
         self.scheduler = Scheduler(self.flows)
+        self.fragments = Fragments()
         self.hops = NextHops()
         self.answers = Answers()
         self.sources = Sources()
@@ -56,7 +58,10 @@ class Director:
         if network is None:
             raise goes_up("not_ip")
         network.read_addresses(p)
-        service.check_vip(p, content)
+        if p.vip not in content.vips:
+            if not p.is_ipv6:
+                self.hops.paths.learn(p, tick)
+            raise goes_up("not_vip")
         service.check_denied(p, content)
         network.check_header(p)
         transport.read_ports(p)
@@ -67,12 +72,15 @@ class Director:
         self.answers.check_size(p, real, hop.mtu, ipip.length(real), tick)
         frame = ipip.encapsulate(p, real, self.sources.choose(p, real, sent), hop, sent)
         self._count(place, p)
+        self.fragments.remember(p, place, content, tick)
         if hop.ifindex == p.ifindex:
             return Verdict(XDP_TX, "forwarded", frame)
         return Verdict(XDP_REDIRECT, "forwarded_redirect", frame)
 
     def _pick(self, p: Packet) -> int:
         """The place of the packet's real. The kernel gets errors about flows of nobody."""
+        if p.fragment == "later":
+            return self.fragments.follow(p, self.content, self.tick)
         try:
             found = service.find_service(p, self.content)
             return self.scheduler.pick_real(p, found, self.content, self.tick)

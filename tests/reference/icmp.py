@@ -33,7 +33,7 @@ class Answers:
         if p.length + added <= mtu:
             return
         quotable = p.length >= QUOTED6 if p.is_ipv6 else not p.options
-        if not p.dont_fragment or not quotable or p.error or not may_be_answered(p):
+        if not p.dont_fragment or not quotable or not may_be_answered(p):
             raise goes_up("too_big")
         if tick != self.tick:
             self.tick, self.sent = tick, 0
@@ -45,13 +45,13 @@ class Answers:
 
 
 def may_be_answered(p: Packet) -> bool:
-    """RFC 1122 §3.2.2, RFC 4443 §2.4: no error about what came by link broadcast, nor to who is no
-    single host. (Of IPv6's ::/64 none is.)
+    """RFC 1122 §3.2.2, RFC 4443 §2.4: no error about an error, a later fragment or what came by
+    link broadcast, nor to who is no single host. (Of IPv6's ::/64 none is.)
     """
     if p.is_ipv6:
         return p.client[:8] != bytes(8) and p.client[0] != 0xFF and not p.frame[0] & 1
     host = 0 < p.client[0] < 224 and p.client[0] != 127
-    return host and not p.frame[0] & 1
+    return host and not p.frame[0] & 1 and not p.error and p.fragment != "later"
 
 
 def too_big(p: Packet, mtu: int) -> bytes:

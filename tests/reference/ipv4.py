@@ -19,14 +19,14 @@ def read_addresses(p: Packet) -> None:
 
 
 def check_header(p: Packet) -> None:
-    """Of a packet to a VIP: lengths must agree; what is not whole, or used up, goes up."""
+    """Of a packet to a VIP: lengths must agree; what is used up goes up."""
     frame, at = p.frame, p.at
     header = (frame[at] & 0xF) * 4
     p.length = frame[at + 2] << 8 | frame[at + 3]
     if frame[at] >> 4 != 4 or header < HEADER or p.length < header or at + p.length > len(frame):
         raise is_lost("malformed")
     if fragment_field(p) & (MORE_FRAGMENTS | OFFSET):
-        raise goes_up("fragment")
+        p.fragment = "later" if fragment_field(p) & OFFSET else "first"
     if frame[at + 8] <= 1:
         raise goes_up("ttl")
     p.protocol = frame[at + 9]

@@ -2,6 +2,7 @@
 """Where a real's frames leave: the network is asked once a tick."""
 
 from reference.content import NO_NEIGHBOUR, NO_ROUTE, Content, Hop
+from reference.path import Paths
 from reference.verdict import goes_up, is_lost
 
 
@@ -9,6 +10,7 @@ class NextHops:
     """What was learned of each real, by its place: the hop and the tick of asking."""
 
     def __init__(self) -> None:
+        self.paths = Paths()
         self.known: dict[int, tuple[Hop, int]] = {}
 
     def find(self, place: int, content: Content, tick: int) -> Hop:
@@ -26,7 +28,8 @@ class NextHops:
         if answer == NO_NEIGHBOUR:
             if hop is None:
                 raise is_lost("no_neighbour")
-            answer = hop
-        assert isinstance(answer, Hop)
+            self.known[place] = hop, tick
+            return hop
+        answer = answer._replace(mtu=min(answer.mtu, self.paths.mtu(real.rip, tick)))
         self.known[place] = answer, tick
         return answer

@@ -10,7 +10,7 @@ class Packet:
 
     `tags` as they stand in the frame; `at` is where its IP header is, `header` how long that is
     with whatever stands between it and the transport's; `options` are IPv4's. `error`: it is no
-    packet of its flow, but an ICMP error about one.
+    packet of its flow, but an ICMP error about one. `fragment`: first, later or none, which is "".
     """
 
     __slots__ = (
@@ -21,6 +21,7 @@ class Packet:
         "error",
         "ethertype",
         "flags",
+        "fragment",
         "frame",
         "header",
         "ifindex",
@@ -39,6 +40,7 @@ class Packet:
         self.ifindex = ifindex
         self.flags = self.options = 0
         self.error = False
+        self.fragment = ""
         self.new_flow = False
 
     @property

@@ -4,7 +4,7 @@
 from reference.content import Real
 from reference.packet import Packet
 
-Flow = tuple[bytes, int, bytes, int, int]
+Flow = tuple[bytes, bytes, int, int, int]
 
 
 class Sources:
@@ -21,5 +21,6 @@ class Sources:
         told = sent[start : start + 4]
         if bytes(t & ~h for t, h in zip(told, real.hosts, strict=False)) != real.dip:
             return real.dip  # none of the prefix's
-        flow = p.client, p.client_port, p.vip, p.service_port, p.protocol
+        ports = (0, 0) if p.fragment else (p.client_port, p.service_port)  # all fragments alike
+        flow = p.client, p.vip, p.protocol, *ports
         return self.chosen.setdefault((flow, real.dip, real.hosts), told)

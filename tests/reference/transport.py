@@ -8,8 +8,15 @@ SHORTEST = {TCP: 20, UDP: 8}
 
 
 def read_ports(p: Packet) -> None:
-    """Ports and TCP's flags, of a header that the packet has whole. ICMP has none."""
+    """Ports and TCP's flags, of a header that the packet has whole. ICMP has none.
+
+    Nor has a later fragment; and a first one may be too short (RFC 1858).
+    """
     frame, protocol = p.frame, p.protocol
+    if p.fragment and protocol not in SHORTEST:
+        raise goes_up("fragment")
+    if p.fragment == "later":
+        return
     if protocol == ICMP and not p.is_ipv6:
         return
     if protocol == ICMPV6 and p.is_ipv6:
@@ -17,7 +24,7 @@ def read_ports(p: Packet) -> None:
     if protocol not in SHORTEST:
         raise goes_up("protocol")
     if p.length < p.header + SHORTEST[protocol]:
-        raise is_lost("malformed")
+        raise goes_up("fragment") if p.fragment else is_lost("malformed")
     at = p.at + p.header
     p.client_port = frame[at] << 8 | frame[at + 1]
     p.service_port = frame[at + 2] << 8 | frame[at + 3]

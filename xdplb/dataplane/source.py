@@ -19,6 +19,7 @@ _PACKAGED = Path(__file__).parents[1] / "bpf"
 BPF_DIR = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[2] / "bpf"
 
 BUCKETS_PER_KEY = 4  # of four ways: at a full table one bucket in 10,000 is full (bpf/service.h)
+REALS_PER_BUCKET = 4  # of eight records, each an address's: bpf/path.h
 MAX_REALS = 65536  # a slot and a flow's record name a real by 16 bits (bpf/types.h)
 MAX_FLOW_BUCKET_BITS = 23  # 512 MB, as far as the verifier follows an offset (BPF_MAX_VAR_OFF)
 MAX_SOURCE_BITS = 26  # 512 MB, for the same reason
@@ -75,6 +76,7 @@ def check_tunables(tunables: Tunables) -> None:
     """Raises: UsageError naming the first size that cannot be."""
     for name, most, each in (
         ("flow_buckets", MAX_FLOW_BUCKET_BITS, "each bucket holds 8 flows in 64 bytes"),
+        ("fragment_buckets", MAX_FLOW_BUCKET_BITS, "each bucket holds 8 packets in 64 bytes"),
         ("source_tallies", MAX_SOURCE_BITS, "each takes 8 bytes"),
     ):
         size = getattr(tunables, name)
@@ -102,6 +104,8 @@ def defines(tunables: Tunables, pin_dir: Path, clock: Clock) -> list[str]:
         "VIP_BUCKET_BITS": bucket_bits(tunables.max_vips),
         "SERVICE_BUCKET_BITS": bucket_bits(tunables.max_services),
         "FLOW_BUCKET_BITS": tunables.flow_buckets.bit_length() - 1,
+        "FRAGMENT_BUCKET_BITS": tunables.fragment_buckets.bit_length() - 1,
+        "PATH_BUCKET_BITS": max(1, (tunables.max_reals // REALS_PER_BUCKET - 1).bit_length()),
         "SOURCE_BITS": tunables.source_tallies.bit_length() - 1,
         "MAX_DENIED": tunables.max_denied,
         "MAX_SERVICES": tunables.max_services,

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The MTU of the way to a real, where a router on it has told (RFC 1191): the tunnel's packets are from this host, so
+ * its ICMP comes here, and the kernel, which knows of no such tunnel, makes nothing of it.
+ *
+ *	| Ethernet | IPv4 router → DIP, protocol 1 | ICMP frag-needed, MTU | IPv4 DIP → RIP, protocol 4, 47 or 17 | …
+ *
+ * A record for each RIP, however many services have it:
+ *
+ *	1 | tag (31 bits) | MTU (16; all ones: nothing learned) | since when (16)
+ *
+ * refresh_hop() keeps those of the reals that are in use, and only what has one is ever learned about: forged ICMP can
+ * neither fill the table nor drive anybody out of it. (It can lower a known real's MTU, as it can any host's, to
+ * LEAST_MTU.) The quoted source has to be whom the ICMP is for, any address of ours: what sent the packet may be
+ * another than it was.
+ */
+#ifndef XDPLB_PATH_H
+#define XDPLB_PATH_H
+
+#include "icmp_error.h"
+#include "recent.h"
+
+#define PATH_LIFE 600 /* ticks: as net.ipv4.route.mtu_expires; then larger packets may try again */
+#define LEAST_MTU 552 /* net.ipv4.route.min_pmtu: who tells of less is not believed */
+#define ANY_MTU 0xffff
+#define PATH_TAG_SHIFT 32
+#define PATH_MTU_SHIFT 16
+
+static __always_inline __u64 hash_path(const struct packet *p, __u64 high, __u64 low)
+{
+	const struct config *config = &p->director->config;
+	__u64 value = (high ^ low ^ config->flow_key[0]) * (config->flow_key[1] | 1);
+
+	return fold_multiply(value ^ value >> 32, GOLDEN_RATIO_64) | TAG_NOT_EMPTY;
+}
+
+static __always_inline volatile __u64 *find_path(const struct packet *p, __u64 hash)
+{
+	__u64 index = hash & ((1 << PATH_BUCKET_BITS) - 1);
+
+	return find_place(NTH(flow_bucket, *(union all_paths *)VALUE(DIRECT_PATHS), index), hash,
+			  PATH_TAG_SHIFT, p->tick);
+}
+
+static __always_inline __u64 make_path(__u64 hash, __u64 mtu, __u32 tick)
+{
+	return hash >> PATH_TAG_SHIFT << PATH_TAG_SHIFT | mtu << PATH_MTU_SHIFT | (tick & 0xffff);
+}
+
+/* What was learned of the way to a real, which is known from here on. */
+static __always_inline __u32 path_mtu(const struct packet *p, const struct real *real)
+{
+	__u64 hash = hash_path(p, real->address.high, real->address.low);
+	volatile __u64 *place = find_path(p, hash);
+	__u64 record = *place;
+
+	if (is_recent(record, hash, PATH_TAG_SHIFT, p->tick, PATH_LIFE))
+		return record >> PATH_MTU_SHIFT & 0xffff;
+	*place = make_path(hash, ANY_MTU, p->tick);
+	return ANY_MTU;
+}
+
+static __always_inline bool tells_of_path(const struct packet *p, const struct iphdr *ip,
+					  const struct icmp_error *error)
+{
+	const struct iphdr *quoted = &error->quoted;
+
+	if (*(__u8 *)ip != IP_VERSION_IHL || ip->protocol != IPPROTO_ICMP ||
+	    ip->frag_off & bpf_htons(IP_MORE_FRAGMENTS | IP_OFFSET) ||
+	    host_length(ip->tot_len) < sizeof(*ip) + sizeof(*error))
+		return false;
+	if (error->icmp.type != ICMP_DEST_UNREACH || error->icmp.code != ICMP_FRAG_NEEDED)
+		return false;
+	return *(__u8 *)quoted == IP_VERSION_IHL && quoted->saddr == ip->daddr &&
+	       quoted->frag_off & bpf_htons(IP_DONT_FRAGMENT) &&
+	       (quoted->protocol == IPPROTO_IPIP || quoted->protocol == IPPROTO_GRE ||
+		quoted->protocol == IPPROTO_UDP);
+}
+
+/* Lowers what is known of a real's way, as __ip_rt_update_pmtu(); or has it last. */
+static __always_inline void learn_path(struct packet *p)
+{
+	struct iphdr *ip = frame_start(p) + IP_AT;
+	struct icmp_error *error = (void *)(ip + 1);
+	volatile __u64 *place;
+	__u64 hash, record, mtu;
+
+	if ((void *)(error + 1) > frame_end(p) || !tells_of_path(p, ip, error))
+		return;
+	p->tick = tick_now();
+	hash = hash_path(p, 0, v4_mapped(error->quoted.daddr));
+	place = find_path(p, hash);
+	record = *place;
+	mtu = bpf_ntohs(error->icmp.un.frag.mtu);
+	if (mtu < LEAST_MTU)
+		mtu = LEAST_MTU;
+	if ((record ^ hash) >> PATH_TAG_SHIFT ||
+	    (is_recent(record, hash, PATH_TAG_SHIFT, p->tick, PATH_LIFE) &&
+	     (record >> PATH_MTU_SHIFT & 0xffff) < mtu))
+		return;
+	*place = make_path(hash, mtu, p->tick);
+}
+
+#endif
