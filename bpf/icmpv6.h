@@ -23,7 +23,7 @@ struct too_big6 {
 	struct outer_ipv6 ip;
 	struct icmpv6_too_big icmp;
 	__u64 quoted[TOO_BIG6_QUOTED / sizeof(__u64)];
-} __attribute__((packed));
+};
 
 /* No error is sent to who is no single host (RFC 4443 §2.4): the unspecified address, groups, and nobody's ::/64. */
 static __always_inline bool is_ipv6_host(const struct address *address)

@@ -25,7 +25,7 @@ struct outer_ipv6 {
 	__u32 length; /* of what follows, next header, hop limit */
 	struct address saddr;
 	struct address daddr;
-} __attribute__((packed));
+};
 
 /* A real's struct tunnel, as the one word it is: Python may be replacing it, and the compiler would take a struct
  * apart and put it together again.

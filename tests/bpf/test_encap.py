@@ -162,6 +162,40 @@ def test_no_byte_of_the_headroom_shows_in_replies(served, wrapper):
     assert {"replied_too_big": 1} == served.counted
 
 
+@pytest.mark.parametrize("kind", ["ipip", "gre+csum", "gue+csum"])
+@pytest.mark.parametrize("real", [packets.RIP, packets.RIP6])
+def test_no_byte_of_the_headroom_shows_around_ipv6(lb, wrapper, real, kind):
+    """Headers of IPv6 too are written whole, answers as well."""
+    lb.add_service(f"[{packets.VIP6}]:80", reals=[f"{real} tunnel={kind}"])
+    frame = packets.syn(network=packets.ip6, tags=(vlan(5),))
+    added = {"ipip": 0, "gre+csum": 8, "gue+csum": 12}[kind] + (40 if ":" in real else 20)
+    large = packets.tcp("A", network=packets.ip6, payload=bytes(1441))
+
+    action, out = wrapper(frame)
+
+    fields = {"dst": real, "id": 0 if ":" in real else packets.outer_id(out)}
+    wrapped = {
+        "ipip": lambda: packets.ipip(frame, **fields),
+        "gre+csum": lambda: packets.gre(frame, checksum=True, **fields),
+        "gue+csum": lambda: packets.gue(
+            frame, sport=packets.outer_ports(out)[0], check=True, **fields
+        ),
+    }
+    assert (XDP_TX, wrapped[kind]()) == (action, out)
+    assert (XDP_TX, packets.too_big6(large, 1500 - added)) == wrapper(large)
+
+
+@pytest.mark.parametrize("left", [19, 39])
+def test_without_headroom_for_ipv6_frames_are_dropped(lb, wrapper, left):
+    """The outer header takes 40 bytes, not 20."""
+    lb.add_service(f"[{packets.VIP6}]:80", reals=[packets.RIP6])
+    syn = packets.syn(network=packets.ip6)
+
+    assert XDP_DROP == wrapper(syn, left=left)[0]
+    assert {"drop_headroom": 1} == lb.counted
+    assert (XDP_TX, packets.ipip(syn, packets.RIP6)) == wrapper(syn, left=40)
+
+
 @pytest.mark.parametrize("left", [1, 8, 19])
 def test_without_headroom_frames_are_dropped(served, wrapper, left):
     """Where a driver leaves no room for the outer header, a counter of its own says so."""
