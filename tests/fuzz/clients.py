@@ -48,8 +48,9 @@ class Clients:
         vip, protocol, port = random.choice(self.ends)
         strange = STRANGE6 if len(vip) == 16 else STRANGE
         client = random.choice(strange) if chance(random, 1) else random.randbytes(len(vip))
-        if self.talks and chance(random, 20):
-            client = random.choice([t.client for t in self.talks if len(t.vip) == len(vip)])
+        others = [talk.client for talk in self.talks if len(talk.vip) == len(vip)]
+        if others and chance(random, 20):
+            client = random.choice(others)
         dport = port or random.choice((9, 80, random.getrandbits(16)))
         return Talk(client, random.getrandbits(16), vip, dport, protocol)
 

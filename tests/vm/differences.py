@@ -21,12 +21,14 @@ TIME_EXCEEDED, FRAG_NEEDED = b"\x0b\x00", b"\x03\x04"
 CE, ECT_0 = 3, 2
 
 ENDS_HERE = "TTL <= 1: IPVS answers time exceeded, xdplb leaves it to the kernel"
-QUOTED_LESS = "too big with DF: IPVS quotes 576 bytes, xdplb 28"
+QUOTED_LESS = "too big with DF: IPVS quotes 576 bytes after it took from the TTL, xdplb 28"
 OPTIONS_TOO_BIG = "too big with DF and options: xdplb leaves it to the kernel"
 FRAGMENTED = "too big without DF: IPVS fragments, xdplb leaves it to the kernel"
 ECN = "ECN: IPVS sends ECT(0) for an inner CE, xdplb CE"
 GUE_SOURCE = "GUE: another source port"
 NOT_SUMMED = "UDP without a checksum: xdplb leaves out the tunnel's"
+NO_CONNECTION = "RST of no connection: IPVS leaves it to its kernel, xdplb forwards by hash"
+RECORDED = "options that record or steer: IPVS, behind the kernel's IP, has them obeyed"
 PADDED = "the link's padding: IPVS cuts it off, xdplb keeps it"
 MEANT = {
     ENDS_HERE,
@@ -36,6 +38,8 @@ MEANT = {
     ECN,
     GUE_SOURCE,
     NOT_SUMMED,
+    NO_CONNECTION,
+    RECORDED,
     PADDED,
 }
 
@@ -84,6 +88,11 @@ def compare(sent: Sent, ipvs: list[bytes], xdplb: list[bytes]) -> set[str]:
     """The differences that were met; if there is another one, what it is."""
     forwarded = [frame for frame in xdplb if is_tunnelled(frame)]
     too_big = sent.length + INNER[sent.tunnel] > MTU
+    if sent.resets and not ipvs:
+        return {NO_CONNECTION}
+    if sent.records:
+        same = ipvs == xdplb or len(forwarded) == 1
+        return _told(RECORDED, same)
     if sent.ttl <= 1:
         return _told(ENDS_HERE, _are(ipvs, TIME_EXCEEDED) and not forwarded)
     if too_big and not sent.df:
@@ -91,8 +100,10 @@ def compare(sent: Sent, ipvs: list[bytes], xdplb: list[bytes]) -> set[str]:
     if too_big and sent.header > IP_HEADER:
         return _told(OPTIONS_TOO_BIG, _are(ipvs, FRAG_NEEDED) and not forwarded)
     if too_big:
-        same = _are(ipvs, FRAG_NEEDED) and _are(xdplb, FRAG_NEEDED)
-        return _told(QUOTED_LESS, same and _said(ipvs[0]) == _said(xdplb[0]))
+        if not (_are(ipvs, FRAG_NEEDED) and _are(xdplb, FRAG_NEEDED)):
+            return _told(QUOTED_LESS, False)
+        left, right = _said(ipvs[0]), _said(xdplb[0])
+        return {QUOTED_LESS if left == right else f"IPVS {left.hex(' ')}, xdplb {right.hex(' ')}"}
     if not (len(ipvs) == len(xdplb) == len(forwarded) == 1):
         return {f"IPVS sent {len(ipvs)} frames, xdplb {len(xdplb)}"}
     return _compare_frames(sent, *ipvs, *xdplb)
@@ -107,9 +118,14 @@ def _are(frames: list[bytes], kind: bytes) -> bool:
 
 
 def _said(frame: bytes) -> bytes:
-    """Of an ICMP error: link, addresses, type, code, MTU, and of the quotation what both have."""
+    """Of an ICMP error: link, addresses, type, code, MTU, and of the quotation what both have.
+
+    That is its first 28 bytes, but for TTL and checksum.
+    """
     at = ETHERNET + IP_HEADER
-    return frame[:ETHERNET] + frame[at - 8 : at + 2] + frame[at + 4 : at + 8 + 28]
+    quoted = frame[at + 8 : at + 8 + 28]
+    head = frame[:ETHERNET] + frame[at - 8 : at + 2] + frame[at + 4 : at + 8]
+    return head + quoted[:8] + quoted[9:10] + quoted[12:]
 
 
 def _compare_frames(sent: Sent, ipvs: bytes, xdplb: bytes) -> set[str]:

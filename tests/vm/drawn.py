@@ -16,6 +16,7 @@ from xdplb.lab import VIP
 MTU = 1500
 FIRST_PORT = 81
 NO_FLAGS, DF = 0, 0x40
+RECORD_ROUTE, SOURCE_ROUTE = 7, 0x83
 FLAGS = (0x02, 0x10, 0x18, 0x11, 0x04, 0x14, 0x12, 0x01, 0x00, 0x3F, 0xC2)
 # Options that no host acts on; of what records something on its way IPVS sends on the record.
 OPTIONS = (b"\x01" * 4, b"\x01\x00\x00\x00", b"\x94\x04\x00\x00", b"\x88\x04\x12\x34", b"\x01" * 40)
@@ -78,6 +79,16 @@ class Sent:
         return self.packet[9] == 17
 
     @property
+    def resets(self) -> bool:
+        """It is a TCP segment with RST."""
+        return not self.is_udp and bool(self.packet[self.header + 13] & 0x04)
+
+    @property
+    def records(self) -> bool:
+        """It has an option that routers write to, or go by."""
+        return self.header > 20 and self.packet[20] in (RECORD_ROUTE, SOURCE_ROUTE)
+
+    @property
     def summed(self) -> bool:
         """Its transport has a checksum."""
         return not self.is_udp or any(self.packet[self.header + 6 : self.header + 8])
@@ -111,12 +122,15 @@ def _cases() -> dict[str, bytes]:
         "no-operation": [IPOption(b"\x01" * 4)],
         "security": [IPOption(b"\x82\x0b" + bytes(9) + b"\x00")],
         "router alert": [IPOption(b"\x94\x04\x00\x00")],
+        "record route": [IPOption(b"\x07\x0b\x04" + bytes(8) + b"\x00")],
+        "source route": [IPOption(b"\x83\x07\x04" + bytes(4) + b"\x00")],
     }
     cases = {
         **{f"SYN, TOS {tos}": tcp(flags="S", tos=tos) for tos in range(256)},
         **{f"TTL {ttl}": tcp(ttl=ttl) for ttl in (0, 1, 2, 3, 64, 128, 254, 255)},
         **{f"TTL {ttl}, UDP": udp(ttl=ttl) for ttl in (0, 1, 2, 255)},
         **{f"flags {flags}": tcp(flags=flags) for flags in ("S", "SA", "FA", "R", "RA", "PA", "")},
+        "RST of no connection": by_hand(TCP(sport=41000, dport=FIRST_PORT, flags="R")),
         **{f"options: {name}": tcp(options=o) for name, o in options.items()},
         "without DF": tcp(flags="S", size=48, ip_flags=0),
         "the reserved bit": tcp(ip_flags=6),
