@@ -249,7 +249,7 @@ def test_turns(lb):
     reals = ["2001:db8:9::1", "2001:db8:9::2"]
     lb.add_service(ENDPOINT, reals=reals, scheduler="rr")
 
-    clients = list(itertools.product(("2001:db8::1", "2001:db8::2", "::5", "::6:5"), (1, 2)))
+    clients = list(itertools.product(("2001:db8::1", "2001:db8::2", "::1:0:5", "::2:0:5"), (1, 2)))
     connections = {client: lb.real_of(packets.from_client(SYN6, *client)) for client in clients}
 
     assert dict.fromkeys(reals, 4) == Counter(connections.values())
