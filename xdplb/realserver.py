@@ -283,8 +283,8 @@ def _program_facts(report: Report) -> Iterator[Fact]:
 
 
 def _words(senders: Iterable[Address | Prefix]) -> str:
-    shown = (str(prefix) for prefix in sort_prefixes(map(ip_network, set(senders))))
-    return " ".join(text.removesuffix("/32") for text in shown) or "any"
+    shown = sort_prefixes(map(ip_network, set(senders)))
+    return " ".join(str(p if p.num_addresses > 1 else p.network_address) for p in shown) or "any"
 
 
 def _boot_command() -> str:

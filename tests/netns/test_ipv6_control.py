@@ -18,7 +18,8 @@ ADVERTISE = """
 from scapy.layers.inet6 import ICMPv6ND_RA, ICMPv6NDOptPrefixInfo, IPv6
 from scapy.layers.l2 import Ether
 from scapy.sendrecv import sendp
-ra = ICMPv6ND_RA(routerlifetime=1800) / ICMPv6NDOptPrefixInfo(prefix="2001:db8:7::", prefixlen=64)
+ra = ICMPv6ND_RA(routerlifetime=1800)
+ra /= ICMPv6NDOptPrefixInfo(prefix="2001:db8:7::", prefixlen=64, A=0)  # on the link: no address
 ip = IPv6(src="fe80::7", dst="ff02::1", hlim=255)
 sendp(Ether(dst="33:33:00:00:00:01") / ip / ra, iface="ens160", verbose=0)
 """

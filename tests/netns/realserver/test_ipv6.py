@@ -52,6 +52,7 @@ def test_setup_of_an_ipv6_vip_touches_nothing_of_ipv4(dual):
 
     expected = ["program eth0", f"vip {VIP6}", f"mss {VIP6}", "protocol 41"]
     assert [*expected, "vips eth0", "directors eth0"] == names(facts)
+    assert [str(VIP6), str(DIP6)] == [fact.found for fact in facts[-2:]]
     vip = addresses(dual)[str(VIP6)]
     assert (128, True) == (vip["prefixlen"], vip["deprecated"])
     assert not vip.get("tentative")
