@@ -29,7 +29,7 @@ test: setup ## run all tests; those that need root are skipped without it
 	@$(MAKE) --no-print-directory test-vm
 
 test-vm: setup ## run tests/vm beside IPVS and tunl0, on Debian's kernel if this one lacks them
-	tools/vm --here-if "$(VM_MODULES)" --timeout 1800 -- env CI=$(CI) $(PYTHON) -m pytest tests/vm
+	tools/vm --here-if "$(VM_MODULES)" --timeout 3000 -- env CI=$(CI) $(PYTHON) -m pytest tests/vm
 
 fuzz: setup ## compare the programs with the reference: N=frames SEED= ROUND= PROGRAM=
 	PYTHONPATH=.:tests $(PYTHON) -m fuzz $(if $(N),--frames $(N)) $(if $(SEED),--seed $(SEED)) \

@@ -29,7 +29,7 @@ class Lab:
     name: str
 
     def run(
-        self, host: str, *argv: str, check: bool = True, timeout_s: float = 300
+        self, host: str, *argv: str, check: bool = True, timeout_s: float = 600
     ) -> "subprocess.CompletedProcess[str]":
         """Run a command on a host; see `xdplb.lab.run`. In tests/vm one may take a minute."""
         return labs.run(self.name, host, argv, check=check, timeout_s=timeout_s)
