@@ -153,6 +153,7 @@ UNSAID = {
     "one_packet": False,
     "limit": 0,
     "source_limit": 0,
+    "source_cidr": "",
     "reals": [],
     "transition_s": None,
 }
