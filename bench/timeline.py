@@ -160,8 +160,8 @@ def main(replot: bool) -> None:
     if replot:
         result = json.loads(out.read_text())
     else:
-        with lab_up() as name:
-            shell = Shell(name, rig.HERE.parent)
+        with rig.snapshot(str(rig.HERE.parent)) as tree, lab_up() as name:
+            shell = Shell(name, tree)
             set_up(name, shell)
             tunnel = "bpf/decap.c" if unwraps(list(REALS), name) else "tunl0"
             result = {"machine": rig.machine(str(rig.HERE.parent)), "reals": tunnel}
