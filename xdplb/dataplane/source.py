@@ -6,8 +6,9 @@ What only `attach` needs of the library is imported when it is: every command re
 
 import dataclasses
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 
 from xdplb.dataplane import libbpf
@@ -53,12 +54,17 @@ def splice(name: str, directory: Path = BPF_DIR) -> str:
     return read(name)
 
 
-def enum_values(name: str) -> dict[str, int]:
+def enum_values(name: str) -> Mapping[str, int]:
     """The members of an enum of `types.h`: the only place where they are written."""
-    for match in _ENUM.finditer((BPF_DIR / "types.h").read_text()):
-        if match["name"] == name:
-            return {m["name"]: int(m["value"]) for m in _MEMBER.finditer(match["body"])}
-    raise KeyError(name)
+    return _read_enums(BPF_DIR)[name]
+
+
+@lru_cache
+def _read_enums(directory: Path) -> Mapping[str, Mapping[str, int]]:
+    return {
+        match["name"]: {m["name"]: int(m["value"]) for m in _MEMBER.finditer(match["body"])}
+        for match in _ENUM.finditer((directory / "types.h").read_text())
+    }
 
 
 def kinds() -> dict[int, str]:
