@@ -15,7 +15,10 @@ from typing import Any
 from xdplb.dataplane import libbpf, source
 from xdplb.errors import MissingPart, XdplbError
 
-CFLAGS = ("-Wall", "-Werror", "-Wno-unused-function")
+CFLAGS = (
+    *("-Wall", "-Werror", "-Wno-unused-function"),
+    *("-Xclang", "-disable-llvm-passes"),  # bcc optimises what clang gives it: once is enough
+)
 
 
 @dataclass(frozen=True)
