@@ -65,12 +65,13 @@ static __always_inline __u64 hash_client(const struct packet *p, const struct co
 					 __u64 word, __u64 more)
 {
 	__u64 value = (p->client.low >> 32 << 32 | word) ^ config->flow_key[0];
+	__u64 factor = config->flow_key[1] | 1; /* by an even one, the highest bits would be lost */
 
 	if (is_ipv6(p)) {
-		value ^= fold_multiply(p->client.high ^ config->flow_key[1], GOLDEN_RATIO_64);
-		value = fold_multiply(value, config->flow_key[1]) ^ (__u32)p->client.low;
+		value ^= fold_multiply(p->client.high ^ factor, GOLDEN_RATIO_64);
+		value = fold_multiply(value, factor) ^ (__u32)p->client.low;
 	}
-	value = fold_multiply(value, config->flow_key[1] | 1) + more;
+	value = fold_multiply(value, factor) + more;
 	return fold_multiply(value, GOLDEN_RATIO_64) | TAG_NOT_EMPTY;
 }
 

@@ -3,6 +3,7 @@
 
 import itertools
 from collections import Counter
+from ipaddress import IPv6Address
 
 import packets
 import pytest
@@ -242,6 +243,19 @@ def test_mh_fallback(lb):
         real = lb.real_of(packets.from_client(SYN6, CIP6, port))
 
         assert str(service.reals[chosen].address) == real
+
+
+def test_clients_that_differ_in_a_bit_have_flows_of_their_own(lb):
+    """Whichever bit it is, and whatever the secret: none of it gets lost in the hash."""
+    lb.add_service(ENDPOINT, reals=["2001:db8:9::1", "2001:db8:9::2"], scheduler="rr")
+    lb.tables.director[0].config.flow_key[1] = 0x9C3F_52A1_7B64_D800
+    base = int(IPv6Address("2001:db8::1"))
+    clients = [str(IPv6Address(base ^ 1 << bit)) for bit in range(128)]
+
+    for client in clients:
+        lb.send(packets.from_client(SYN6, client, 4711))
+
+    assert len(clients) == len(lb.flows)
 
 
 def test_turns(lb):
