@@ -38,6 +38,12 @@ def check_header(p: Packet) -> None:
     p.dont_fragment = True
 
 
+def is_neighbour_discovery(p: Packet) -> bool:
+    """RFC 4861 §4, by its type."""
+    packet = p.frame[p.at :]
+    return packet[6] == ICMP and len(packet) > HEADER and 133 <= packet[HEADER] <= 137
+
+
 def follow(p: Packet, protocol: int) -> int:
     """Up to the transport's header, which may begin at the packet's end. Returns: what it is."""
     packet = p.frame[p.at : p.at + p.length]

@@ -3,6 +3,7 @@
 
 from ipaddress import ip_address
 
+from reference import ipv6
 from reference.content import Content, Service
 from reference.packet import Packet
 from reference.verdict import goes_up, is_lost
@@ -17,7 +18,9 @@ def check_vip(p: Packet, content: Content) -> None:
 
 
 def check_denied(p: Packet, content: Content) -> None:
-    """A VIP takes nothing from a prefix that is denied."""
+    """A VIP takes nothing from a prefix that is denied, but neighbour discovery."""
+    if p.is_ipv6 and ipv6.is_neighbour_discovery(p):
+        return
     client = ip_address(p.client)
     if any(client in prefix for prefix in content.denied):
         raise is_lost("denied")
