@@ -39,11 +39,10 @@ class Limits:
 def source_tally(p: Packet, service: Service, content: Content, tick: int) -> int:
     """Which tally a source of a service has in this tick: by a hash, since two may share one.
 
-    Source: source_tally() in bpf/limit.h. Of IPv6 the first 64 bits count, if they have any.
+    Source: source_tally() in bpf/limit.h. Of IPv6 the first 64 bits count.
     """
     first, second = content.flow_key
     factor = (second + tick * GOLDEN_RATIO_64 | 1) & M64
-    high, low = p.client[:8], p.client[-4:]
-    source = int.from_bytes(high, "little") or int.from_bytes(low, "little")
+    source = int.from_bytes(p.client[:8], "little")
     hashed = (source ^ first) * factor + service.id * GOLDEN_RATIO_64 & M64
     return hashed >> 64 - content.source_bits
