@@ -25,14 +25,12 @@ def main() -> None:
     pin_dir = Path(sys.argv[1])
     specification = json.load(sys.stdin)
     tunables = Tunables(**specification["tunables"])
-    ticks = clock.measure()
     timer = clock.measure()
-    flags = source.defines(tunables, pin_dir, timer)
-    program = loader.compile_program("xdplb.c", "xdplb", flags, kinds=source.kinds())
+    program = loader.compile_director(source.defines(tunables, pin_dir, timer))
     libbpf.obj_pin(program.fd, pin_dir / "program")
 
     state = State.empty()
-    state.raw.update(tunables=asdict(tunables), hz=ticks.hz)
+    state.raw.update(tunables=asdict(tunables), hz=timer.hz)
     route = {"source": specification["source"], "local": False}
     for service in specification["services"]:
         reals = tuple(Real(parse_address(address)) for address in service["reals"])

@@ -34,8 +34,8 @@ static __always_inline bool may_reply(const struct packet *p)
 	return limit->sent++ < REPLIES_PER_TICK;
 }
 
-/* No error is sent about an error, a later fragment, what came to a group of the link, nor to who is no single host: this network's, loopback,
- * multicast and beyond (RFC 1122 §3.2.2).
+/* No error is sent about what came to a group of the link, nor to who is no single host: this network's, loopback,
+ * multicast and beyond (RFC 1122 §3.2.2). Nor about an error or a later fragment: see reply_too_big().
  */
 static __always_inline bool may_be_answered(const struct packet *p)
 {

@@ -30,7 +30,7 @@ from xdplb.controller.reconcile import Reconciler, decode_flows
 from xdplb.controller.state import State
 from xdplb.dataplane import libbpf, source
 from xdplb.dataplane.clock import Clock
-from xdplb.dataplane.loader import compile_program
+from xdplb.dataplane.loader import compile_director
 from xdplb.dataplane.tables import Tables
 from xdplb.model import Service, ServiceKey, Timeouts, Tunables
 from xdplb.net import address_of_words, parse_address
@@ -93,7 +93,7 @@ class Balancer:
         self.clock = SLOW
         source.BPF_DIR = directory = bpf_directory()  # enum_values() reads the C text there
         flags = [*source.defines(tunables, pins, self.clock), *flags]
-        self.program = compile_program("xdplb.c", "xdplb", flags, directory, source.kinds())
+        self.program = compile_director(flags, directory)
         self.fd = self.program.fd
         self.tables = Tables(pins, self.program.tables)
         self.tables.put_programs(self.program.kinds)

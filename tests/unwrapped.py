@@ -2,6 +2,7 @@
 """The real server's unwrapper (bpf/decap.c) as it is attached, in a namespace of its own."""
 
 import contextlib
+import os
 import subprocess
 import uuid
 from collections.abc import Iterator
@@ -15,6 +16,23 @@ from xdplb.net import parse_address
 
 VIP, RIP, DIP, CIP = "192.168.2.100", "192.168.2.220", "192.168.2.200", "192.168.1.200"
 VIP6, RIP6, DIP6, CIP6 = (f"2001:db8:2::{n}" for n in ("100", "220", "200", "1"))
+
+
+@contextlib.contextmanager
+def quiet_namespace() -> Iterator[str]:
+    """One with an interface eth0 where no frames arrive; its name. The unwrapper there goes too."""
+    require_root()
+    name = f"xdplb-decap-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    netlink.create_namespace(name)
+    try:
+        with netlink.namespace(name):
+            veth = ["ip", "link", "add", "eth0", "type", "veth", "peer", "name", "peer0"]
+            subprocess.run(veth, check=True)
+        yield name
+        with netlink.namespace(name):
+            decap.detach("eth0")
+    finally:
+        netlink.remove_namespace(name)
 
 
 class Unwrapper:
@@ -58,16 +76,7 @@ class Unwrapper:
     @contextlib.contextmanager
     def attached(cls) -> Iterator["Unwrapper"]:
         """Compile once, and attach where no other frames arrive."""
-        require_root()
-        name = f"xdplb-decap-{uuid.uuid4().hex[:8]}"
-        netlink.create_namespace(name)
-        try:
+        with quiet_namespace() as name:
             with netlink.namespace(name):
-                veth = ["ip", "link", "add", "eth0", "type", "veth", "peer", "name", "peer0"]
-                subprocess.run(veth, check=True)
                 decap.attach("eth0", [parse_address(VIP)])
             yield cls(name)
-            with netlink.namespace(name):
-                decap.detach("eth0")
-        finally:
-            netlink.remove_namespace(name)

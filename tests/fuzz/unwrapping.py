@@ -3,16 +3,13 @@
 
 import contextlib
 import ctypes
-import os
-import subprocess
-import uuid
 from collections.abc import Iterator
 from ipaddress import ip_network
 from random import Random
 
-from balancer import require_root
 from reference.unwrapper import Unwrapper
 from reference.verdict import Verdict
+from unwrapped import quiet_namespace
 
 from fuzz import frames, tunnels
 from fuzz.arrival import Arrives, Disagreement, Judge
@@ -47,18 +44,8 @@ class Unwrapping:
     @contextlib.contextmanager
     def loaded(cls, cpu: int) -> Iterator["Unwrapping"]:
         """Compile and attach it where no other frames arrive, and leave nothing behind."""
-        require_root()
-        name = f"xdplb-fuzz-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-        netlink.create_namespace(name)
-        try:
-            with netlink.namespace(name):
-                veth = ["ip", "link", "add", "eth0", "type", "veth", "peer", "name", "peer0"]
-                subprocess.run(veth, check=True)
+        with quiet_namespace() as name:
             yield cls(name, cpu)
-            with netlink.namespace(name):
-                decap.detach("eth0")
-        finally:
-            netlink.remove_namespace(name)
 
     def _trust(self, vips: list[str], directors: list[str]) -> None:
         with netlink.namespace(self._namespace):

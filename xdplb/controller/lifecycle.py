@@ -129,8 +129,7 @@ def _load(
         if not place.tables(layout).exists():
             undo.callback(place.tables(layout).unlink, missing_ok=True)
         state.renew_places()
-    flags = source.defines(wanted, directory, timer)
-    return loader.compile_program("xdplb.c", "xdplb", flags, kinds=source.kinds())
+    return loader.compile_director(source.defines(wanted, directory, timer))
 
 
 def _want_vips(state: State, ifname: str, vips: Sequence[Address]) -> list[Address]:

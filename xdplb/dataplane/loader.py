@@ -72,6 +72,11 @@ def compile_program(
     )
 
 
+def compile_director(flags: Sequence[str], directory: Path = source.BPF_DIR) -> Program:
+    """As compile_program(), of the director with the programs that it hands packets over to."""
+    return compile_program("xdplb.c", "xdplb", flags, directory, source.kinds())
+
+
 def _import_bcc() -> Any:
     try:
         import bcc
