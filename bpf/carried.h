@@ -27,15 +27,16 @@ static __always_inline bool sum_carried(const struct packet *p, __u64 *sum)
 {
 	struct udphdr *udp = frame_start(p) + p->transport;
 	struct outer_ipv6 *ip = frame_start(p) + IP_AT;
-	__u64 pseudo = bpf_htons(p->protocol);
+	__u64 pseudo = bpf_htons(is_error(p) ? IPPROTO_ICMPV6 : p->protocol);
 
-	if (is_error(p)) {
+	if (is_error(p) && !is_ipv6(p)) {
 		*sum = 0; /* ICMP's has no pseudo header */
 		return true;
 	}
 	if (is_fragment(p))
 		return false; /* it is over all of them */
-	if (p->protocol == IPPROTO_UDP && ((void *)(udp + 1) > frame_end(p) || !udp->check))
+	if (p->protocol == IPPROTO_UDP && !is_error(p) &&
+	    ((void *)(udp + 1) > frame_end(p) || !udp->check))
 		return false;
 	if (!is_ipv6(p)) {
 		pseudo += sum_address(&p->client, AF_INET) + sum_address(&p->vip, AF_INET);

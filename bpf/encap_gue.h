@@ -29,11 +29,12 @@ static __always_inline __be16 flow_port(const struct packet *p)
 /* Of the outer addresses as they were written: the source may be the flow's own. */
 static __always_inline __u64 sum_outer(const struct real *real, const void *header, int outer)
 {
+	const struct outer_ipv6 *ipv6 = header;
 	const struct outer_ipv4 *ip = header;
 	__u64 source = ip->saddr;
 
 	if (outer == AF_INET6)
-		return sum_address(&real->source, outer) + sum_address(&real->address, outer);
+		return sum_address(&ipv6->saddr, outer) + sum_address(&real->address, outer);
 	return (source & 0xffff) + (source >> 16) + sum_address(&real->address, outer);
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Fragments (RFC 791 §3.2). The first has the ports and is balanced as any packet of its flow; its real is remembered
- * for source, VIP, protocol and ID, and the later ones follow it, each in a tunnel of its own:
+/* Fragments (RFC 791 §3.2, RFC 8200 §4.5). The first has the ports and is balanced as any packet of its flow; its real
+ * is remembered for source, VIP, protocol (of IPv4) and ID, and the later ones follow it, each in a tunnel of its own:
  *
  *	1 | tag (19 bits) | service (12) | real (16) | tick (16)
  *
@@ -33,13 +33,15 @@ static __always_inline volatile __u64 *find_fragment(const struct packet *p, __u
 			  hash, FRAGMENT_TAG_SHIFT, p->tick);
 }
 
-/* A first fragment's ports have served: to what goes by the flow's hash all fragments shall look alike, or they would
- * take different ways to the real.
+/* A first fragment's ports have served, and its protocol, if later ones do not know it: to what goes by the flow's hash
+ * all fragments shall look alike, or they would take different ways to the real.
  */
 static __always_inline void drop_ports(struct packet *p)
 {
 	p->client_port = 0;
 	p->service_port = 0;
+	if (is_ipv6(p))
+		p->protocol = IPPROTO_FRAGMENT;
 }
 
 /* Notes where a first fragment went. One that did not leave has the later ones go up too. */

@@ -98,11 +98,10 @@ static __always_inline bool write_too_big(struct packet *p, __u32 mtu)
 	return true;
 }
 
-/* The quote's length is fixed: a packet that has less does not fit, and options have no place in it. */
+/* The quote's length is fixed. IPv4's options have no place in it; of IPv6 whatever is too big is longer. */
 static __always_inline bool fits_quote(const struct packet *p)
 {
-	return is_ipv6(p) ? p->length >= TOO_BIG6_QUOTED
-			  : p->transport == IP_AT + sizeof(struct iphdr);
+	return is_ipv6(p) || p->transport == IP_AT + sizeof(struct iphdr);
 }
 
 static __always_inline int reply_too_big(struct packet *p, __u32 mtu)
@@ -125,26 +124,26 @@ static __always_inline int reply_too_big(struct packet *p, __u32 mtu)
 	return FATE(p, XDP_TX, replied_too_big);
 }
 
-/* Of IPv6 every packet has DF. */
 static __always_inline bool may_fragment(const struct packet *p)
 {
 	struct iphdr *ip = frame_start(p) + IP_AT;
 
-	return !is_ipv6(p) &&
-	       ((void *)(ip + 1) > frame_end(p) || !(ip->frag_off & bpf_htons(IP_DONT_FRAGMENT)));
+	return (void *)(ip + 1) > frame_end(p) || !(ip->frag_off & bpf_htons(IP_DONT_FRAGMENT));
 }
 
 /* Does the packet fit the path once it is wrapped? As ensure_mtu_is_adequate() in ip_vs_xmit.c; without DF
- * the kernel could only fragment it. By IPv6 nothing leaves on a path that has not IPv6's least MTU inside, as
- * in __ip_vs_get_out_rt_v6().
+ * the kernel could only fragment it. Of IPv6 no sender cuts smaller than its least MTU: on a path that has not that
+ * much inside, what may be larger is lost.
  */
-static __always_inline int check_size(struct packet *p, __u64 mtu, __u64 tunnel, __u64 added)
+static __always_inline int check_size(struct packet *p, __u64 mtu, __u64 added)
 {
-	if (!is_ipip(tunnel) && outer_family(tunnel) == AF_INET6 && mtu < IPV6_LEAST_MTU + added)
-		return DROP(p, small_mtu);
 	if (p->length + added <= mtu)
 		return NEXT;
-	return may_fragment(p) ? PASS(p, too_big) : reply_too_big(p, mtu - added);
+	if (!is_ipv6(p))
+		return may_fragment(p) ? PASS(p, too_big) : reply_too_big(p, mtu - added);
+	if (p->length <= IPV6_LEAST_MTU)
+		return DROP(p, small_mtu);
+	return reply_too_big(p, at_least(IPV6_LEAST_MTU, mtu - added));
 }
 
 #endif

@@ -4,9 +4,7 @@
 #define XDPLB_ICMPV6_H
 
 #include "carried.h"
-
-#define IPV6_LEAST_MTU 1280 /* RFC 8200 §5 */
-#define ICMPV6_TOO_BIG 2
+#include "path.h"
 
 struct icmpv6_too_big {
 	__u8 type;
@@ -41,7 +39,7 @@ static __always_inline __u16 too_big6_checksum(const struct too_big6 *reply)
 		sum += (__u32)words[i] + (words[i] >> 32);
 	sum += sum_address(&reply->ip.saddr, AF_INET6) + sum_address(&reply->ip.daddr, AF_INET6);
 	sum += bpf_htons(IPV6_LEAST_MTU - IPV6_LENGTH) + bpf_htons(IPPROTO_ICMPV6);
-	sum += ICMPV6_TOO_BIG + reply->icmp.mtu;
+	sum += ICMPV6_PKT_TOOBIG + reply->icmp.mtu;
 	return csum_fold(csum_halve(sum));
 }
 
@@ -59,7 +57,7 @@ static __always_inline bool write_too_big6(struct packet *p, __u32 mtu)
 		.daddr = p->client,
 	};
 	reply->icmp = (struct icmpv6_too_big){
-		.type = ICMPV6_TOO_BIG,
+		.type = ICMPV6_PKT_TOOBIG,
 		.mtu = bpf_htonl(mtu),
 	};
 	reply->icmp.checksum = too_big6_checksum(reply);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
+/* Numbers as the verifier wants them. */
 #ifndef XDPLB_LENGTH_H
 #define XDPLB_LENGTH_H
 

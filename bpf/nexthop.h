@@ -56,8 +56,8 @@ static __always_inline int refresh_hop(struct packet *p, struct real *real)
 		.family = AF_INET,
 		.l4_protocol = IPPROTO_IPIP,
 		.ifindex = LOOPBACK_IFINDEX,
-		.ipv4_src = v4_part(&real->source),
-		.ipv4_dst = v4_part(&real->address),
+		.ipv4_src = last_part(&real->source),
+		.ipv4_dst = last_part(&real->address),
 	};
 	long result;
 

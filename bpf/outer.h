@@ -133,7 +133,7 @@ static __always_inline void write_ipv4(const struct packet *p, const struct real
 	__u64 tos = from.class << 8;
 	__u64 id = outer_id(from.flags);
 	__u64 sum = (tunnel & 0xffff) + tos + length + id + from.flags + from.ttl;
-	__u64 source = v4_part(&real->source);
+	__u64 source = last_part(&real->source);
 
 	if (!is_ipip(tunnel)) {
 		source = spread_source(p, real);
@@ -143,7 +143,7 @@ static __always_inline void write_ipv4(const struct packet *p, const struct real
 	ip->fragment = id | from.flags << 16;
 	ip->check = from.ttl | protocol << 8 | csum_fold(sum) << 16;
 	ip->saddr = source;
-	ip->daddr = v4_part(&real->address);
+	ip->daddr = last_part(&real->address);
 }
 
 /* The flow label is 0, as IPVS's. */
@@ -152,10 +152,12 @@ static __always_inline void write_ipv6(const struct packet *p, const struct real
 				       __u8 protocol)
 {
 	__u64 length = bpf_htons(p->length + added - (int)sizeof(*ip));
+	struct address source = real->source;
 
+	source.low = (__u32)source.low | (__u64)spread_source(p, real) << 32;
 	ip->flow = bpf_htonl(6 << 28 | from.class << 20);
 	ip->length = length | protocol << 16 | from.ttl << 24;
-	ip->saddr = real->source;
+	ip->saddr = source;
 	ip->daddr = real->address;
 }
 

@@ -42,6 +42,11 @@ static __always_inline int parse_network(struct packet *p)
 	return PASS(p, not_ip);
 }
 
+static __always_inline bool is_icmp(const struct packet *p)
+{
+	return p->protocol == (is_ipv6(p) ? IPPROTO_ICMPV6 : IPPROTO_ICMP);
+}
+
 static __always_inline int parse_ports(struct packet *p)
 {
 	struct tcphdr *tcp = frame_start(p) + p->transport;
@@ -50,15 +55,13 @@ static __always_inline int parse_ports(struct packet *p)
 
 	if (p->protocol == IPPROTO_TCP) {
 		if ((void *)(tcp + 1) > end || payload < sizeof(*tcp))
-			return DROP(p, malformed);
+			return miss_header(p, p->transport + sizeof(*tcp));
 		p->tcp_flags = ((__u8 *)tcp)[TCP_FLAGS_OFFSET];
 	} else if (p->protocol == IPPROTO_UDP) {
 		if ((void *)tcp + sizeof(struct udphdr) > end || payload < sizeof(struct udphdr))
-			return DROP(p, malformed);
-	} else if (p->protocol == IPPROTO_ICMP && !is_ipv6(p)) {
+			return miss_header(p, p->transport + sizeof(struct udphdr));
+	} else if (is_icmp(p)) {
 		return p->rare ? NEXT : HAND_OVER(p, KIND_RARE);
-	} else if (p->protocol == IPPROTO_ICMPV6 && is_ipv6(p)) {
-		return PASS(p, icmp);
 	} else {
 		return PASS(p, protocol);
 	}
@@ -68,9 +71,13 @@ static __always_inline int parse_ports(struct packet *p)
 	return NEXT;
 }
 
-/* A first fragment has to begin with a whole header: who sends another (RFC 1858) is no client to be balanced. */
+/* A first fragment has to begin with a whole header: who sends another (RFC 1858) is no client to be balanced. What
+ * later ones of IPv6 are a part of, only their first one knows.
+ */
 static __always_inline int parse_fragment(struct packet *p)
 {
+	if (is_ipv6(p) && is_later_fragment(p))
+		return NEXT;
 	if (p->protocol != IPPROTO_TCP && p->protocol != IPPROTO_UDP)
 		return PASS(p, fragment);
 	if (is_later_fragment(p) || parse_ports(p) == NEXT)

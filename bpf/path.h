@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The MTU of the way to a real, where a router on it has told (RFC 1191): the tunnel's packets are from this host, so
- * its ICMP comes here, and the kernel, which knows of no such tunnel, makes nothing of it.
+/* The MTU of the way to a real, where a router on it has told (RFC 1191, RFC 8201): the tunnel's packets are from this
+ * host, so its ICMP comes here, and the kernel, which knows of no such tunnel, makes nothing of it.
  *
- *	| Ethernet | IPv4 router → DIP, protocol 1 | ICMP frag-needed, MTU | IPv4 DIP → RIP, protocol 4, 47 or 17 | …
+ *	| Ethernet | IP router → DIP, protocol 1 or 58 | too big, MTU | IP DIP → RIP, protocol 4, 41, 47 or 17 | …
  *
  * A record for each RIP, however many services have it:
  *
@@ -10,7 +10,7 @@
  *
  * refresh_hop() keeps those of the reals that are in use, and only what has one is ever learned about: forged ICMP can
  * neither fill the table nor drive anybody out of it. (It can lower a known real's MTU, as it can any host's, to
- * LEAST_MTU.) The quoted source has to be whom the ICMP is for, any address of ours: what sent the packet may be
+ * the least.) The quoted source has to be whom the ICMP is for, any address of ours: what sent the packet may be
  * another than it was.
  */
 #ifndef XDPLB_PATH_H
@@ -20,7 +20,8 @@
 #include "recent.h"
 
 #define PATH_LIFE 600 /* ticks: as net.ipv4.route.mtu_expires; then larger packets may try again */
-#define LEAST_MTU 552 /* net.ipv4.route.min_pmtu: who tells of less is not believed */
+#define IPV4_LEAST_MTU 552  /* net.ipv4.route.min_pmtu: who tells of less is not believed */
+#define IPV6_LEAST_MTU 1280 /* RFC 8200 §5; RFC 8201 §4 */
 #define ANY_MTU 0xffff
 #define PATH_TAG_SHIFT 32
 #define PATH_MTU_SHIFT 16
@@ -59,45 +60,81 @@ static __always_inline __u32 path_mtu(const struct packet *p, const struct real 
 	return ANY_MTU;
 }
 
-static __always_inline bool tells_of_path(const struct packet *p, const struct iphdr *ip,
-					  const struct icmp_error *error)
+static __always_inline __u64 at_least(__u64 least, __u64 told)
 {
-	const struct iphdr *quoted = &error->quoted;
-
-	if (*(__u8 *)ip != IP_VERSION_IHL || ip->protocol != IPPROTO_ICMP ||
-	    ip->frag_off & bpf_htons(IP_MORE_FRAGMENTS | IP_OFFSET) ||
-	    host_length(ip->tot_len) < sizeof(*ip) + sizeof(*error))
-		return false;
-	if (error->icmp.type != ICMP_DEST_UNREACH || error->icmp.code != ICMP_FRAG_NEEDED)
-		return false;
-	return *(__u8 *)quoted == IP_VERSION_IHL && quoted->saddr == ip->daddr &&
-	       quoted->frag_off & bpf_htons(IP_DONT_FRAGMENT) &&
-	       (quoted->protocol == IPPROTO_IPIP || quoted->protocol == IPPROTO_GRE ||
-		quoted->protocol == IPPROTO_UDP);
+	return told < least ? least : told;
 }
 
-/* Lowers what is known of a real's way, as __ip_rt_update_pmtu(); or has it last. */
+static __always_inline bool is_tunnelled(__u8 protocol)
+{
+	return protocol == IPPROTO_IPIP || protocol == IPPROTO_IPV6 || protocol == IPPROTO_GRE ||
+	       protocol == IPPROTO_UDP;
+}
+
+/* What a router says of a real's way. */
+struct told {
+	struct address real;
+	__u64 mtu; /* 0: nothing */
+};
+
+static __always_inline void hear_ipv4(const struct packet *p, struct told *told)
+{
+	const struct iphdr *ip = frame_start(p) + IP_AT;
+	const struct icmp_error *error = (const void *)(ip + 1);
+	const struct iphdr *quoted = &error->quoted;
+
+	if ((void *)(error + 1) > frame_end(p) || *(__u8 *)ip != IP_VERSION_IHL ||
+	    ip->protocol != IPPROTO_ICMP ||
+	    ip->frag_off & bpf_htons(IP_MORE_FRAGMENTS | IP_OFFSET) ||
+	    host_length(ip->tot_len) < sizeof(*ip) + sizeof(*error))
+		return;
+	if (error->icmp.type != ICMP_DEST_UNREACH || error->icmp.code != ICMP_FRAG_NEEDED)
+		return;
+	if (*(__u8 *)quoted != IP_VERSION_IHL || quoted->saddr != ip->daddr ||
+	    !(quoted->frag_off & bpf_htons(IP_DONT_FRAGMENT)) || !is_tunnelled(quoted->protocol))
+		return;
+	told->real.low = v4_mapped(quoted->daddr);
+	told->mtu = at_least(IPV4_LEAST_MTU, bpf_ntohs(error->icmp.un.frag.mtu));
+}
+
+static __always_inline void hear_ipv6(const struct packet *p, struct told *told)
+{
+	const struct ipv6hdr *ip = frame_start(p) + IP_AT;
+	const struct icmpv6_error *error = (const void *)(ip + 1);
+	const struct ipv6hdr *quoted = &error->quoted;
+
+	if ((void *)(error + 1) > frame_end(p) || ip->nexthdr != IPPROTO_ICMPV6 ||
+	    host_length(ip->payload_len) < sizeof(*error))
+		return;
+	if (error->type != ICMPV6_PKT_TOOBIG || *(__u8 *)quoted >> 4 != 6 ||
+	    !same_address(&quoted->saddr, &ip->daddr) || !is_tunnelled(quoted->nexthdr))
+		return;
+	told->real = *(const struct address *)&quoted->daddr;
+	told->mtu = at_least(IPV6_LEAST_MTU, bpf_ntohl(error->mtu));
+}
+
+/* Lowers what is known of a real's way, as __ip_rt_update_pmtu() and rt6_do_update_pmtu(); or has it last. */
 static __always_inline void learn_path(struct packet *p)
 {
-	struct iphdr *ip = frame_start(p) + IP_AT;
-	struct icmp_error *error = (void *)(ip + 1);
+	struct told told = {};
 	volatile __u64 *place;
-	__u64 hash, record, mtu;
+	__u64 hash, record;
 
-	if ((void *)(error + 1) > frame_end(p) || !tells_of_path(p, ip, error))
+	if (is_ipv6(p))
+		hear_ipv6(p, &told);
+	else
+		hear_ipv4(p, &told);
+	if (!told.mtu || told.mtu >= ANY_MTU)
 		return;
 	p->tick = tick_now();
-	hash = hash_path(p, 0, v4_mapped(error->quoted.daddr));
+	hash = hash_path(p, told.real.high, told.real.low);
 	place = find_path(p, hash);
 	record = *place;
-	mtu = bpf_ntohs(error->icmp.un.frag.mtu);
-	if (mtu < LEAST_MTU)
-		mtu = LEAST_MTU;
 	if ((record ^ hash) >> PATH_TAG_SHIFT ||
 	    (is_recent(record, hash, PATH_TAG_SHIFT, p->tick, PATH_LIFE) &&
-	     (record >> PATH_MTU_SHIFT & 0xffff) < mtu))
+	     (record >> PATH_MTU_SHIFT & 0xffff) < told.mtu))
 		return;
-	*place = make_path(hash, mtu, p->tick);
+	*place = make_path(hash, told.mtu, p->tick);
 }
 
 #endif

@@ -8,11 +8,11 @@
 #include "flow.h"
 
 /* Of the hash the lowest bits: GUE's source port takes others. Asked of every tunnel but plain IPIP. Python never
- * changes the one while the other has bits, so that what is composed here is of one prefix.
+ * changes the one while the other has bits, so that what is composed here is of one prefix. Returns: the address's last 32 bits, which are all of an IPv4 one.
  */
 static __always_inline __be32 spread_source(const struct packet *p, const struct real *real)
 {
-	__u64 source = v4_part(&real->source), hosts = real->source_hosts;
+	__u64 source = last_part(&real->source), hosts = real->source_hosts;
 
 	if (hosts)
 		source |= hash_flow(p, &p->director->config, p->protocol) & hosts;

@@ -163,7 +163,7 @@ struct real {
 	struct hop hop[2];
 	__be16 tunnel_port; /* GUE's */
 	__u16 pad;
-	__be32 source_hosts; /* the source's last bits that each flow has of its own */
+	__be32 source_hosts; /* of the source's last 32 bits, those that each flow has of its own */
 	__u8 pad_line[36];
 };
 

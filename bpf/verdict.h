@@ -40,9 +40,9 @@ struct packet {
 	__be16 service_port;
 	__u8 protocol;
 	__u8 tcp_flags;
-	__u8 fragment; /* enum fragment: ask is_fragment() */
-	__be16 fragment_id;
-	__u8 error; /* 1: an ICMP error about a packet of this flow: ask is_error() */
+	__be16 fragment;    /* fragment_bits(): ask is_fragment() */
+	__be32 fragment_id; /* IPv4's has 16 bits */
+	__u8 error;         /* 1: an ICMP error about a packet of this flow: ask is_error() */
 };
 
 /* The empty asm keeps the two constants where they are needed: else the compiler loads them before each branch
@@ -58,6 +58,35 @@ static __always_inline int end_in(struct packet *p, int action, __u64 fate)
 static __always_inline bool is_ipv6(const struct packet *p)
 {
 	return p->family == AF_INET6;
+}
+
+#define IP_MORE_FRAGMENTS 0x2000
+#define IP_OFFSET 0x1fff
+#define IPV6_MORE_FRAGMENTS 0x0001
+#define IPV6_OFFSET 0xfff8
+
+static __always_inline __be16 fragment_offset(const struct packet *p)
+{
+	return is_ipv6(p) ? bpf_htons(IPV6_OFFSET) : bpf_htons(IP_OFFSET);
+}
+
+/* Of a header's word with the fragment's offset, what makes it a fragment's: 0, if the packet is whole. */
+static __always_inline __be16 fragment_bits(const struct packet *p, __be16 word)
+{
+	return word & (fragment_offset(p) | (is_ipv6(p) ? bpf_htons(IPV6_MORE_FRAGMENTS)
+							: bpf_htons(IP_MORE_FRAGMENTS)));
+}
+
+/* The first program has none. */
+static __always_inline bool is_fragment(const struct packet *p)
+{
+	return p->rare && p->fragment;
+}
+
+/* It has no ports. */
+static __always_inline bool is_later_fragment(const struct packet *p)
+{
+	return p->rare && p->fragment & fragment_offset(p);
 }
 
 #define IP_AT ((int)sizeof(struct ethhdr)) /* offset of the IP header; tags are off: see vlan.h */

@@ -66,7 +66,7 @@ static __always_inline int balance(struct packet *p)
 	if ((verdict = parse_network(p)) != NEXT)
 		return verdict;
 	if ((verdict = find_vip(p)) != NEXT) {
-		if (p->rare && !is_ipv6(p))
+		if (p->rare)
 			learn_path(p);
 		return verdict;
 	}
@@ -79,12 +79,12 @@ static __always_inline int balance(struct packet *p)
 	if ((verdict = find_hop(p, real, &hop)) != NEXT)
 		return verdict;
 	tunnel = read_tunnel(real);
-	if ((verdict = check_size(p, hop->mtu, tunnel, tunnel_length(tunnel))) != NEXT)
+	if ((verdict = check_size(p, hop->mtu, tunnel_length(tunnel))) != NEXT)
 		return verdict;
 	if ((verdict = encapsulate(p, real, hop, tunnel)) != NEXT)
 		return verdict;
 	count_forwarded(p, index);
-	if (is_first_fragment(p))
+	if (is_fragment(p) && !is_later_fragment(p))
 		remember_fragment(p, real->service, index);
 	return send(p, hop);
 }

@@ -217,7 +217,7 @@ def check_service(service: Service) -> None:
                 raise _bad_weight(real.address, real.weight)
             seen.add(real.address)
         if service.source_cidr is not None:
-            check_source(service.source_cidr, (service.key.vip, *seen))
+            check_source(service.source_cidr, service.key.vip, seen)
 
 
 def check_timeouts(timeouts: Timeouts) -> None:

@@ -76,6 +76,12 @@ def xdp_mode(ifname: str) -> str:
     return "native" if modes == [_XDP_ATTACHED_DRV] else "generic"
 
 
+def largest_mtu(ifnames: Iterable[str]) -> int:
+    """The largest MTU of these interfaces, in bytes, as far as they are there."""
+    wanted = set(ifnames)
+    return max((link["mtu"] for link in _links() if link.get("ifname") in wanted), default=0)
+
+
 def local_addresses() -> set[Address]:
     """All addresses on this host's interfaces."""
     return {address for link in _links() for address in _addresses_of(link)}

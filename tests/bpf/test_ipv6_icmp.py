@@ -105,47 +105,43 @@ def test_what_came_to_a_group_of_the_link_gets_no_answer(lb, group):
     assert {"pass_too_big": 1} == lb.counted
 
 
-@pytest.mark.parametrize("kind", ["", " tunnel=gre", " tunnel=gre+csum", " tunnel=gue:6080"])
-@pytest.mark.parametrize(("endpoint", "network"), [(ENDPOINT, ip6), (ENDPOINT4, ip)])
-def test_a_path_below_ipv6s_least_mtu_is_none(lb, kind, endpoint, network):
-    """Where less than 1280 bytes are left in IPv6, nothing leaves, be it ever so small: as IPVS."""
-    added = {"": 40, " tunnel=gre": 44, " tunnel=gre+csum": 48, " tunnel=gue:6080": 52}[kind]
-    lowest, lower = "2001:db8:9::8", "2001:db8:9::9"
-    route(lb, lowest, LEAST + added)
-    route(lb, lower, LEAST + added - 1)
-    frame, larger = segment(LEAST, network), segment(LEAST + 1, network)
-    answer = packets.too_big6 if network is ip6 else packets.too_big
+@pytest.mark.parametrize(
+    ("rip", "kind", "added"),
+    [
+        (RIP, "", 20),
+        ("2001:db8:9::9", "", 40),
+        ("2001:db8:9::9", " tunnel=gre", 44),
+        ("2001:db8:9::9", " tunnel=gre+csum", 48),
+        ("2001:db8:9::9", " tunnel=gue:6080", 52),
+    ],
+)
+@pytest.mark.parametrize("left", [1280, 1279, 1250])
+def test_a_path_below_ipv6s_least_mtu(lb, rip, kind, added, left):
+    """What fits is forwarded; who may send less is told so, but never of less than 1280 bytes.
 
-    lb.add_service(endpoint, reals=[lowest + kind])
-    assert XDP_TX == lb.send(frame)[0]
-    assert (XDP_TX, answer(larger, LEAST)) == lb.send(larger)
-    assert {"forwarded": 1, "replied_too_big": 1} == lb.counted
-
-    lb.remove_service()
-    lb.add_service(endpoint, reals=[lower + kind])
-    assert [XDP_DROP] * 3 == [lb.send(f)[0] for f in (segment(100, network), frame, larger)]
-    assert {"drop_small_mtu": 3} == lb.counted
-
-
-def test_ipv6_in_ipv4_has_no_least_mtu(lb):
-    """As in IPVS: what is left is told, though IPv6 hosts go no lower than 1280."""
-    route(lb, RIP, 1270)
-    lb.add_service(ENDPOINT, reals=[RIP])
-    fits, larger = segment(1250), segment(1251)
+    What nobody would cut is lost, and counted.
+    """
+    route(lb, rip, left + added)
+    lb.add_service(ENDPOINT, reals=[rip + kind])
+    fits, lost, larger = segment(left), segment(LEAST), segment(LEAST + 1)
 
     assert XDP_TX == lb.send(fits)[0]
-    assert (XDP_TX, packets.too_big6(larger, 1250)) == lb.send(larger)
+    assert (XDP_TX, packets.too_big6(larger, LEAST)) == lb.send(larger)
+    assert {"forwarded": 1, "replied_too_big": 1} == lb.counted
+    if left < LEAST:
+        assert XDP_DROP == lb.send(lost)[0]
+        assert {"drop_small_mtu": 1} == lb.counted
 
 
-def test_what_is_shorter_than_the_quote_goes_up(lb):
-    """Only a path that no IPv6 host can use has those."""
-    route(lb, RIP, 1000)
-    lb.add_service(ENDPOINT, reals=[RIP])
-    short, enough = segment(packets.QUOTED6 - 1), segment(packets.QUOTED6)
+@pytest.mark.parametrize("mtu", [1280, 1300])
+def test_ipv4_in_ipv6_has_no_least_mtu(lb, mtu):
+    """An IPv4 client is told what is left, however little."""
+    route(lb, "2001:db8:9::9", mtu)
+    lb.add_service(ENDPOINT4, reals=["2001:db8:9::9"])
+    fits, larger = segment(mtu - 40, ip), segment(mtu - 39, ip)
 
-    assert (XDP_PASS, short) == lb.send(short)
-    assert (XDP_TX, packets.too_big6(enough, 980)) == lb.send(enough)
-    assert {"pass_too_big": 1, "replied_too_big": 1} == lb.counted
+    assert XDP_TX == lb.send(fits)[0]
+    assert (XDP_TX, packets.too_big(larger, mtu - 40)) == lb.send(larger)
 
 
 def test_datagrams_are_answered_too(lb):

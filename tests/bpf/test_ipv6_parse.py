@@ -76,13 +76,18 @@ PASSING = {
         "pass_protocol",
     ),
     "a jumbogram": (syn(extensions=(HOP,), plen=0), "pass_protocol"),
-    "a first fragment": (syn(extensions=(IPv6ExtHdrFragment(m=1, id=7),)), "pass_fragment"),
+    "a fragment of a fragment": (
+        syn(extensions=(IPv6ExtHdrFragment(m=1, id=7), IPv6ExtHdrFragment(m=1, id=8))),
+        "pass_fragment",
+    ),
+    "a fragment's header behind four others": (
+        syn(extensions=(*(DESTINATION,) * 4, IPv6ExtHdrFragment(id=7))),
+        "pass_protocol",
+    ),
     "a last fragment": (
         ip6(Raw(b"rest"), extensions=(IPv6ExtHdrFragment(nh=6, offset=90, id=7),)),
         "pass_fragment",
     ),
-    "an atomic fragment": (syn(extensions=(HOP, IPv6ExtHdrFragment(id=7))), "pass_fragment"),
-    "half a fragment's header": (ip6(Raw(b"1234"), nh=44), "pass_fragment"),
     "hop limit 1": (syn(hlim=1), "pass_ttl"),
     "hop limit 0": (syn(hlim=0), "pass_ttl"),
     "another port": (packets.syn(network=ip6, dport=81), "pass_no_service"),
@@ -92,23 +97,33 @@ PASSING = {
     "all nodes": (ip6(ICMPv6ND_NA(), dst="ff02::1"), "pass_not_vip"),
 }
 
-MALFORMED = {
-    "version 4": syn(version=4),
-    "version 7": syn(version=7),
-    "length 0": syn(plen=0),
-    "length beyond the frame": syn(plen=21),
-    "frame cut in TCP's header": syn()[:-1],
-    "frame cut before TCP's header": syn()[: ETH_HEADER + IP_HEADER],
-    "TCP header beyond the length": syn(plen=19) + bytes(20),
-    "UDP header beyond the length": cut(datagram(), IP_HEADER + 7) + bytes(20),
-    "half an extension": cut(syn(extensions=(DESTINATION,)), IP_HEADER + 7),
-    "half an extension, and padding": cut(syn(extensions=(DESTINATION,)), IP_HEADER + 7)
-    + bytes(40),
-    "an extension longer than the packet": ip6(Raw(b"\x06\xff" + bytes(60)), nh=60),
-    "an extension up to the end": ip6(Raw(b"\x06\x01" + bytes(14)), nh=60),
-    "a long one cut": cut(syn(extensions=(LONG,)), IP_HEADER + 100),
-    "an extension that ends beyond the packet": cut(syn(extensions=(LONG,)), 200) + bytes(700),
+# By the counter that names them.
+WRONG = {
+    "malformed": {
+        "version 4": syn(version=4),
+        "version 7": syn(version=7),
+    },
+    "length": {
+        "length beyond the frame": syn(plen=21),
+        "frame cut in TCP's header": syn()[:-1],
+        "frame cut before TCP's header": syn()[: ETH_HEADER + IP_HEADER],
+    },
+    "truncated": {
+        "length 0": syn(plen=0),
+        "TCP header beyond the length": syn(plen=19) + bytes(20),
+        "UDP header beyond the length": cut(datagram(), IP_HEADER + 7) + bytes(20),
+        "half a fragment's header": ip6(Raw(b"1234"), nh=44),
+        "half an extension": cut(syn(extensions=(DESTINATION,)), IP_HEADER + 7),
+        "half an extension, and padding": cut(syn(extensions=(DESTINATION,)), IP_HEADER + 7)
+        + bytes(40),
+        "an extension longer than the packet": ip6(Raw(b"\x06\xff" + bytes(60)), nh=60),
+        "an extension up to the end": ip6(Raw(b"\x06\x01" + bytes(14)), nh=60),
+        "a long one cut": cut(syn(extensions=(LONG,)), IP_HEADER + 100),
+        "an extension that ends beyond the packet": cut(syn(extensions=(LONG,)), 200) + bytes(700),
+    },
 }
+ALL_WRONG = {name: frame for frames in WRONG.values() for name, frame in frames.items()}
+BY_COUNTER = [(c, frame) for c, frames in WRONG.items() for frame in frames.values()]
 
 
 @pytest.fixture
@@ -146,19 +161,19 @@ def test_what_the_kernel_can_do_better_goes_up(served, frame, counter):
     assert {counter: 1} == served.counted
 
 
-@pytest.mark.parametrize("frame", MALFORMED.values(), ids=MALFORMED)
-def test_what_contradicts_itself_is_dropped_at_the_vip(served, frame):
-    """To a VIP, lengths that cannot be are dropped and counted as malformed."""
+@pytest.mark.parametrize(("counter", "frame"), BY_COUNTER, ids=ALL_WRONG)
+def test_what_contradicts_itself_is_dropped_at_the_vip(served, counter, frame):
+    """To a VIP, what cannot be is dropped: for its header, its length, or what is not there."""
     served.add_service(ENDPOINT, reals=[RIP6], udp=True)
 
     assert XDP_DROP == served.send(frame)[0]
-    assert {"drop_malformed": 1} == served.counted
+    assert {f"drop_{counter}": 1} == served.counted
 
 
-@pytest.mark.parametrize("name", MALFORMED)
+@pytest.mark.parametrize("name", ALL_WRONG)
 def test_what_contradicts_itself_passes_elsewhere(lb, name):
     """Where it is no VIP, the same bytes pass as they came."""
-    frame = MALFORMED[name]
+    frame = ALL_WRONG[name]
 
     assert (XDP_PASS, frame) == lb.send(frame)
     assert {"pass_not_vip": 1} == lb.counted

@@ -23,22 +23,31 @@ def datagram(**fields):
     return packets.ip(UDP(sport=packets.SPORT, dport=packets.DPORT) / Raw(b"question"), **fields)
 
 
-MALFORMED = {
-    "version 5": segment(version=5),
-    "version 6": segment(version=6),
-    "header of 16 bytes": segment(ihl=4),
-    "header of 0 bytes": segment(ihl=0),
-    "header longer than the packet": segment(ihl=15, len=40),
-    "length below the header's": segment(len=19),
-    "length 0": segment(len=0),
-    "length beyond the frame": segment(len=41),
-    "frame cut in TCP's header": segment()[:-1],
-    "frame cut before TCP's header": segment()[: ETH_HEADER + IP_HEADER],
-    "TCP header beyond the length": segment(len=39) + bytes(20),
-    "no room for TCP behind options": segment(options=NOP * 40, len=79) + bytes(20),
-    "frame cut in UDP's header": datagram(len=27)[: ETH_HEADER + 27],
-    "UDP header beyond the length": datagram(len=27),
+# By the counter that names them.
+WRONG = {
+    "malformed": {
+        "version 5": segment(version=5),
+        "version 6": segment(version=6),
+        "header of 16 bytes": segment(ihl=4),
+        "header of 0 bytes": segment(ihl=0),
+    },
+    "length": {
+        "header longer than the packet": segment(ihl=15, len=40),
+        "length below the header's": segment(len=19),
+        "length 0": segment(len=0),
+        "length beyond the frame": segment(len=41),
+        "frame cut in TCP's header": segment()[:-1],
+        "frame cut before TCP's header": segment()[: ETH_HEADER + IP_HEADER],
+    },
+    "truncated": {
+        "TCP header beyond the length": segment(len=39) + bytes(20),
+        "no room for TCP behind options": segment(options=NOP * 40, len=79) + bytes(20),
+        "frame cut in UDP's header": datagram(len=27)[: ETH_HEADER + 27],
+        "UDP header beyond the length": datagram(len=27),
+    },
 }
+ALL_WRONG = {name: frame for frames in WRONG.values() for name, frame in frames.items()}
+BY_COUNTER = [(c, frame) for c, frames in WRONG.items() for frame in frames.values()]
 
 PASSING = {
     "a ping": (packets.icmp(), "pass_icmp"),
@@ -73,19 +82,19 @@ def served(lb):
     return lb
 
 
-@pytest.mark.parametrize("frame", MALFORMED.values(), ids=MALFORMED)
-def test_what_contradicts_itself_is_dropped_at_the_vip(served, frame):
-    """To a VIP, lengths that cannot be are dropped and counted as malformed."""
+@pytest.mark.parametrize(("counter", "frame"), BY_COUNTER, ids=ALL_WRONG)
+def test_what_contradicts_itself_is_dropped_at_the_vip(served, counter, frame):
+    """To a VIP, what cannot be is dropped: for its header, its length, or what is not there."""
     action, _ = served.send(frame)
 
     assert XDP_DROP == action
-    assert {"drop_malformed": 1} == served.counted
+    assert {f"drop_{counter}": 1} == served.counted
 
 
-@pytest.mark.parametrize("name", MALFORMED)
+@pytest.mark.parametrize("name", ALL_WRONG)
 def test_what_contradicts_itself_passes_elsewhere(served, name):
     """To any other address, the same bytes pass as they came."""
-    frame = MALFORMED[name].replace(
+    frame = ALL_WRONG[name].replace(
         bytes(map(int, packets.VIP.split("."))), bytes(map(int, NOT_VIP.split(".")))
     )
 

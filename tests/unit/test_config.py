@@ -187,8 +187,8 @@ MISTAKES = {
         "source_cidr: prefix '10.9.0.1/24' has bits .*; write 10.9.0.0/24",
     ),
     "source of IPv6": (
-        SERVICE + "source_cidr = '2001:db8::/96'",
-        "source_cidr 2001:db8::/96: IPv6 is not supported yet; use an IPv4",
+        SERVICE + "source_cidr = '2001:db8::/96'\nreals = ['192.168.2.220']",
+        "source_cidr 2001:db8::/96: 192.168.2.220 is of another family; leave source_cidr out",
     ),
     "source of one": (SERVICE + "source_cidr = '10.9.0.1'", "10.9.0.1/32: its length .* /8 to /31"),
     "sources of all": (SERVICE + "source_cidr = '8.0.0.0/7'", "8.0.0.0/7: its length will not do"),

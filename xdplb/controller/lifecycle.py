@@ -62,7 +62,9 @@ def attach(
         upgraded = pins.is_attached(place, state)
         old_layout = state.raw["layout"] if upgraded else ""
 
-        program = _load(place, state, tunables or state.tunables, old_layout, undo)
+        mtu = routes.largest_mtu([*state.raw["interfaces"], *ifnames])
+        frags = mtu > source.ONE_BUFFER_MTU
+        program = _load(place, state, tunables or state.tunables, frags, old_layout, undo)
         tables = Tables(pins.directory(place, state), program.tables)
         added = _want_vips(state, ifnames[0], vips)
         for name in ifnames:
@@ -115,11 +117,11 @@ def _check(
 
 
 def _load(
-    place: Place, state: State, wanted: Tunables, old_layout: str, undo: ExitStack
+    place: Place, state: State, wanted: Tunables, frags: bool, old_layout: str, undo: ExitStack
 ) -> loader.Program:
     """Compiles the program with its tables: those in force if their layout stays, else new ones."""
     timer = clock.measure()
-    layout = source.layout_hash(wanted)
+    layout = source.layout_hash(wanted, frags=frags)
     state.raw.update(tunables=asdict(wanted), layout=layout, hz=timer.hz)
     directory = pins.directory(place, state)
     if layout != old_layout:
@@ -129,7 +131,7 @@ def _load(
         if not place.tables(layout).exists():
             undo.callback(place.tables(layout).unlink, missing_ok=True)
         state.renew_places()
-    return loader.compile_director(source.defines(wanted, directory, timer))
+    return loader.compile_director(source.defines(wanted, directory, timer), frags=frags)
 
 
 def _want_vips(state: State, ifname: str, vips: Sequence[Address]) -> list[Address]:

@@ -207,7 +207,7 @@ class Reconciler:
         protocol = OUTER_PROTOCOLS.get(kind, INNER_PROTOCOLS[service.key.vip.version])
         summed = IPv4Address(0) if sources or kind != "ipip" else dip
         source = address_words(sources.network_address if sources else dip)
-        hosts = int.from_bytes(sources.hostmask.packed, sys.byteorder) if sources else 0
+        hosts = int.from_bytes(sources.hostmask.packed[-4:], sys.byteorder) if sources else 0
         moves = (record.source.high, record.source.low, record.source_hosts) != (*source, hosts)
         new = type(record.tunnel)()
         fill(

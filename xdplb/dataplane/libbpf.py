@@ -22,9 +22,11 @@ ATTACH_XDP = 37
 XDP_FLAGS_SKB_MODE = 1 << 1
 XDP_FLAGS_DRV_MODE = 1 << 2
 BPF_F_TEST_XDP_LIVE_FRAMES = 1 << 1
+BPF_F_XDP_HAS_FRAGS = 1 << 5
 
 LOAD_IMMEDIATE_64 = 0x18  # BPF_LD | BPF_DW | BPF_IMM
 PSEUDO_MAP_VALUE = 2
+VERIFIER_LOG = 1 << 24  # bytes
 
 XDP_ACTIONS = ("XDP_ABORTED", "XDP_DROP", "XDP_PASS", "XDP_TX", "XDP_REDIRECT")
 
@@ -252,14 +254,40 @@ def prog_get_fd_by_id(prog_id: int) -> int:
     )
 
 
-def prog_load(instructions: bytes, name: str = "xdp_pass") -> int:
-    """Loads an XDP program from raw instructions (8 bytes each)."""
-    return _check(
-        _lib().bpf_prog_load(
-            PROG_TYPE_XDP, name.encode(), b"GPL", instructions, len(instructions) // 8, None
-        ),
-        f"cannot load program {name}",
+class _ProgLoadOpts(ctypes.Structure):
+    """struct bpf_prog_load_opts, with what is of use here by name."""
+
+    _fields_ = (
+        ("sz", ctypes.c_size_t),
+        ("others", ctypes.c_uint32 * 3),
+        ("prog_flags", ctypes.c_uint32),
+        ("more", ctypes.c_uint32 * 16),
+        ("log_level", ctypes.c_uint32),
+        ("log_size", ctypes.c_uint32),
+        ("log_buf", ctypes.c_void_p),
     )
+
+
+def prog_load(instructions: bytes, name: str = "xdp_pass", *, frags: bool = False) -> int:
+    """Loads an XDP program from raw instructions (8 bytes each).
+
+    frags: it takes frames of several buffers. Raises: KernelRefused with the verifier's log, if it
+    has said anything.
+    """
+    opts = _ProgLoadOpts(
+        sz=ctypes.sizeof(_ProgLoadOpts), prog_flags=BPF_F_XDP_HAS_FRAGS if frags else 0
+    )
+
+    program = PROG_TYPE_XDP, name.encode(), b"GPL", instructions, len(instructions) // 8
+    what = f"cannot load program {name}"
+    if (result := _lib().bpf_prog_load(*program, ctypes.byref(opts))) >= 0:
+        return int(result)
+    log = ctypes.create_string_buffer(VERIFIER_LOG)
+    opts.log_level, opts.log_size, opts.log_buf = 1, len(log), ctypes.addressof(log)
+    result = _lib().bpf_prog_load(*program, ctypes.byref(opts))
+    if result < 0 and log.value:  # whose EACCES has nothing to do with permissions
+        raise KernelRefused(f"{what}:\n{log.value.decode(errors='replace')}")
+    return _check(result, what)
 
 
 class _LinkCreateOpts(ctypes.Structure):

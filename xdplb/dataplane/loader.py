@@ -5,7 +5,7 @@ import ctypes
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,10 +42,13 @@ def compile_program(
     flags: Sequence[str],
     directory: Path = source.BPF_DIR,
     kinds: Mapping[int, str] = MappingProxyType({}),
+    *,
+    frags: bool = False,
 ) -> Program:
     """Compile and load an XDP program; its tables are pinned where the text says.
 
-    kinds: functions that are programs which it hands packets over to, by enum kind.
+    kinds: functions that are programs which it hands packets over to, by enum kind. frags: all take
+    frames of several buffers, jumbo frames.
 
     Raises: MissingPart without bcc or headers; XdplbError with the compiler's or the verifier's
     last words where the text does not compile or load.
@@ -60,10 +63,12 @@ def compile_program(
     ):
         try:
             module = bcc.BPF(text=text, cflags=[*CFLAGS, *flags])
-            loaded, *others = (_load(bcc, module, name).fd for name in (function, *kinds.values()))
+            loaded, *others = (
+                _load(bcc, module, name, frags=frags) for name in (function, *kinds.values())
+            )
         except Exception as error:
             raise XdplbError(
-                f"{file} does not load: {_last_words(said()) or error}",
+                f"{file} does not load: {_last_words(said() or str(error))}",
                 "if the text is unchanged, this kernel or bcc is older than xdplb needs "
                 "(Linux 6.1, bcc 0.26)",
             ) from error
@@ -72,9 +77,11 @@ def compile_program(
     )
 
 
-def compile_director(flags: Sequence[str], directory: Path = source.BPF_DIR) -> Program:
+def compile_director(
+    flags: Sequence[str], directory: Path = source.BPF_DIR, *, frags: bool = False
+) -> Program:
     """As compile_program(), of the director with the programs that it hands packets over to."""
-    return compile_program("xdplb.c", "xdplb", flags, directory, source.kinds())
+    return compile_program("xdplb.c", "xdplb", flags, directory, source.kinds(), frags=frags)
 
 
 def _import_bcc() -> Any:
@@ -89,17 +96,20 @@ def _import_bcc() -> Any:
     return bcc
 
 
-def _load(bcc: Any, module: Any, function: str) -> Any:
-    _address_directly(bcc, module, function)
-    return module.load_func(function, bcc.BPF.XDP)
-
-
-def _address_directly(bcc: Any, module: Any, function: str) -> None:
-    """Puts tables' descriptors in the place of their numbers: VALUE() in bpf/maps.h."""
-    names = {number: name for name, number in source.enum_values("direct").items()}
+def _load(bcc: Any, module: Any, function: str, *, frags: bool) -> int:
+    """By libbpf: bcc's own loading knows no flags."""
     start = bcc.lib.bpf_function_start(module.module, function.encode())
     size = bcc.lib.bpf_function_size(module.module, function.encode())
-    for instruction in (libbpf.Instruction * (size // 8)).from_address(start):
+    _address_directly(module, (libbpf.Instruction * (size // 8)).from_address(start))
+    fd = libbpf.prog_load(ctypes.string_at(start, size), function, frags=frags)
+    module.funcs[function.encode()] = bcc.BPF.Function(module, function, fd)  # which it closes
+    return fd
+
+
+def _address_directly(module: Any, program: Iterable[libbpf.Instruction]) -> None:
+    """Puts tables' descriptors in the place of their numbers: VALUE() in bpf/maps.h."""
+    names = {number: name for name, number in source.enum_values("direct").items()}
+    for instruction in program:
         if (
             instruction.code == libbpf.LOAD_IMMEDIATE_64
             and instruction.source == libbpf.PSEUDO_MAP_VALUE

@@ -26,6 +26,10 @@ MAX_FLOW_BUCKET_BITS = 23  # 512 MB, as far as the verifier follows an offset (B
 MAX_SOURCE_BITS = 26  # 512 MB, for the same reason
 MAX_DENIED = 1 << 20  # prefixes: every command reads them all
 
+# The largest MTU with which drivers put any frame in one buffer, a page with room before and behind
+# it; with a larger one they take programs for frames of several buffers only, if any.
+ONE_BUFFER_MTU = 3498
+
 _TREE_PREFIX = "xdplb-headers-"
 
 _INCLUDE = re.compile(r'^#include "(?P<name>[^"]+)"$', re.MULTILINE)
@@ -123,11 +127,15 @@ def defines(tunables: Tunables, pin_dir: Path, clock: Clock) -> list[str]:
     return [*(f"-D{name}={value}" for name, value in sizes.items()), f'-DPIN="{pin_dir}"']
 
 
-def layout_hash(tunables: Tunables) -> str:
-    """Names a layout of the tables: a pinned table must never be reused under another one."""
+def layout_hash(tunables: Tunables, *, frags: bool) -> str:
+    """Names a layout of the tables: a pinned table must never be reused under another one.
+
+    frags: a table of programs holds those for jumbo frames, or the others, for all its life.
+    """
     import hashlib
 
     parts = [splice("maps.h", BPF_DIR), repr(sorted(dataclasses.asdict(tunables).items()))]
+    parts += ["frags"] * frags
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
 
 
