@@ -87,13 +87,15 @@ class Balancer:
         pins: Path,
         scratch: Path,
         flags: Sequence[str] = (),
+        *,
+        frags: bool = False,
     ) -> None:
         self.tunables = tunables
         self.namespace = namespace
         self.clock = SLOW
         source.BPF_DIR = directory = bpf_directory()  # enum_values() reads the C text there
         flags = [*source.defines(tunables, pins, self.clock), *flags]
-        self.program = compile_director(flags, directory)
+        self.program = compile_director(flags, directory, frags=frags)
         self.fd = self.program.fd
         self.tables = Tables(pins, self.program.tables)
         self.tables.put_programs(self.program.kinds)
@@ -106,10 +108,12 @@ class Balancer:
 
     @classmethod
     @contextlib.contextmanager
-    def loaded(cls, tunables: Tunables = SMALL, flags: Sequence[str] = ()) -> Iterator["Balancer"]:
+    def loaded(
+        cls, tunables: Tunables = SMALL, flags: Sequence[str] = (), *, frags: bool = False
+    ) -> Iterator["Balancer"]:
         """Compile and load it in a network of its own, and leave nothing behind.
 
-        flags: more of them for the compiler.
+        flags: more of them for the compiler. frags: it takes jumbo frames.
         """
         require_root()
         name = f"xdplb-test-{os.getpid()}-{uuid.uuid4().hex[:8]}"
@@ -124,7 +128,7 @@ class Balancer:
                     netlink.write_sysctl(path, value)
                 ip_batch(NETWORK + NEIGHBOURS)
                 scratch = undo.enter_context(tempfile.TemporaryDirectory(prefix=name))
-                lb = cls(tunables, name, pins, Path(scratch), flags)
+                lb = cls(tunables, name, pins, Path(scratch), flags, frags=frags)
                 undo.callback(lb.tables.close)
                 lb.ifindex = socket.if_nametoindex("ens33")
                 lb.unused_ifindex = socket.if_nametoindex("unused")

@@ -3,14 +3,14 @@
 
 from collections import deque
 from random import Random
-from socket import inet_aton
 from typing import NamedTuple
 
 import packets
 
 from fuzz import frames
-from fuzz.frames import GRE, ICMP, IPIP, OTHER_PROTOCOLS, TCP, UDP, chance
+from fuzz.frames import GRE, ICMP, ICMPV6, IPIP, IPV6, OTHER_PROTOCOLS, TCP, UDP, chance
 from fuzz.network import REALS
+from xdplb.net import parse_address
 
 TALKS = 200  # that go on at the same time
 # Of paths, about which sizes of packets matter.
@@ -38,6 +38,8 @@ class Clients:
     def __init__(self, random: Random, ends: list[tuple[bytes, int, int]]) -> None:
         self.random = random
         self.ends = ends
+        self.dips = [parse_address(dip).packed for dip in (packets.DIP, packets.DIP6)]
+        self.rips = [parse_address(rip).packed for rip in REALS]
         self.pieces: list[bytes] = []  # of packets, that are still to come
         self.old_pieces: deque[bytes] = deque(maxlen=60)
         self.talks: list[Talk] = []
@@ -61,7 +63,7 @@ class Clients:
             return random.randint(20, 100)
         if chance(random, 70):
             return random.choice(SIZES) - random.choice((0, 20)) + random.randint(-3, 3)
-        return random.randint(100, 3400)
+        return random.randint(100, 3600 if chance(random, 80) else 9050)
 
     def packet(self) -> bytes:
         """A frame without damage."""
@@ -70,7 +72,7 @@ class Clients:
         if chance(random, 15):
             self.talks[number] = self._begin()
         client, sport, vip, dport, protocol = self.talks[number]
-        if len(vip) == 4 and chance(random, 5):
+        if chance(random, 5):
             return self._error(self.talks[number])
         if chance(random, 1):
             return self._tells_of_path()
@@ -81,7 +83,7 @@ class Clients:
         if chance(random, 4):
             protocol = random.choice((TCP, UDP, *OTHER_PROTOCOLS))
         payload = frames.segment(random, protocol, sport, dport, self._size())
-        if len(vip) == 4 and chance(random, 4):
+        if chance(random, 4):
             cut = frames.pieces(random, client, vip, protocol, payload)
             self.pieces += [frames.on_link(random, piece) for piece in cut]
         return frames.on_link(random, frames.ip(random, client, vip, protocol, payload))
@@ -97,26 +99,35 @@ class Clients:
         """What a router says of the answer: it quotes its ends, seldom others."""
         random = self.random
         payload = frames.segment(random, talk.protocol, talk.dport, talk.sport, self._size())
-        source = talk.vip if chance(random, 95) else self._ipv4_end()
-        quoted = frames.ipv4(random, source, talk.client, talk.protocol, payload)
-        error = frames.icmp_error(random, quoted)
-        router = random.randbytes(4)
-        return frames.on_link(random, frames.ipv4(random, router, talk.vip, ICMP, error))
+        source = talk.vip if chance(random, 95) else self._end(talk.vip)
+        quoted = frames.ip(random, source, talk.client, talk.protocol, payload)
+        if len(source) == 16 and chance(random, 20):  # the real's answer was cut
+            head = bytes([talk.protocol]) + frames.fragment_rest(random)
+            quoted = frames.ip(random, source, talk.client, frames.FRAGMENT, head + payload)
+        return self._told(quoted, talk.vip)
 
-    def _ipv4_end(self) -> bytes:
-        """An address of IPv4 that may be a VIP's."""
-        return self.random.choice([end for end, _, _ in self.ends if len(end) == 4])
+    def _told(self, quoted: bytes, to: bytes, mtu: int = 1400) -> bytes:
+        """A router's ICMP about a packet."""
+        random = self.random
+        protocol = ICMPV6 if len(to) == 16 else ICMP
+        error = frames.icmp_error(random, quoted, mtu)
+        router = random.randbytes(len(to))
+        return frames.on_link(random, frames.ip(random, router, to, protocol, error))
+
+    def _end(self, like: bytes) -> bytes:
+        """An address of that family that may be a VIP's."""
+        return self.random.choice([end for end, _, _ in self.ends if len(end) == len(like)])
 
     def _tells_of_path(self) -> bytes:
         """What a router between director and reals says of a tunnel's packet."""
         random = self.random
-        dip, rip = inet_aton(packets.DIP), inet_aton(random.choice([r for r in REALS if "." in r]))
-        protocol = random.choice((IPIP, IPIP, GRE, UDP, TCP))
-        quoted = frames.ipv4(random, dip, rip, protocol, bytes(80))
-        mtu = random.choice((*SIZES, 0, 551, 552, 553, 1200, 65535)).to_bytes(2, "big")
-        error = frames.icmp_error(random, quoted, mtu)
-        to = dip if chance(random, 95) else self._ipv4_end()
-        return frames.on_link(random, frames.ipv4(random, random.randbytes(4), to, ICMP, error))
+        dip, rip = self.dips[random.random() < 0.5], b""
+        while len(rip) != len(dip):
+            rip = random.choice(self.rips)
+        protocol = random.choice((IPIP, IPIP, IPV6, GRE, UDP, TCP))
+        quoted = frames.ip(random, dip, rip, protocol, bytes(80))
+        mtu = random.choice((*SIZES, 0, 551, 552, 553, 1200, 1279, 1280, 1281, 65534, 65535))
+        return self._told(quoted, dip if chance(random, 95) else self._end(dip), mtu)
 
     def frame(self) -> bytes:
         """Any frame."""

@@ -38,6 +38,7 @@ IDLE_VIPS = ("10.0.0.83", "2001:db8:80::83")  # without services
 SOURCES = [
     None,
     *map(parse_prefix, ("10.9.0.0/24", "10.9.7.2/31", "172.16.0.0/12", "10.9.255.240/28")),
+    *map(parse_prefix, ("2001:db8:5::/96", "fd00::9:0/112", "2001:db8:6::2/127")),
 ]
 NO_VIPS = ("10.0.0.84", packets.DIP, "80.0.0.10", packets.DIP6, "::ffff:10.0.0.80", "ff02::1")
 
@@ -115,7 +116,7 @@ def changed(random: Random, old: Service, losable: bool) -> Service:
 
 
 def allowed(service: Service) -> Service:
-    """Outer sources are of IPv4, and so is all that has them."""
-    ends = (service.key.vip, *(real.address for real in service.reals))
-    fits = all(end.version == 4 for end in ends)
+    """Outer sources are of the reals' family."""
+    sources = service.source_cidr
+    fits = all(sources and real.address.version == sources.version for real in service.reals)
     return service if fits else replace(service, source_cidr=None)

@@ -69,13 +69,26 @@ def extensions(random: Random) -> list[tuple[int, bytes]]:
     chosen = random.choices((0, 43, 60, 60), k=random.choice((1, 1, 1, 2, 3, 4, 4, 5, 6)))
     headers = []
     for protocol in chosen:
-        units = random.choice((0, 0, 0, 1, 2, 32 if chance(random, 20) else 0))
+        units = random.choice(
+            (0, 0, 0, 1, 2, random.choice((32, 255)) if chance(random, 20) else 0)
+        )
         segments_left = 1 if chance(random, 5) else 0
         rest = bytes((units, random.getrandbits(8) & 0xFC, segments_left)) + bytes(4 + 8 * units)
         headers.append((protocol, rest))
     if chance(random, 10):
-        headers.insert(random.randint(0, len(headers)), (FRAGMENT, bytes(2) + random.randbytes(5)))
+        headers.insert(random.randint(0, len(headers)), (FRAGMENT, fragment_rest(random)))
     return headers
+
+
+def fragment_rest(random: Random) -> bytes:
+    """A fragment header of IPv6 behind its first byte: of all of a packet, a first or a later one."""
+    word = random.choice((0, 1, 8, 9, 6, random.getrandbits(16)))
+    return bytes([random.choice((0, 0, 255))]) + word.to_bytes(2, "big") + fragment_id(random)
+
+
+def fragment_id(random: Random) -> bytes:
+    """Few, so that they meet."""
+    return random.randrange(4).to_bytes(4, "big")
 
 
 def ipv6(random: Random, src: bytes, dst: bytes, protocol: int, payload: bytes) -> bytes:
@@ -119,19 +132,32 @@ def pieces(
     units = random.choice((1, 2, 3, 5, 60, 173, 181, 183))  # of 8 bytes; the last two do not fit
     units = max(units, len(payload) // 80)
     for at in range(0, len(payload), 8 * units):
-        more = MF if at + 8 * units < len(payload) else 0
+        more = at + 8 * units < len(payload)
         fragment = payload[at : at + 8 * units]
-        yield ipv4(random, src, dst, protocol, fragment, (number, df | more | at // 8))
+        if len(dst) == 16:
+            head = bytes((protocol, 0)) + (at | more).to_bytes(2, "big") + number.to_bytes(4, "big")
+            yield ipv6(random, src, dst, FRAGMENT, head + fragment)
+        else:
+            flags = df | (MF if more else 0)
+            yield ipv4(random, src, dst, protocol, fragment, (number, flags | at // 8))
 
 
 ERRORS = (*[(3, 4)] * 3, (3, 1), (3, 3), (4, 0), (11, 0), (11, 1))
+ERRORS6 = (*[(2, 0)] * 3, (1, 0), (1, 4), (3, 0), (3, 1), (4, 0))
 
 
-def icmp_error(random: Random, quoted: bytes, mtu: bytes = b"\x05\x78") -> bytes:
+def icmp_error(random: Random, quoted: bytes, mtu: int = 1400) -> bytes:
     """An error about a packet, of which it quotes enough, or not; seldom, another message."""
-    type_, code = random.choice(ERRORS) if chance(random, 95) else (random.randrange(20), 0)
-    length = random.choice((28, 28, 28, 48, 576)) if chance(random, 90) else random.randrange(29)
-    return bytes((type_, code)) + random.randbytes(4) + mtu + quoted[:length]
+    ipv6 = quoted[0] >> 4 == 6
+    type_, code = random.choice(ERRORS6 if ipv6 else ERRORS)
+    if chance(random, 5):
+        type_, code = random.choice((*range(20), *range(126, 138))), 0
+    least = 48 if ipv6 else 28
+    length = random.choice((least, least, least, least + 20, 576))
+    if chance(random, 10):
+        length = random.randrange(least + 9)
+    rest = mtu.to_bytes(4, "big") if ipv6 else random.randbytes(2) + mtu.to_bytes(2, "big")
+    return bytes((type_, code)) + random.randbytes(2) + rest + quoted[:length]
 
 
 def on_link(random: Random, packet: bytes) -> bytes:

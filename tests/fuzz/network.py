@@ -9,10 +9,10 @@ from ipaddress import ip_address
 from socket import if_nametoindex
 
 import packets
-from network import NEIGHBOURS, RS1, RS2, SECOND_HOP, ip_batch
+from network import NEIGHBOURS, RS1, RS2, SECOND_HOP, SECOND_IFNAME, ip_batch
 from reference.content import NO_NEIGHBOUR, NO_ROUTE, Hop
 
-MTU = 1500
+MTU, JUMBO_MTU = 1500, 9000  # of the first interface, of the second
 FAR = [f"192.168.0.{n}" for n in range(7, 13)]  # by the gateway
 SECOND = ["10.3.0.7", "10.3.0.8"]  # by another interface
 NARROW, LOSABLE = ("10.7.0.1", "2001:db8:97::1"), ("10.8.0.1", "2001:db8:98::1")
@@ -61,7 +61,8 @@ class Network:
     def begin() -> "Network":
         """As it is at first."""
         first = Network()
-        ip_batch(NEIGHBOURS + "\n".join(first.commands()))
+        jumbo = f"link set {SECOND_IFNAME} mtu {JUMBO_MTU}\n"
+        ip_batch(jumbo + NEIGHBOURS + "\n".join(first.commands()))
         return first
 
     def ways(self) -> dict[bytes, Hop | str]:
@@ -70,9 +71,8 @@ class Network:
             packed(rip): way(self.gateway) for rip in (*FAR, *FAR6, *NARROW, *LOSABLE)
         }
         ways |= {packed(rip): way(mac) for rip, mac in RS_MACS.items()}
-        ways |= {
-            packed(rip): way(SECOND_HOP.dst, "ens160", SECOND_HOP.src) for rip in (*SECOND, SECOND6)
-        }
+        second = way(SECOND_HOP.dst, SECOND_IFNAME, SECOND_HOP.src)._replace(mtu=JUMBO_MTU)
+        ways |= {packed(rip): second for rip in (*SECOND, SECOND6)}
         for rip, mtu in zip(NARROW, (self.narrow, self.narrow6), strict=True):
             ways[packed(rip)] = way(self.gateway)._replace(mtu=mtu)
         ways |= {packed(rip): NO_NEIGHBOUR for rip in SILENT}

@@ -36,7 +36,7 @@ def on_one_cpu() -> Iterator[int]:
 @contextmanager
 def directing() -> Iterator[World]:
     """bpf/xdplb.c."""
-    with on_one_cpu() as cpu, Balancer.loaded(TUNABLES, [CLOCK]) as lb, lb.test():
+    with on_one_cpu() as cpu, Balancer.loaded(TUNABLES, [CLOCK], frags=True) as lb, lb.test():
         world = Directing(lb, cpu)
         with mock.patch.object(clock, "jiffies", world.jiffies):
             yield world

@@ -12,16 +12,18 @@ from typing import Any
 
 import numpy as np
 from balancer import Balancer
+from network import SECOND_IFNAME
 from reference.content import Content, Real, Service, Slot
 from reference.director import Director
+from reference.packet import Packet
 from reference.verdict import Verdict
 
 from fuzz import drawing, frames, steps
 from fuzz.arrival import Arrives, Disagreement, Judge
 from fuzz.clients import Clients
 from fuzz.edges import edge
-from fuzz.network import Network
-from fuzz.runner import Runner
+from fuzz.network import JUMBO_MTU, MTU, Network
+from fuzz.runner import LINEAR, Runner
 from xdplb import model
 from xdplb.dataplane.directory import Directory
 from xdplb.dataplane.source import enum_values
@@ -53,6 +55,7 @@ class Directing:
         self.counters = [name for name, _ in type(mine.counters)._fields_]
         counters = memoryview(mine.counters).cast("B").cast("Q")
         self._judge = Judge(self.counters, counters.tolist)
+        self.mtus = {lb.ifindex: MTU, if_nametoindex(SECOND_IFNAME): JUMBO_MTU}
         self._clock = elements(lb.tables.director[0].turns)[0]
         self._names = {
             number: name.removeprefix("FLOW_") for name, number in enum_values("flow_state").items()
@@ -124,7 +127,7 @@ class Directing:
     def steps(self, random: Random) -> Iterator[Any]:
         """Frames, and now and then something else."""
         clients = Clients(random, drawing.ends())
-        interfaces = [self.lb.ifindex] * 9 + [if_nametoindex("ens160")]
+        interfaces = [self.lb.ifindex] * 9 + [if_nametoindex(SECOND_IFNAME)]
         yield from (Arrives(cut, self.lb.ifindex) for cut in frames.lengths(clients.packet()))
         while True:
             if random.random() < EVENTS:
@@ -200,7 +203,8 @@ class Directing:
     def arrive(self, frame: bytes, ifindex: int) -> Verdict | Disagreement:
         """A frame comes in. Returns: its verdict, if both agree about it."""
         action, sent = self.runner.run(frame, ifindex)
-        verdict = self.reference.handle(frame, ifindex, sent)
+        p = Packet(frame, ifindex, self.mtus[ifindex], LINEAR)
+        verdict = self.reference.handle(p, sent)
         if verdict.counter == "forwarded":
             self._forwarded = frame, sent
         return self._judge.judge(frame, verdict, action, sent)

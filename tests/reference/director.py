@@ -44,10 +44,10 @@ class Director:
             self.scheduler.forget(number)
         self.content = content
 
-    def handle(self, frame: bytes, ifindex: int, sent: bytes) -> Verdict:
+    def handle(self, p: Packet, sent: bytes) -> Verdict:
         """What must become of a frame. `sent`: what did; followed where the choice is free."""
         try:
-            return self._balance(Packet(frame, ifindex), sent)
+            return self._balance(p, sent)
         except Verdict as verdict:
             return verdict
 
@@ -59,8 +59,7 @@ class Director:
             raise goes_up("not_ip")
         network.read_addresses(p)
         if p.vip not in content.vips:
-            if not p.is_ipv6:
-                self.hops.paths.learn(p, tick)
+            self.hops.paths.learn(p, tick)
             raise goes_up("not_vip")
         service.check_denied(p, content)
         network.check_header(p)
@@ -69,7 +68,7 @@ class Director:
         place = self._pick(p)
         hop = self.hops.find(place, content, tick)
         real = content.reals[place]
-        self.answers.check_size(p, real, hop.mtu, ipip.length(real), tick)
+        self.answers.check_size(p, hop.mtu, ipip.length(real), tick)
         frame = ipip.encapsulate(p, real, self.sources.choose(p, real, sent), hop, sent)
         self._count(place, p)
         self.fragments.remember(p, place, content, tick)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Fragments (RFC 791 §3.2): the later ones follow the first, which alone has ports.
+"""Fragments (RFC 791 §3.2, RFC 8200 §4.5): the later ones follow the first, which alone has ports.
 
 The program's table is of fixed size; this one is not.
 """
@@ -9,11 +9,11 @@ from reference.packet import Packet
 from reference.verdict import goes_up
 
 LIFE = 30  # ticks
-Key = tuple[bytes, bytes, int, bytes]
+Key = tuple[bytes, bytes, bytes]
 
 
 class Fragments:
-    """Where first fragments went: place, service and tick, by source, VIP, protocol and ID."""
+    """Where first fragments went: place, service and tick, by source, VIP and ID."""
 
     def __init__(self) -> None:
         self.records: dict[Key, tuple[int, int, int]] = {}
@@ -33,4 +33,4 @@ class Fragments:
 
 
 def _key(p: Packet) -> Key:
-    return p.client, p.vip, p.protocol, p.frame[p.at + 4 : p.at + 6]
+    return p.client, p.vip, p.fragment_id

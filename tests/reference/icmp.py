@@ -5,7 +5,6 @@ RFC 4443.
 
 from reference import ipv4, ipv6
 from reference.checksum import checksum
-from reference.content import Real
 from reference.link import IPV4, IPV6
 from reference.packet import ICMP, ICMPV6, Packet
 from reference.verdict import XDP_TX, Verdict, goes_up, is_lost
@@ -23,16 +22,16 @@ class Answers:
     def __init__(self) -> None:
         self.tick = self.sent = 0
 
-    def check_size(self, p: Packet, real: Real, mtu: int, added: int, tick: int) -> None:
+    def check_size(self, p: Packet, mtu: int, added: int, tick: int) -> None:
         """Only with DF is there something to answer; a header with options has no fixed size.
 
-        In IPv6 nothing leaves on a path that is too narrow for IPv6.
+        IPv6's senders cut nothing smaller than its least MTU.
         """
-        if real.is_ipv6 and mtu < ipv6.LEAST_MTU + added:
-            raise is_lost("small_mtu")
         if p.length + added <= mtu:
             return
-        quotable = p.length >= QUOTED6 if p.is_ipv6 else not p.options
+        if p.is_ipv6 and p.length <= ipv6.LEAST_MTU:
+            raise is_lost("small_mtu")
+        quotable = p.is_ipv6 or not p.options
         if not p.dont_fragment or not quotable or not may_be_answered(p):
             raise goes_up("too_big")
         if tick != self.tick:
@@ -40,7 +39,8 @@ class Answers:
         self.sent += 1
         if self.sent > ANSWERS_PER_TICK:
             raise is_lost("reply_limit")
-        answer = too_big6(p, mtu - added) if p.is_ipv6 else too_big(p, mtu - added)
+        left = mtu - added
+        answer = too_big6(p, max(left, ipv6.LEAST_MTU)) if p.is_ipv6 else too_big(p, left)
         raise Verdict(XDP_TX, "replied_too_big", answer)
 
 
@@ -49,8 +49,9 @@ def may_be_answered(p: Packet) -> bool:
     link broadcast, nor to who is no single host. (Of IPv6's ::/64 none is.)
     """
     if p.is_ipv6:
-        return p.client[:8] != bytes(8) and p.client[0] != 0xFF and not p.frame[0] & 1
-    host = 0 < p.client[0] < 224 and p.client[0] != 127
+        host = p.client[:8] != bytes(8) and p.client[0] != 0xFF
+    else:
+        host = 0 < p.client[0] < 224 and p.client[0] != 127
     return host and not p.frame[0] & 1 and not p.error and p.fragment != "later"
 
 

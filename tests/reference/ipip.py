@@ -32,7 +32,7 @@ def encapsulate(p: Packet, real: Real, src: bytes, hop: Hop, sent: bytes) -> byt
             length=outer_length,
             hops=hops,
             protocol=protocol,
-            src=real.dip,
+            src=src,
             dst=real.rip,
         )
         return hop.macs + p.tags + IPV6 + outer + inner

@@ -2,6 +2,7 @@
 """IPv4 (RFC 791)."""
 
 from reference.checksum import checksum
+from reference.length import check_length
 from reference.packet import Packet
 from reference.verdict import goes_up, is_lost
 
@@ -23,10 +24,14 @@ def check_header(p: Packet) -> None:
     frame, at = p.frame, p.at
     header = (frame[at] & 0xF) * 4
     p.length = frame[at + 2] << 8 | frame[at + 3]
-    if frame[at] >> 4 != 4 or header < HEADER or p.length < header or at + p.length > len(frame):
+    if frame[at] >> 4 != 4 or header < HEADER:
         raise is_lost("malformed")
+    if p.length < header:
+        raise is_lost("length")
+    check_length(p)
     if fragment_field(p) & (MORE_FRAGMENTS | OFFSET):
         p.fragment = "later" if fragment_field(p) & OFFSET else "first"
+        p.fragment_id = frame[at + 4 : at + 6] + frame[at + 9 : at + 10]
     if frame[at + 8] <= 1:
         raise goes_up("ttl")
     p.protocol = frame[at + 9]

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: MIT
 """IPv6 (RFC 8200), and docs/fidelity.md for how far its extension headers are followed."""
 
+from reference.length import check_length, has, missing
 from reference.packet import Packet
 from reference.verdict import goes_up, is_lost
 
 HEADER = 40
 HOP_BY_HOP, ROUTING, FRAGMENT, ICMP, DESTINATION = 0, 43, 44, 58, 60
-FOLLOWED, MOST_FOLLOWED = (HOP_BY_HOP, ROUTING, DESTINATION), 4
+FOLLOWED, MOST_FOLLOWED = (HOP_BY_HOP, ROUTING, FRAGMENT, DESTINATION), 4
+OFFSET, MORE_FRAGMENTS = 0xFFF8, 1
+INFORMATIONAL = 0x80  # of ICMP's types, RFC 4443 §2.1
 LEAST_MTU = 1280
 
 
@@ -20,16 +23,20 @@ def read_addresses(p: Packet) -> None:
 
 
 def check_header(p: Packet) -> None:
-    """Of a packet to a VIP. ICMP, neighbour discovery too, goes up whatever else it says."""
+    """Of a packet to a VIP. ICMP but for errors, and so neighbour discovery, goes up whatever else
+    it says.
+    """
     frame, at = p.frame, p.at
     payload, protocol = frame[at + 4] << 8 | frame[at + 5], frame[at + 6]
-    if protocol == ICMP:
+    type_ = frame[at + HEADER : min(at + HEADER + 1, p.linear)]
+    if protocol == ICMP and (not type_ or type_[0] & INFORMATIONAL):
         raise goes_up("icmp")
     if payload == 0 and protocol == HOP_BY_HOP:  # a jumbogram, RFC 2675
         raise goes_up("protocol")
     p.length = HEADER + payload
-    if frame[at] >> 4 != 6 or at + p.length > len(frame):
+    if frame[at] >> 4 != 6:
         raise is_lost("malformed")
+    check_length(p)
     if frame[at + 7] <= 1:
         raise goes_up("ttl")
     p.header = HEADER
@@ -45,23 +52,40 @@ def is_neighbour_discovery(p: Packet) -> bool:
 
 
 def follow(p: Packet, protocol: int) -> int:
-    """Up to the transport's header, which may begin at the packet's end. Returns: what it is."""
+    """Up to the transport's header, which may begin at the packet's end. Returns: what it is.
+
+    A later fragment's is anything. A fragment that is the whole packet is none (RFC 6946).
+    """
     packet = p.frame[p.at : p.at + p.length]
     for _ in range(MOST_FOLLOWED):
         if protocol not in FOLLOWED:
             break
         extension = packet[p.header : p.header + 8]
-        if len(extension) < 8:
-            raise is_lost("malformed")
+        if not has(p, p.header + 8):
+            raise missing(p, p.header + 8)
         if protocol == ROUTING and extension[3]:
             raise goes_up("protocol")
+        p.header += 8 if protocol == FRAGMENT else 8 + 8 * extension[1]
+        if protocol == FRAGMENT:
+            read_fragment(p, extension)
+            if p.fragment == "later":
+                break
         protocol = extension[0]
-        p.header += 8 + 8 * extension[1]
     if p.header > p.length:
-        raise is_lost("malformed")
-    if protocol == FRAGMENT:
-        raise goes_up("fragment")
+        raise is_lost("truncated")
     return protocol
+
+
+def read_fragment(p: Packet, extension: bytes) -> None:
+    """Of one header: a second one would be a fragment's of a fragment."""
+    if p.fragment:
+        raise goes_up("fragment")
+    word = extension[2] << 8 | extension[3]
+    p.fragment_id = extension[4:]
+    if word & OFFSET:
+        p.fragment = "later"
+    elif word & MORE_FRAGMENTS:
+        p.fragment = "first"
 
 
 def header(*, tos: int, length: int, hops: int, protocol: int, src: bytes, dst: bytes) -> bytes:

@@ -6,11 +6,12 @@ FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10  # RFC 9293 §3.1
 
 
 class Packet:
-    """One frame on its way.
+    """One frame on its way, by an interface of that MTU; `linear` bytes of it are in one buffer.
 
     `tags` as they stand in the frame; `at` is where its IP header is, `header` how long that is
     with whatever stands between it and the transport's; `options` are IPv4's. `error`: it is no
-    packet of its flow, but an ICMP error about one. `fragment`: first, later or none, which is "".
+    packet of its flow, but an ICMP error about one. `fragment`: first, later or none, which is "";
+    `fragment_id`: what tells its packet from others of the same addresses.
     """
 
     __slots__ = (
@@ -22,10 +23,13 @@ class Packet:
         "ethertype",
         "flags",
         "fragment",
+        "fragment_id",
         "frame",
         "header",
         "ifindex",
         "length",
+        "linear",
+        "mtu",
         "new_flow",
         "options",
         "protocol",
@@ -35,9 +39,11 @@ class Packet:
         "vip",
     )
 
-    def __init__(self, frame: bytes, ifindex: int) -> None:
+    def __init__(self, frame: bytes, ifindex: int, mtu: int = 1500, linear: int = 1 << 16) -> None:
         self.frame = frame
         self.ifindex = ifindex
+        self.mtu = mtu
+        self.linear = linear
         self.flags = self.options = 0
         self.error = False
         self.fragment = ""

@@ -17,10 +17,12 @@ class Sources:
         """The outer source of a packet; `sent` is what the program made of it."""
         if not any(real.hosts):
             return real.dip
-        start = 14 + len(p.tags) + 12
-        told = sent[start : start + 4]
+        start = 14 + len(p.tags) + (8 if real.is_ipv6 else 12)
+        told = sent[start : start + len(real.dip)]
         if bytes(t & ~h for t, h in zip(told, real.hosts, strict=False)) != real.dip:
             return real.dip  # none of the prefix's
-        ports = (0, 0) if p.fragment else (p.client_port, p.service_port)  # all fragments alike
-        flow = p.client, p.vip, p.protocol, *ports
+        if p.fragment:  # all alike; of IPv6's later ones nobody knows the protocol
+            flow = p.client, p.vip, 0 if p.is_ipv6 else p.protocol, 0, 0
+        else:
+            flow = p.client, p.vip, p.protocol, p.client_port, p.service_port
         return self.chosen.setdefault((flow, real.dip, real.hosts), told)
