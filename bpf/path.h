@@ -107,6 +107,7 @@ static __always_inline void hear_ipv6(const struct packet *p, struct told *told)
 	    host_length(ip->payload_len) < sizeof(*error))
 		return;
 	if (error->type != ICMPV6_PKT_TOOBIG || *(__u8 *)quoted >> 4 != 6 ||
+	    is_of_tables((const void *)&quoted->daddr) ||
 	    !same_address(&quoted->saddr, &ip->daddr) || !is_tunnelled(quoted->nexthdr))
 		return;
 	told->real = *(const struct address *)&quoted->daddr;

@@ -11,7 +11,13 @@ from typing import Any
 
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet import fragment as scapy_fragment
-from scapy.layers.inet6 import ICMPv6EchoRequest, ICMPv6PacketTooBig, IPv6
+from scapy.layers.inet6 import (
+    ICMPv6EchoRequest,
+    ICMPv6PacketTooBig,
+    IPv6,
+    IPv6ExtHdrFragment,
+    fragment6,
+)
 from scapy.layers.l2 import ARP, GRE, Dot1AD, Dot1Q, Ether
 from scapy.packet import NoPayload, Packet, Raw
 from scapy.utils import checksum
@@ -122,7 +128,8 @@ def icmp(**fields: Any) -> bytes:
     return ip(ICMP() / Raw(b"ping"), **fields)
 
 
-ROUTER = "198.51.100.1"  # somewhere between a real and its clients
+# Somewhere between a real and its clients.
+ROUTER, ROUTER6 = "198.51.100.1", "2001:db8:99::1"
 
 
 def answer(transport: Packet | None = None, **fields: Any) -> Packet:
@@ -143,6 +150,20 @@ def icmp_error(
     header = error or ICMP(type="dest-unreach", code="fragmentation-needed", nexthopmtu=1400)
     body = header / Raw(bytes(quoted)[:quote])
     return ip(body, **{"src": ROUTER, "ip_flags": "", **fields}) + padding
+
+
+def answer6(transport: Packet | None = None, **fields: Any) -> Packet:
+    """The same in IPv6."""
+    header = IPv6(**{"src": VIP6, "dst": CIP6, "hlim": 60, **fields})
+    return header / (transport or TCP(sport=DPORT, dport=SPORT, flags="A", seq=7) / Raw(bytes(64)))
+
+
+def icmp6_error(
+    quoted: Packet | bytes, *, error: Packet | None = None, quote: int = 1232, **fields: Any
+) -> bytes:
+    """A router's error about `quoted`, of which it gives at most so many bytes: too big."""
+    body = (error or ICMPv6PacketTooBig(mtu=1400)) / Raw(bytes(quoted)[:quote])
+    return ip6(body, **{"src": ROUTER6, **fields})
 
 
 def icmp6(**fields: Any) -> bytes:
@@ -178,6 +199,25 @@ def fragments(
     data = Raw(bytes(n & 0xFF for n in range(payload)))
     packet = header / (transport or UDP(sport=SPORT, dport=DPORT)) / data
     return [bytes(link() / part) for part in scapy_fragment(packet, size)]
+
+
+def fragments6(
+    size: int = 1400,
+    transport: Packet | None = None,
+    *,
+    payload: int = 3000,
+    id: int = 77,  # noqa: A002
+    before: tuple[Packet, ...] = (),
+    behind: tuple[Packet, ...] = (),
+    **fields: Any,
+) -> list[bytes]:
+    """The same of an IPv6 packet, with extension headers before and behind the fragments' own."""
+    header = IPv6(**{"src": CIP6, "dst": VIP6, "hlim": 62, **fields})
+    for extension in (*before, IPv6ExtHdrFragment(id=id), *behind):
+        header /= extension
+    data = Raw(bytes(n & 0xFF for n in range(payload)))
+    packet = header / (transport or UDP(sport=SPORT, dport=DPORT)) / data
+    return [bytes(link() / part) for part in fragment6(packet, size)]
 
 
 def from_client(frame: bytes, src: str, sport: int) -> bytes:
@@ -300,6 +340,12 @@ def outer_ports(frame: bytes) -> tuple[int, int]:
 def outer_id(frame: bytes) -> int:
     """The identification of a frame's (first) IP header."""
     return int.from_bytes(split(frame)[1][4:6], "big")
+
+
+def outer_src(frame: bytes) -> str:
+    """The source of a frame's (first) IP header."""
+    packet = split(frame)[1]
+    return str(ip_address(packet[8:24] if is_ipv6(packet) else packet[12:16]))
 
 
 def outer_dst(frame: bytes) -> str:

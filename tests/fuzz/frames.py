@@ -69,9 +69,8 @@ def extensions(random: Random) -> list[tuple[int, bytes]]:
     chosen = random.choices((0, 43, 60, 60), k=random.choice((1, 1, 1, 2, 3, 4, 4, 5, 6)))
     headers = []
     for protocol in chosen:
-        units = random.choice(
-            (0, 0, 0, 1, 2, random.choice((32, 255)) if chance(random, 20) else 0)
-        )
+        long = random.choice((32, 255)) if chance(random, 20) else 0
+        units = random.choice((0, 0, 0, 1, 2, long))
         segments_left = 1 if chance(random, 5) else 0
         rest = bytes((units, random.getrandbits(8) & 0xFC, segments_left)) + bytes(4 + 8 * units)
         headers.append((protocol, rest))
@@ -81,7 +80,7 @@ def extensions(random: Random) -> list[tuple[int, bytes]]:
 
 
 def fragment_rest(random: Random) -> bytes:
-    """A fragment header of IPv6 behind its first byte: of all of a packet, a first or a later one."""
+    """A fragment header of IPv6 behind its first byte: of all of a packet, a first, a later one."""
     word = random.choice((0, 1, 8, 9, 6, random.getrandbits(16)))
     return bytes([random.choice((0, 0, 255))]) + word.to_bytes(2, "big") + fragment_id(random)
 

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""The MTU of the way to a real, learned from routers on it: RFC 1191, RFC 8201, and the kernel's bounds."""
+"""The MTU of the way to a real, learned from routers on it: RFC 1191, RFC 8201, and the kernel's
+bounds.
+"""
 
 from reference.icmp_error import HEADER6, ICMP_HEADER, QUOTED, QUOTED6, TOO_BIG6, UNREACHABLE
 from reference.ipv4 import DONT_FRAGMENT, HEADER, MORE_FRAGMENTS, OFFSET, fragment_field
