@@ -127,7 +127,7 @@ static __always_inline int parse_ipv4(struct packet *p)
 	header = ip->ihl * 4;
 	length = host_length(ip->tot_len);
 	if (ip->version != 4 || header < sizeof(*ip) || length < header ||
-	    (void *)ip + length > frame_end(p))
+	    p->network + length > frame_length(p))
 		return DROP(p, outer);
 	if (header > sizeof(*ip))
 		return PASS(p, options);
@@ -167,7 +167,7 @@ static __always_inline int parse_ipv6(struct packet *p)
 		return PASS(p, options);
 
 	length = sizeof(*ip) + host_length(ip->payload_len);
-	if (ip->version != 6 || length < p->shift || (void *)ip + length > frame_end(p))
+	if (ip->version != 6 || length < p->shift || p->network + length > frame_length(p))
 		return DROP(p, outer);
 	p->payload = length - p->shift;
 	p->ecn = ((__u8 *)ip)[1] >> IPV6_ECN_SHIFT & ECN_MASK;

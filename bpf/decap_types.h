@@ -93,9 +93,15 @@ static __always_inline void *frame_start(const struct packet *p)
 	return (void *)(long)p->ctx->data;
 }
 
+/* Of the first buffer: a jumbo frame has more (xdp.frags), and all that is looked at in this one. */
 static __always_inline void *frame_end(const struct packet *p)
 {
 	return (void *)(long)p->ctx->data_end;
+}
+
+static __always_inline __u64 frame_length(const struct packet *p)
+{
+	return bpf_xdp_get_buff_len(p->ctx);
 }
 
 #endif

@@ -383,21 +383,3 @@ class Balancer:
     def expire_hop(self, real: str) -> None:
         """Let the real's next hop be older than a tick."""
         self.tables.reals[self.index(real)].refreshed = 0
-
-
-def differing_frames(left: Any, right: Any) -> list[str] | None:
-    """What pytest shows where (action, frame) differs from another one, field by field."""
-    if not all(isinstance(side, tuple) and len(side) == 2 for side in (left, right)):
-        return None
-    if not all(isinstance(side[1], bytes) and len(side[1]) >= 14 for side in (left, right)):
-        return None
-    lines = ["frames differ: - expected, + got"]
-    with contextlib.suppress(Exception):
-        import difflib
-
-        shown = [
-            [f"action {libbpf.XDP_ACTIONS[action]}", *packets.describe(frame), frame.hex(" ")]
-            for action, frame in (left, right)
-        ]
-        lines += difflib.ndiff(*shown)
-    return lines

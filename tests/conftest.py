@@ -58,6 +58,6 @@ def pytest_assertrepr_compare(op: str, left: Any, right: Any) -> list[str] | Non
     """Frames that differ are shown field by field."""
     if op != "==":
         return None
-    from balancer import differing_frames
+    from differing import differing_frames
 
     return differing_frames(left, right)

@@ -18,8 +18,9 @@ from enum import StrEnum
 from ipaddress import ip_network
 from pathlib import Path
 
-from xdplb import config, netlink
+from xdplb import config, netlink, routes
 from xdplb.dataplane import decap as unwrapper
+from xdplb.dataplane.source import ONE_BUFFER_MTU
 from xdplb.errors import MissingPart, NoPermission, NotFound, UsageError, XdplbError
 from xdplb.net import Address, Prefix, parse_address, parse_senders, sort_prefixes
 
@@ -259,7 +260,8 @@ def _unwrap(host: Host, report: Report) -> None:
     wanted = report.settings.get("dev", ()) if report.settings.get("decap") == ("xdp",) else ()
     with host.entered():
         for device in wanted:
-            unwrapper.attach(device, report.vips, report.directors)
+            frags = routes.largest_mtu([device]) > ONE_BUFFER_MTU
+            unwrapper.attach(device, report.vips, report.directors, frags=frags)
         for attachment in unwrapper.attached():
             if attachment.ifname not in wanted:
                 unwrapper.detach(attachment.ifname)

@@ -7,7 +7,7 @@ from ipaddress import IPv6Network
 from xdplb.errors import UsageError
 from xdplb.net import Address, Prefix, parse_prefix
 
-# A prefix's lengths, by its family: what is longer shares nothing, and a flow's are 32 bits at most.
+# A prefix's lengths, by its family: what is longer shares nothing; a flow's are 32 bits at most.
 LENGTHS = {4: (8, 31), 6: (96, 127)}
 FIRST_MULTICAST = 224  # first byte of IPv4's; what is beyond is no host's either
 GLOBAL, UNIQUE_LOCAL = IPv6Network("2000::/3"), IPv6Network("fc00::/7")

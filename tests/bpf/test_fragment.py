@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: MIT
 """Packets that come in fragments: all of them reach one real, each in a tunnel of its own."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import packets
 import pytest
 from balancer import SMALL, XDP_DROP, XDP_PASS, XDP_TX
+from families import IPV4, IPV6
 from packets import fragments, fragments6
 from scapy.layers.inet import TCP, UDP
 from scapy.layers.inet6 import (
@@ -17,42 +17,11 @@ from scapy.layers.inet6 import (
 )
 from scapy.packet import Raw
 
-from xdplb.net import format_endpoint, parse_address, parse_prefix
+from xdplb.net import parse_prefix
 
 pytestmark = pytest.mark.root
 
 LIFE = 30  # ticks: bpf/fragment.h
-
-
-@dataclass(frozen=True)
-class Family:
-    """The client's, the VIPs' and the reals'; `cut` makes a datagram's fragments."""
-
-    cip: str
-    vip: str
-    other_vip: str
-    a: str
-    b: str
-    cut: Callable[..., list[bytes]]
-    whole: Callable[..., bytes]
-
-    @property
-    def endpoint(self) -> str:
-        return format_endpoint(parse_address(self.vip), packets.DPORT)
-
-    @property
-    def other(self) -> str:
-        return format_endpoint(parse_address(self.other_vip), packets.DPORT)
-
-
-IPV4 = Family(
-    *(packets.CIP, packets.VIP, "10.0.0.81", "192.168.0.7", "192.168.0.8"), fragments, packets.ip
-)
-IPV6 = Family(
-    *(packets.CIP6, packets.VIP6, "2001:db8:80::81", packets.RIP6, "2001:db8:9::8"),
-    fragments6,
-    packets.ip6,
-)
 
 
 @pytest.fixture(params=[IPV4, IPV6], ids=["IPv4", "IPv6"])

@@ -50,10 +50,17 @@ class Attachment:
     pins: Path  # of its program and maps
 
 
-def attach(ifname: str, vips: Sequence[Address], directors: Sequence[Address | Prefix] = ()) -> str:
+def attach(
+    ifname: str,
+    vips: Sequence[Address],
+    directors: Sequence[Address | Prefix] = (),
+    *,
+    frags: bool = False,
+) -> str:
     """Unwrap on an interface, for these VIPs, from these directors (none: from anybody).
 
-    Idempotent; on an interface that unwraps already, the tables are changed.
+    Idempotent; on an interface that unwraps already, the tables are changed. frags: also jumbo
+    frames.
     Returns: the mode reached, `native` or `generic`, or `kept`.
     Raises: NotFound, InterfaceBusy, MissingPart, KernelRefused.
     """
@@ -63,7 +70,7 @@ def attach(ifname: str, vips: Sequence[Address], directors: Sequence[Address | P
     with _locked():
         _sweep()
         home = _home(ifname)
-        place = home / _version()
+        place = home / _version(frags)
         described = DESCRIPTIONS / f"{place.name}.json"
         if _is_whole(place) and (home / "link").exists() and described.exists():
             _fill(place, vips, directors)
@@ -71,7 +78,10 @@ def attach(ifname: str, vips: Sequence[Address], directors: Sequence[Address | P
         _remove(place)
         place.mkdir(parents=True, mode=0o700)
         program = loader.compile_program(
-            FILE, FUNCTION, [*(f"-D{k}={v}" for k, v in SIZES.items()), f'-DPIN="{place}"']
+            FILE,
+            FUNCTION,
+            [*(f"-D{k}={v}" for k, v in SIZES.items()), f'-DPIN="{place}"'],
+            frags=frags,
         )
         described.write_text(json.dumps(program.tables))
         _fill(place, vips, directors)
@@ -253,6 +263,6 @@ def _namespace() -> int:
     return Path("/proc/thread-self/ns/net").stat().st_ino
 
 
-def _version() -> str:
-    text = source.splice(FILE) + repr(sorted(SIZES.items()))
+def _version(frags: bool) -> str:
+    text = source.splice(FILE) + repr((*sorted(SIZES.items()), frags))
     return hashlib.sha256(text.encode()).hexdigest()[:12]

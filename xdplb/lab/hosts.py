@@ -177,7 +177,7 @@ def _receive_xdp_frames(port: str) -> None:
     Without one the frames of XDP_TX and redirects are lost: veth_xdp_xmit() in drivers/net/veth.c
     takes them only if the receiving peer has NAPI going, which a native program switches on.
     """
-    program = libbpf.prog_load(_XDP_PASS)
+    program = libbpf.prog_load(_XDP_PASS, frags=True)
     try:
         netlink.attach_xdp(port, program)
     finally:
