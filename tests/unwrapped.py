@@ -47,7 +47,8 @@ class Unwrapper:
     ) -> None:
         """Tell the program its VIPs and directors, and nothing else."""
         with netlink.namespace(self.name):
-            decap.attach("eth0", [*map(parse_address, vips)], [*map(parse_address, directors)])
+            told = [*map(parse_address, vips)], [*map(parse_address, directors)]
+            decap.attach("eth0", *told, frags=True)
 
     def begin(self) -> None:
         """Start counting."""
@@ -78,5 +79,5 @@ class Unwrapper:
         """Compile once, and attach where no other frames arrive."""
         with quiet_namespace() as name:
             with netlink.namespace(name):
-                decap.attach("eth0", [parse_address(VIP)])
+                decap.attach("eth0", [parse_address(VIP)], frags=True)
             yield cls(name)

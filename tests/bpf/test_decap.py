@@ -51,6 +51,16 @@ def test_vlan_tags_stay(real, tags):
     assert real.counted == {"decapsulated": 1}
 
 
+@pytest.mark.parametrize("size", [3600, 8900])
+def test_jumbo_frames_are_unwrapped(real, size):
+    """Frames of several buffers, whose first one has the headers; their length is all buffers'."""
+    frame = ethernet() / outer() / request() / Raw(bytes(n % 251 for n in range(size)))
+
+    assert (XDP_PASS, bytes(ethernet() / frame[IP:2][IP])) == real.send(frame)
+    assert XDP_DROP == real.send(bytes(frame)[:-1])[0]
+    assert real.counted == {"decapsulated": 1, "drop_outer": 1}
+
+
 GUE = Raw(b"\0\4\0\0")  # version 0, no options: IPv4 inside
 
 

@@ -30,12 +30,14 @@ def balance(lb, cidr=PREFIX, tunnel="ipip", **more):
 
 def source(frame):
     """The outer source of a frame that left."""
-    return ".".join(map(str, packets.split(frame)[1][12:16]))
+    return packets.outer_src(frame)
 
 
 def wrapped(frame, tunnel, out):
     """The frame as it must leave from the source, port and ID that it left with."""
-    ends = {"src": source(out), "id": packets.outer_id(out)}
+    ends = {"src": source(out), "dst": packets.outer_dst(out)}
+    if ":" not in ends["dst"]:
+        ends["id"] = packets.outer_id(out)
     if tunnel == "ipip":
         return packets.ipip(frame, **ends)
     if tunnel.startswith("gre"):
@@ -55,6 +57,26 @@ def test_source_is_of_the_prefix(lb, frame, tunnel):
     assert (XDP_TX, wrapped(frame, tunnel, out)) == (action, out)
     assert parse_prefix(source(out)).subnet_of(ip_network(PREFIX))
     assert {"forwarded": 1} == lb.counted
+
+
+@pytest.mark.parametrize("tunnel", TUNNELS)
+@pytest.mark.parametrize("network", [packets.ip, packets.ip6], ids=["4in6", "6in6"])
+@pytest.mark.parametrize("cidr", ["2001:db8:5::/96", "fd00::9:0/112", "fd00::8:2/127"])
+def test_ipv6_sources_are_of_the_prefix(lb, network, cidr, tunnel):
+    """Of an IPv6 real, whatever the VIP's family: with right checksums, and flows all over it."""
+    vip = packets.VIP if network is packets.ip else f"[{packets.VIP6}]"
+    real = f"{packets.RIP6} tunnel={tunnel}"
+    lb.add_service(f"{vip}:80", reals=[real], source_cidr=parse_prefix(cidr))
+    sources = set()
+
+    for port in range(64):
+        frame = packets.syn(network=network, sport=1024 + port)
+        action, out = lb.send(frame)
+        assert (XDP_TX, wrapped(frame, tunnel, out)) == (action, out)
+        sources.add(source(out))
+
+    assert all(parse_prefix(one).subnet_of(ip_network(cidr)) for one in sources)
+    assert len(sources) >= min(60, parse_prefix(cidr).num_addresses)
 
 
 @pytest.mark.parametrize("tunnel", ["ipip", "gre", "gue"])

@@ -49,7 +49,8 @@ class Unwrapping:
 
     def _trust(self, vips: list[str], directors: list[str]) -> None:
         with netlink.namespace(self._namespace):
-            decap.attach("eth0", [*map(parse_address, vips)], [*map(parse_prefix, directors)])
+            told = [*map(parse_address, vips)], [*map(parse_prefix, directors)]
+            decap.attach("eth0", *told, frags=True)
 
     def begin(self, random: Random) -> None:
         """Trust some directors, or all there may be; have some VIPs."""

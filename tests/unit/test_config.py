@@ -190,6 +190,17 @@ MISTAKES = {
         SERVICE + "source_cidr = '2001:db8::/96'\nreals = ['192.168.2.220']",
         "source_cidr 2001:db8::/96: 192.168.2.220 is of another family; leave source_cidr out",
     ),
+    **{
+        f"source {cidr}": (SERVICE + f"source_cidr = '{cidr}'", f"source_cidr {cidr}: its {said}")
+        for cidr, said in (
+            ("2001:db8::/64", "length will not do; give /96 to /127"),
+            ("2001:db8::1/128", "length will not do"),
+            ("fe80::/96", "addresses are no hosts'"),
+            ("ff02::/96", "addresses are no hosts'"),
+            ("::/96", "addresses are no hosts'"),
+            ("::ffff:0:0/96", "addresses are no hosts'"),
+        )
+    },
     "source of one": (SERVICE + "source_cidr = '10.9.0.1'", "10.9.0.1/32: its length .* /8 to /31"),
     "sources of all": (SERVICE + "source_cidr = '8.0.0.0/7'", "8.0.0.0/7: its length will not do"),
     "source of a group": (SERVICE + "source_cidr = '239.0.0.0/8'", "its addresses are no hosts'"),
