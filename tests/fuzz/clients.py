@@ -50,9 +50,9 @@ class Clients:
         vip, protocol, port = random.choice(self.ends)
         strange = STRANGE6 if len(vip) == 16 else STRANGE
         client = random.choice(strange) if chance(random, 1) else random.randbytes(len(vip))
-        others = [talk.client for talk in self.talks if len(talk.vip) == len(vip)]
-        if others and chance(random, 20):
-            client = random.choice(others)
+        if chance(random, 20):
+            others = [talk.client for talk in self.talks if len(talk.vip) == len(vip)]
+            client = random.choice(others or [client])
         dport = port or random.choice((9, 80, random.getrandbits(16)))
         return Talk(client, random.getrandbits(16), vip, dport, protocol)
 

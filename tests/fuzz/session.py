@@ -8,6 +8,7 @@ from random import Random
 from typing import Any, Protocol
 
 from fuzz.arrival import Disagreement
+from fuzz.dice import Dice
 from fuzz.report import describe, tell
 from xdplb.errors import XdplbError
 
@@ -49,13 +50,14 @@ def run(world: World, seed: int, first: int, frames: int) -> Iterator[Counter[st
 
 
 def _run_round(world: World, seed: int, number: int, frames: int) -> Counter[str]:
-    random = Random(f"{seed}/{number}")
+    random = Dice(f"{seed}/{number}")
     start = random.getstate()
     counted: Counter[str] = Counter()
     past: list[Any] = []
+    arrived = 0
     world.begin(random)
     steps = world.steps(random)
-    while counted.total() < frames:
+    while arrived < frames:
         step = next(steps)
         past.append(step)
         result = step.do(world)
@@ -65,6 +67,7 @@ def _run_round(world: World, seed: int, number: int, frames: int) -> Counter[str
             raise Failed(_name(world, seed, number) + tell(shortest, describe(result)))
         if result is not None:
             counted[result.counter] += 1
+            arrived += 1
     if said := world.check_memory():
         raise Failed(_name(world, seed, number) + tell(past, said))
     return counted

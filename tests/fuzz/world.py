@@ -6,6 +6,7 @@ What happens to them is a step: a frame arrives, time passes, a service or the n
 
 from collections import Counter
 from collections.abc import Iterator
+from functools import lru_cache
 from random import Random
 from socket import if_nametoindex
 from typing import Any
@@ -42,6 +43,21 @@ EVENTS, EDGES = 1 / 100, 1 / 50  # of all steps
 BURSTS = 2 / 3  # changes of services come together
 
 
+@lru_cache(maxsize=64)
+def read_slots(ring: bytes, slot: type) -> list[Slot]:
+    """A ring's; most rings are as they were when they were read the last time."""
+    flags = enum_values("slot_flag")
+    return [
+        Slot(
+            real,
+            previous,
+            bool(flag & flags["SLOT_RECORDED"]),
+            bool(flag & flags["SLOT_RESELECT"]),
+        )
+        for real, previous, flag in np.frombuffer(ring, np.dtype(slot)).tolist()
+    ]
+
+
 class Directing:
     """A Balancer, run on one CPU, and its reference."""
 
@@ -66,6 +82,7 @@ class Directing:
     def begin(self, random: Random) -> None:
         """Empty tables, and services drawn by lot."""
         self.lb.reset()
+        self.lb.tables.drop_rings(range(1, len(drawing.KEYS) + 1))  # one by one it takes longer
         self.lb.tables.director[0].config.flow_key[0] = random.getrandbits(64) | 1
         self.lb.tables.director[0].config.flow_key[1] = random.getrandbits(64)
         self.network = Network.begin()
@@ -148,10 +165,10 @@ class Directing:
         reals: dict[int, Real] = {}
         services = {}
         for key in state.service_keys():
-            service = self._read_service(state.service(key))
-            services[key.vip.packed, int(key.protocol), key.port] = service
+            wanted = state.service(key)
+            services[key.vip.packed, int(key.protocol), key.port] = self._read_service(wanted)
             for place in state.real_indices(key):
-                reals[place] = self._read_real(place, state.service(key).source_cidr)
+                reals[place] = self._read_real(place, wanted.source_cidr)
         return Content(
             {vip.packed for vip in state.vips()},
             services,
@@ -165,10 +182,10 @@ class Directing:
 
     def _read_service(self, wanted: model.Service) -> Service:
         """Its kind is what was asked for, its ring what is in the table."""
-        entry = Directory(self.lb.tables).find_service(wanted.key).service
-        limit = elements(self.lb.tables.director[0].limits)[entry.id]
+        tables = self.lb.tables
+        entry = Directory(tables).find_service(wanted.key).service
+        limit = elements(tables.director[0].limits)[entry.id]
         pick = get_scheduler(wanted.scheduler).pick
-        flags = enum_values("slot_flag")
         every_flow = pick == Pick.TURN or wanted.key.protocol == model.Protocol.UDP
         return Service(
             id=entry.id,
@@ -177,15 +194,7 @@ class Directing:
             one_packet=wanted.one_packet,
             recorded=every_flow and not wanted.one_packet,
             slots=entry.slots,
-            ring=[
-                Slot(
-                    real,
-                    previous,
-                    bool(flag & flags["SLOT_RECORDED"]),
-                    bool(flag & flags["SLOT_RESELECT"]),
-                )
-                for real, previous, flag in self.lb.ring(wanted.key).tolist()
-            ],
+            ring=read_slots(bytes(tables.read_ring(entry.id)), tables.ring.leaf),
             limit=limit.flows,
             source_limit=limit.source_flows,
         )

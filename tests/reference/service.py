@@ -19,7 +19,7 @@ def check_vip(p: Packet, content: Content) -> None:
 
 def check_denied(p: Packet, content: Content) -> None:
     """A VIP takes nothing from a prefix that is denied, but neighbour discovery."""
-    if p.is_ipv6 and ipv6.is_neighbour_discovery(p):
+    if not content.denied or (p.is_ipv6 and ipv6.is_neighbour_discovery(p)):
         return
     client = ip_address(p.client)
     if any(client in prefix for prefix in content.denied):
