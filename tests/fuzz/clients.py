@@ -83,6 +83,7 @@ class Clients:
         if chance(random, 4):
             protocol = random.choice((TCP, UDP, *OTHER_PROTOCOLS))
         payload = frames.segment(random, protocol, sport, dport, self._size())
+        payload = frames.summed(random, client, vip, protocol, payload)
         if chance(random, 4):
             cut = frames.pieces(random, client, vip, protocol, payload)
             self.pieces += [frames.on_link(random, piece) for piece in cut]
@@ -112,6 +113,7 @@ class Clients:
         protocol = ICMPV6 if len(to) == 16 else ICMP
         error = frames.icmp_error(random, quoted, mtu)
         router = random.randbytes(len(to))
+        error = frames.summed(random, router, to, protocol, error)
         return frames.on_link(random, frames.ip(random, router, to, protocol, error))
 
     def _end(self, like: bytes) -> bytes:

@@ -8,7 +8,7 @@ from random import Random
 import packets
 
 from fuzz.network import LOSABLE, REALS
-from xdplb.model import Protocol, Real, Service, ServiceKey
+from xdplb.model import IPIP, Protocol, Real, Service, ServiceKey, Tunnel
 from xdplb.net import Prefix, parse_address, parse_prefix
 from xdplb.schedulers import SCHEDULERS
 
@@ -35,6 +35,10 @@ KEYS = [
     )
 ]
 IDLE_VIPS = ("10.0.0.83", "2001:db8:80::83")  # without services
+OTHER_TUNNELS = [
+    Tunnel.parse(text)
+    for text in ("gre", "gre+csum", "gre+csum", "gue", "gue:7777", "gue+csum", "gue:1+csum")
+]
 SOURCES = [
     None,
     *map(parse_prefix, ("10.9.0.0/24", "10.9.7.2/31", "172.16.0.0/12", "10.9.255.240/28")),
@@ -68,7 +72,7 @@ def service(random: Random, key: ServiceKey, reals: list[str]) -> Service:
         frozenset(random.sample(flags, random.randint(0, len(flags)))),
         key.protocol == Protocol.UDP and random.random() < 0.3,
         tuple(
-            Real(parse_address(rip), weight, weight or random.randint(1, 3))
+            Real(parse_address(rip), weight, weight or random.randint(1, 3), tunnel(random))
             for rip, weight in zip(chosen, weights, strict=True)
         ),
         limit(random),
@@ -76,6 +80,11 @@ def service(random: Random, key: ServiceKey, reals: list[str]) -> Service:
         source_cidr=random.choice(SOURCES) if random.random() < 0.5 else None,
     )
     return allowed(drawn)
+
+
+def tunnel(random: Random) -> Tunnel:
+    """How a real gets its packets: mostly in IPIP."""
+    return IPIP if random.random() < 0.65 else random.choice(OTHER_TUNNELS)
 
 
 def denied(random: Random) -> frozenset[Prefix]:
@@ -107,11 +116,14 @@ def changed(random: Random, old: Service, losable: bool) -> Service:
     if reals and random.random() < 0.6:
         place = random.randrange(len(reals))
         real = reals.pop(place)
-        if random.random() < 0.6:
+        if random.random() < 0.4:
+            reals.insert(place, replace(real, tunnel=tunnel(random)))
+        elif random.random() < 0.6:
             weight = random.choice((0, 0, 1, 2, 5))
-            reals.insert(place, Real(real.address, weight, weight or real.last_weight))
+            last_weight = weight or real.last_weight
+            reals.insert(place, replace(real, weight=weight, last_weight=last_weight))
     else:
-        reals.append(Real(parse_address(random.choice(absent))))
+        reals.append(Real(parse_address(random.choice(absent)), tunnel=tunnel(random)))
     return allowed(replace(old, reals=tuple(reals)))
 
 

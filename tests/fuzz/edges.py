@@ -3,23 +3,44 @@
 
 from random import Random
 
-from reference.link import IPV4
+from reference import gre
+from reference.link import IPV4, IPV6
+from reference.packet import UDP
 
 TARGETS = (0xFFFE, 0xFFFD, 0xFFFC, 0xFEFF, 0xFDFF, 0xFCFF, 0x0000, 0x0001, 0x0100)
 CARRIED = 0xFFFF  # ones' complement counts modulo this
 
 
 def edge(random: Random, frame: bytes, sent: bytes) -> bytes:
-    """A forwarded frame with another TOS and TTL, so that what is sent gets such a checksum.
+    """A forwarded frame with such other fields that what is sent gets such a checksum.
 
-    With DF and without tags or options; of another frame: itself.
+    With an IPv4 packet it is the outer header's, with an IPv6 one the tunnel's. Of a frame that is
+    sent without: itself.
     """
+    if frame[12:14] == IPV6:
+        return tunnel_edge(frame, sent, random.choice(TARGETS))
+    return header_edge(frame, sent, random.choice(TARGETS))
+
+
+def header_edge(frame: bytes, sent: bytes, target: int) -> bytes:
+    """With another TOS and TTL; with DF, without which the outer ID is another too, and no tags."""
     if frame[12:14] != IPV4 or not frame[20] & 0x40 or sent[12:14] != IPV4:
         return frame
     check = int.from_bytes(sent[24:26], "big")
-    more = (check - random.choice(TARGETS)) % CARRIED
+    more = (check - target) % CARRIED
     for change in (more, more - CARRIED):
         ttl, tos = divmod((frame[22] << 8) + frame[15] + change, 256)
         if 2 <= ttl <= 255:
             return frame[:15] + bytes([tos]) + frame[16:22] + bytes([ttl]) + frame[23:]
     return frame
+
+
+def tunnel_edge(frame: bytes, sent: bytes, target: int) -> bytes:
+    """With another flow label, of which the last 16 bits are a word."""
+    protocol, start = (sent[20], 54) if sent[12:14] == IPV6 else (sent[23], 34)
+    place = {UDP: start + 6, gre.PROTOCOL: start + 4}.get(protocol)
+    if place is None:
+        return frame
+    check = int.from_bytes(sent[place : place + 2], "big")
+    label = (int.from_bytes(frame[16:18], "big") + check - target) % CARRIED
+    return frame[:16] + label.to_bytes(2, "big") + frame[18:]

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from random import Random
 from struct import Struct
 
-from reference.checksum import checksum
+from reference.checksum import PLACES, checksum, with_checksum
 
 from fuzz.runner import LARGEST
 
@@ -110,7 +110,7 @@ def ip(random: Random, src: bytes, dst: bytes, protocol: int, payload: bytes) ->
 def segment(random: Random, protocol: int, sport: int, dport: int, size: int) -> bytes:
     """A transport's header, and payload so that the IP packet is about `size` bytes long.
 
-    Its checksum is anything: that is none of a director's business.
+    Its checksum is 0: see `summed`.
     """
     start = _PORTS.pack(sport, dport)
     if protocol == TCP:
@@ -121,6 +121,18 @@ def segment(random: Random, protocol: int, sport: int, dport: int, size: int) ->
     else:
         header = start
     return header + noise(random, max(0, size - 20 - len(header)))
+
+
+def summed(random: Random, src: bytes, dst: bytes, protocol: int, segment: bytes) -> bytes:
+    """A segment with a right checksum, a wrong one, or none: a tunnel's may follow from it."""
+    place = PLACES.get(protocol)
+    dice = random.random()
+    if place is None or dice < 0.25:
+        return segment
+    if dice < 0.75:
+        return with_checksum(src, dst, protocol, segment)
+    check = random.choice((*CHECKSUMS, random.randbytes(2)))
+    return segment[:place] + check + segment[place + 2 :]
 
 
 def pieces(

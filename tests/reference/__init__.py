@@ -6,5 +6,5 @@ frame, and what they remember for the packets to come. One module is one stage o
 (docs/architecture.md): a function that takes the packet, notes what it finds there, and raises the
 verdict where the way ends. Numbers are Python's, addresses are their bytes in network order.
 
-A new kind of tunnel is a module beside `ipip.py`.
+A new kind of tunnel is a module beside `ipip.py`, named in `outer.py`.
 """

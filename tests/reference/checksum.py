@@ -1,15 +1,19 @@
 # SPDX-License-Identifier: MIT
 """The Internet checksum."""
 
-from struct import unpack
+from reference.packet import ICMP, ICMPV6, TCP, UDP
+
+PLACES = {ICMP: 2, TCP: 16, UDP: 6, ICMPV6: 2}  # in the header, of its checksum
+MODULUS = 0xFFFF  # adding words with end-around carry
 
 
 def add_words(data: bytes) -> int:
-    """The ones' complement sum of 16-bit words (RFC 1071); data of even length."""
-    total = sum(unpack(f"!{len(data) // 2}H", data))
-    while total > 0xFFFF:
-        total = (total & 0xFFFF) + (total >> 16)
-    return total
+    """The ones' complement sum of 16-bit words (RFC 1071), the last one filled up with zeros.
+
+    It is 0 only of nothing but zeros: of all else that is congruent, 0xffff is the sum.
+    """
+    total = int.from_bytes(data, "big") << 8 * (len(data) % 2)
+    return total and (total - 1) % MODULUS + 1
 
 
 def checksum(data: bytes) -> bytes:
@@ -21,3 +25,19 @@ def adjust(check: bytes, old: bytes, new: bytes) -> bytes:
     """The checksum after a word of the data changed: RFC 1624, equation 3."""
     kept = bytes(0xFF - byte for byte in check + old)
     return (0xFFFF - add_words(kept + new)).to_bytes(2, "big")
+
+
+def pseudo_header(src: bytes, dst: bytes, protocol: int, length: int) -> bytes:
+    """RFC 8200 §8.1; IPv4's (RFC 9293, RFC 768) has the same words, but the zeros."""
+    return src + dst + length.to_bytes(4, "big") + protocol.to_bytes(4, "big")
+
+
+def with_checksum(src: bytes, dst: bytes, protocol: int, segment: bytes) -> bytes:
+    """A transport's header and payload, with a right checksum; UDP's is never 0 (RFC 768)."""
+    place = PLACES[protocol]
+    unsummed = segment[:place] + bytes(2) + segment[place + 2 :]
+    pseudo = b"" if protocol == ICMP else pseudo_header(src, dst, protocol, len(segment))
+    check = checksum(pseudo + unsummed)
+    if protocol == UDP and not any(check):
+        check = b"\xff\xff"
+    return segment[:place] + check + segment[place + 2 :]

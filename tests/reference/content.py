@@ -30,6 +30,22 @@ class Service:
     source_limit: int
 
 
+class Tunnel(NamedTuple):
+    """How packets go to a real: in `ipip`, `gre` or `gue`, to `port` of UDP."""
+
+    kind: str = "ipip"
+    port: int = 0
+    checksum: bool = False  # where there can be one
+
+
+class Ends(NamedTuple):
+    """Of a tunnel: its addresses, and GUE's source port, which is the flow's."""
+
+    src: bytes
+    dst: bytes
+    sport: int
+
+
 class Real(NamedTuple):
     """Of one service, by its id. `dip` may be a prefix: `hosts` are its bits that a flow has."""
 
@@ -38,6 +54,7 @@ class Real(NamedTuple):
     service: int
     local: bool
     hosts: bytes = bytes(4)
+    tunnel: Tunnel = Tunnel()
 
     @property
     def is_ipv6(self) -> bool:

@@ -4,10 +4,11 @@
 from collections import defaultdict
 from typing import Any
 
-from reference import icmp_error, ipip, ipv4, ipv6, link, service, transport
-from reference.content import Content
+from reference import icmp_error, ipv4, ipv6, link, outer, service, transport
+from reference.content import Content, Ends, Real
 from reference.flow import Flows
 from reference.fragment import Fragments
+from reference.gue import Ports
 from reference.icmp import Answers
 from reference.nexthop import NextHops
 from reference.packet import Packet
@@ -30,6 +31,7 @@ class Director:
         self.hops = NextHops()
         self.answers = Answers()
         self.sources = Sources()
+        self.ports = Ports()
         self.stats: dict[int, list[int]] = defaultdict(lambda: [0, 0, 0])  # packets, bytes, flows
 
     def change(self, content: Content) -> None:
@@ -68,8 +70,8 @@ class Director:
         place = self._pick(p)
         hop = self.hops.find(place, content, tick)
         real = content.reals[place]
-        self.answers.check_size(p, hop.mtu, ipip.length(real), tick)
-        frame = ipip.encapsulate(p, real, self.sources.choose(p, real, sent), hop, sent)
+        self.answers.check_size(p, hop.mtu, outer.length(real), tick)
+        frame = outer.encapsulate(p, real.tunnel, self._ends(p, real, sent), hop, sent)
         self._count(place, p)
         self.fragments.remember(p, place, content, tick)
         if hop.ifindex == p.ifindex:
@@ -87,6 +89,10 @@ class Director:
             if p.error:
                 raise goes_up("icmp") from None
             raise
+
+    def _ends(self, p: Packet, real: Real, sent: bytes) -> Ends:
+        port = self.ports.choose(p, real, sent) if real.tunnel.kind == "gue" else 0
+        return Ends(self.sources.choose(p, real, sent), real.rip, port)
 
     def _count(self, place: int, p: Packet) -> None:
         stats = self.stats[place]

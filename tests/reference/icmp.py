@@ -4,7 +4,7 @@ RFC 4443.
 """
 
 from reference import ipv4, ipv6
-from reference.checksum import checksum
+from reference.checksum import checksum, with_checksum
 from reference.link import IPV4, IPV6
 from reference.packet import ICMP, ICMPV6, Packet
 from reference.verdict import XDP_TX, Verdict, goes_up, is_lost
@@ -78,8 +78,7 @@ def too_big6(p: Packet, mtu: int) -> bytes:
     """From the VIP, the way it came: as much as fits IPv6's least MTU."""
     frame, at = p.frame, p.at
     body = mtu.to_bytes(4, "big") + frame[at : at + QUOTED6]
-    pseudo = p.vip + p.client + (4 + len(body)).to_bytes(4, "big") + bytes((0, 0, 0, ICMPV6))
-    message = PACKET_TOO_BIG + checksum(pseudo + PACKET_TOO_BIG + bytes(2) + body) + body
+    message = with_checksum(p.vip, p.client, ICMPV6, PACKET_TOO_BIG + bytes(2) + body)
     outer = ipv6.header(
         tos=0,
         length=ipv6.HEADER + len(message),

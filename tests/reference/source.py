@@ -21,8 +21,13 @@ class Sources:
         told = sent[start : start + len(real.dip)]
         if bytes(t & ~h for t, h in zip(told, real.hosts, strict=False)) != real.dip:
             return real.dip  # none of the prefix's
-        if p.fragment:  # all alike; of IPv6's later ones nobody knows the protocol
-            flow = p.client, p.vip, 0 if p.is_ipv6 else p.protocol, 0, 0
-        else:
-            flow = p.client, p.vip, p.protocol, p.client_port, p.service_port
-        return self.chosen.setdefault((flow, real.dip, real.hosts), told)
+        return self.chosen.setdefault((flow_of(p), real.dip, real.hosts), told)
+
+
+def flow_of(p: Packet) -> Flow:
+    """What tells flows apart, to all that is a flow's own. Fragments of a client are all alike; of
+    IPv6's later ones nobody knows the protocol.
+    """
+    if p.fragment:
+        return p.client, p.vip, 0 if p.is_ipv6 else p.protocol, 0, 0
+    return p.client, p.vip, p.protocol, p.client_port, p.service_port

@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: MIT
+"""What a tunnel's checksum is over: the client's packet as if its own checksums were right, so that
+a wrong one inside makes one outside that is as wrong (docs/fidelity.md).
+"""
+
+from reference import ipv6
+from reference.checksum import checksum, with_checksum
+from reference.packet import ICMP, ICMPV6, UDP, Packet
+
+
+def as_if_right(p: Packet, inner: bytes) -> bytes | None:
+    """The packet with right checksums; None if there is none, or none that is over all of it."""
+    protocol = (ICMPV6 if p.is_ipv6 else ICMP) if p.error else p.protocol
+    segment = inner[p.header :]
+    if p.fragment or (protocol == UDP and not any(segment[6:8])):
+        return None
+    if p.is_ipv6:
+        if p.header > ipv6.HEADER:
+            return None
+        return inner[: p.header] + with_checksum(inner[8:24], inner[24:40], protocol, segment)
+    before, behind = inner[:10], inner[12 : p.header]
+    header = before + checksum(before + bytes(2) + behind) + behind
+    return header + with_checksum(inner[12:16], inner[16:20], protocol, segment)
