@@ -127,7 +127,8 @@ class Clients:
         while len(rip) != len(dip):
             rip = random.choice(self.rips)
         protocol = random.choice((IPIP, IPIP, IPV6, GRE, UDP, TCP))
-        quoted = frames.ip(random, dip, rip, protocol, bytes(80))
+        source = dip if chance(random, 95) else random.randbytes(len(dip))
+        quoted = frames.ip(random, source, rip, protocol, bytes(80))
         mtu = random.choice((*SIZES, 0, 551, 552, 553, 1200, 1279, 1280, 1281, 65534, 65535))
         return self._told(quoted, dip if chance(random, 95) else self._end(dip), mtu)
 

@@ -127,16 +127,28 @@ def _lost_places(world: Directing) -> list[int]:
     """Places that records name, of reals that were removed."""
     reference = world.reference
     named = {flow.real for flow in reference.flows.records.values()}
+    named |= {place for place, _, _ in reference.fragments.records.values()}
     return sorted(place for place in named - reference.content.reals.keys() if place < PLACES)
 
 
 def _ticks(random: Random, world: Directing) -> int:
-    """Mostly few; sometimes just as many as some record lives, or one more or less."""
+    """Mostly few; sometimes just as many as some record still lives, or one more or less."""
     if random.random() < 0.8:
         return random.randint(1, 5)
-    if random.random() < 0.3:
+    tick = world.reference.tick
+    ends = [end for end in _ends(random, world) if end > tick]
+    if not ends or random.random() < 0.3:
         return random.randint(1, 300)
-    lives = [ticks for ticks in world.reference.flows.timeouts.values() if ticks]
-    return random.choice([*lives, fragment.LIFE, fragment.LIFE, path.LIFE]) + random.choice(
-        (-1, 0, 1)
-    )
+    return max(1, random.choice(ends) - tick + random.choice((-1, 0, 1)))
+
+
+def _ends(random: Random, world: Directing) -> list[int]:
+    """When records of a kind expire."""
+    reference = world.reference
+    flows = reference.flows
+    kind = random.choice(("flow", "flow", "fragment", "path"))
+    if kind == "flow":
+        return [flow.seen + flows.timeouts[flow.state] for flow in flows.records.values()]
+    if kind == "fragment":
+        return [seen + fragment.LIFE for _, _, seen in reference.fragments.records.values()]
+    return [since + path.LIFE for _, since in reference.hops.paths.known.values()]

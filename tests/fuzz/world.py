@@ -4,7 +4,6 @@
 What happens to them is a step: a frame arrives, time passes, a service or the network changes.
 """
 
-from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
 from random import Random
@@ -23,6 +22,7 @@ from fuzz import drawing, frames, steps
 from fuzz.arrival import Arrives, Disagreement, Judge
 from fuzz.clients import Clients
 from fuzz.edges import edge
+from fuzz.memory import differences
 from fuzz.network import JUMBO_MTU, MTU, Network
 from fuzz.runner import LINEAR, Runner
 from xdplb import model
@@ -39,7 +39,6 @@ TUNABLES = Tunables(
     max_reals=steps.PLACES, ring_slots=509, flow_buckets=1 << 15, source_tallies=1 << 12
 )
 FIRST_TICK = 0xF000  # records hold 16 bits of it: they wrap on the way
-SHARING = 5  # flows of a round's few hundred: one of GUE's ports has no more by chance
 EVENTS, EDGES = 1 / 100, 1 / 50  # of all steps
 BURSTS = 2 / 3  # changes of services come together
 
@@ -74,9 +73,6 @@ class Directing:
         self._judge = Judge(self.counters, counters.tolist)
         self.mtus = {lb.ifindex: MTU, if_nametoindex(SECOND_IFNAME): JUMBO_MTU}
         self._clock = elements(lb.tables.director[0].turns)[0]
-        self._names = {
-            number: name.removeprefix("FLOW_") for name, number in enum_values("flow_state").items()
-        }
 
     # ---- the beginning -----------------------------------------------------------------------
 
@@ -174,7 +170,7 @@ class Directing:
             {vip.packed for vip in state.vips()},
             services,
             reals,
-            {name: int(timeouts[number]) for number, name in self._names.items()},
+            {name.removeprefix("FLOW_"): int(timeouts[n]) for name, n in self.lb.states.items()},
             [parse_prefix(prefix) for prefix in state.raw["denied"]],
             tuple(self.lb.tables.director[0].config.flow_key),
             TUNABLES.source_tallies.bit_length() - 1,
@@ -221,32 +217,5 @@ class Directing:
         return self._judge.judge(frame, verdict, action, sent)
 
     def check_memory(self) -> str:
-        """Whether flows, statistics and ports are what they should be. Returns: what is not."""
-        flows, real_stats = self._flows(), self.lb.tables.real_stats
-        reference = self.reference
-        wanted = Counter(
-            (flow.state, flow.real, flow.seen & 0xFFFF)
-            for flow in reference.flows.records.values()
-            if reference.flows.is_alive(flow, reference.tick)
-        )
-        said = [f"flow {f}: {flows[f]}, expected {wanted[f]}" for f in flows - wanted]
-        said += [f"flow {f}: {flows[f]}, expected {wanted[f]}" for f in wanted - flows]
-        for place, real in reference.content.reals.items():
-            counted = list(real_stats.sum_cpus(place).values())
-            expected = reference.stats[place]
-            if counted != expected:
-                said.append(f"{real}: counted {counted}, expected {expected}")
-        ports = Counter(reference.ports.chosen.values())
-        said += [f"{n} flows from port {port}" for port, n in ports.items() if n > SHARING]
-        return "\n".join(said)
-
-    def _flows(self) -> Counter[tuple[str, int, int]]:
-        """The live records: state, real, tick."""
-        words = np.frombuffer(self.lb.tables.flows.memory, np.uint64)
-        tick, timeouts = self.reference.tick, self.reference.flows.timeouts
-        found: Counter[tuple[str, int, int]] = Counter()
-        for word in words[words != 0].tolist():
-            state, seen = self._names[word >> 32 & 7], word & 0xFFFF
-            if (tick - seen) & 0xFFFF < timeouts[state]:
-                found[state, word >> 16 & 0xFFFF, seen] += 1
-        return found
+        """Whether both remember the same. Returns: what differs."""
+        return differences(self.lb, self.reference)
