@@ -13,8 +13,9 @@ from fuzz.network import REALS
 from xdplb.net import parse_address
 
 TALKS = 200  # that go on at the same time
-# Of paths, about which sizes of packets matter.
-SIZES = (1270, 1340, 1360, 1380, 1400, 1440, 1460, 1480, 1500)
+# Of paths, with whatever tunnels add, and as much more as IPv6's header has: such sizes matter.
+MTUS = (1280, 1290, 1330, 1380, 1400, 1500, 1500)
+ADDED = (0, 20, 24, 28, 32, 40, 44, 48, 52, 60, 64, 68, 72)
 STRANGE6 = tuple(
     bytes.fromhex(a.rjust(32, "0") if a[:2] != "ff" else a.ljust(32, "0"))
     for a in ("0", "1", "ff02", "ffffc0a801c8", "c0a801c8")
@@ -62,7 +63,7 @@ class Clients:
         if chance(random, 85):
             return random.randint(20, 100)
         if chance(random, 70):
-            return random.choice(SIZES) - random.choice((0, 20)) + random.randint(-3, 3)
+            return random.choice(MTUS) - random.choice(ADDED) + random.randint(-1, 1)
         return random.randint(100, 3600 if chance(random, 80) else 9050)
 
     def packet(self) -> bytes:
@@ -129,7 +130,7 @@ class Clients:
         protocol = random.choice((IPIP, IPIP, IPV6, GRE, UDP, TCP))
         source = dip if chance(random, 95) else random.randbytes(len(dip))
         quoted = frames.ip(random, source, rip, protocol, bytes(80))
-        mtu = random.choice((*SIZES, 0, 551, 552, 553, 1200, 1279, 1280, 1281, 65534, 65535))
+        mtu = random.choice((*MTUS, 0, 551, 552, 553, 1200, 1279, 1281, 1440, 65534, 65535))
         return self._told(quoted, dip if chance(random, 95) else self._end(dip), mtu)
 
     def frame(self) -> bytes:

@@ -68,14 +68,15 @@ def extensions(random: Random) -> list[tuple[int, bytes]]:
     """Headers of extensions, mostly sound: each one's protocol and bytes but the first."""
     chosen = random.choices((0, 43, 60, 60), k=random.choice((1, 1, 1, 2, 3, 4, 4, 5, 6)))
     headers = []
+    lengths = (0, 0, 32, 255, 255) if chance(random, 8) else (0, 0, 0, 0, 1, 2)
     for protocol in chosen:
-        long = random.choice((32, 255)) if chance(random, 20) else 0
-        units = random.choice((0, 0, 0, 1, 2, long))
+        units = random.choice(lengths)
         segments_left = 1 if chance(random, 5) else 0
         rest = bytes((units, random.getrandbits(8) & 0xFC, segments_left)) + bytes(4 + 8 * units)
         headers.append((protocol, rest))
     if chance(random, 10):
-        headers.insert(random.randint(0, len(headers)), (FRAGMENT, fragment_rest(random)))
+        for _ in range(random.choice((1, 1, 2))):
+            headers.insert(random.randint(0, len(headers)), (FRAGMENT, fragment_rest(random)))
     return headers
 
 

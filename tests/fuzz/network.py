@@ -32,7 +32,7 @@ class Network:
     gateway: str = packets.GATEWAY_MAC
     rs1: str | None = RS_MACS[RS1]
     narrow: int = 1400
-    narrow6: int = 1330
+    narrow6: int = 1290
     losable: bool = True
 
     def commands(self) -> list[str]:
@@ -85,8 +85,8 @@ class Network:
         """Networks with one change."""
         return [
             replace(self, gateway=OTHER_MAC if self.gateway != OTHER_MAC else packets.GATEWAY_MAC),
-            replace(self, narrow=2780 - self.narrow),  # 1400 or 1380
-            replace(self, narrow6=2640 - self.narrow6),  # 1330, or 1310: too narrow for a tunnel
+            replace(self, narrow=2690 - self.narrow),  # 1400, or 1290
+            replace(self, narrow6=2620 - self.narrow6),  # 1290, or 1330: IPv6's 1280 and IPIP fit
             replace(self, losable=not self.losable),
             *(replace(self, rs1=mac) for mac in (RS_MACS[RS1], OTHER_MAC, None) if mac != self.rs1),
         ]

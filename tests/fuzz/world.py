@@ -141,7 +141,7 @@ class Directing:
     def steps(self, random: Random) -> Iterator[Any]:
         """Frames, and now and then something else."""
         clients = Clients(random, drawing.ends())
-        interfaces = [self.lb.ifindex] * 9 + [if_nametoindex(SECOND_IFNAME)]
+        jumbo = if_nametoindex(SECOND_IFNAME)
         yield from (Arrives(cut, self.lb.ifindex) for cut in frames.lengths(clients.packet()))
         while True:
             if random.random() < EVENTS:
@@ -152,7 +152,9 @@ class Directing:
                     yield event
             if random.random() < EDGES and self._forwarded:
                 yield Arrives(edge(random, *self._forwarded), self.lb.ifindex)
-            yield Arrives(clients.frame(), random.choice(interfaces))
+            frame = clients.frame()
+            comes_by_jumbo = random.random() < (0.5 if len(frame) > MTU else 0.1)
+            yield Arrives(frame, jumbo if comes_by_jumbo else self.lb.ifindex)
 
     # ---- what the tables hold ----------------------------------------------------------------
 
