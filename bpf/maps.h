@@ -6,7 +6,7 @@
 #ifndef XDPLB_MAPS_H
 #define XDPLB_MAPS_H
 
-#include "types.h"
+#include "arrays.h"
 
 #define ARRAY(leaf, name, size) \
 	BPF_F_TABLE("array:" PIN "/" #name, __u32, leaf, name, size, BPF_F_MMAPABLE)
@@ -31,6 +31,9 @@ BPF_F_TABLE("array_of_maps$ring:" PIN "/rings", __u32, __u32, rings, MAX_SERVICE
 
 /* Programs that take over packets of rare kinds, by enum kind: HAND_OVER() in verdict.h. */
 BPF_F_TABLE("prog:" PIN "/programs", __u32, __u32, programs, KINDS, 0);
+
+/* The VLAN devices there are, by their interface numbers. */
+BPF_F_TABLE("hash:" PIN "/vlans", __u32, struct vlan, vlans, MAX_VLANS, 0);
 
 /* One more than Python ever puts there: up to Linux 6.12 a full trie refuses even what it has (ENOSPC). */
 BPF_F_TABLE("lpm_trie:" PIN "/denied", struct prefix, __u32, denied, MAX_DENIED + 1,

@@ -23,6 +23,12 @@ static __always_inline struct macs macs_of(const struct bpf_fib_lookup *fib)
 	return macs;
 }
 
+static __always_inline bool same_vlan(const struct vlan *one, const struct vlan *other)
+{
+	return one->parent == other->parent && one->tags == other->tags &&
+	       one->tag[0] == other->tag[0] && one->tag[1] == other->tag[1];
+}
+
 static __always_inline bool same_hop(const struct hop *hop, const struct bpf_fib_lookup *fib)
 {
 	struct macs macs = macs_of(fib);
@@ -39,9 +45,15 @@ static __always_inline void publish_hop(struct real *real, const struct bpf_fib_
 {
 	__u8 active = real->active & 1;
 	struct hop *hop = &real->hop[!active];
+	struct vlan vlan = {}, *known;
+	__u32 ifindex = fib->ifindex;
 
-	if (same_hop(&real->hop[active], fib))
+	known = vlans.lookup(&ifindex);
+	if (known)
+		vlan = *known;
+	if (same_hop(&real->hop[active], fib) && same_vlan(&real->vlan[active], &vlan))
 		return;
+	real->vlan[!active] = vlan;
 	hop->ifindex = fib->ifindex;
 	hop->mtu = fib->mtu_result;
 	hop->macs = macs_of(fib);

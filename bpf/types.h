@@ -6,7 +6,6 @@
 #define XDPLB_TYPES_H
 
 #include "counters.h"
-#include "many.h"
 
 /* An IP address in network order; IPv4 is stored v4-mapped (RFC 4291 §2.5.5.2), so that one set of
  * tables serves both families.
@@ -127,8 +126,17 @@ struct macs {
 /* Where a frame for a real leaves, as bpf_fib_lookup() said. */
 struct hop {
 	struct macs macs;
-	__u32 ifindex; /* 0: not known yet */
+	__u32 ifindex; /* 0: not known yet; maybe a VLAN device's */
 	__u32 mtu;     /* of the route, bytes of IP packet */
+};
+
+#define MAX_TAGS 2
+
+/* A VLAN device takes no frames from XDP: they leave by the interface below it, with its tags. */
+struct vlan {
+	__u32 parent;         /* 0: none, it is no VLAN device */
+	__u32 tags;           /* how many */
+	__be32 tag[MAX_TAGS]; /* as they stand in a frame, the outermost first */
 };
 
 /* How packets are wrapped on their way to a real: ipvsadm's --tun-type. */
@@ -164,7 +172,8 @@ struct real {
 	__be16 tunnel_port; /* GUE's */
 	__u16 pad;
 	__be32 source_hosts; /* of the source's last 32 bits, those that each flow has of its own */
-	__u8 pad_line[36];
+	struct vlan vlan[2]; /* of `hop` */
+	__u8 pad_line[4];
 };
 
 /* Of one real of one service; a service's own are the sum of its reals'. */
@@ -192,47 +201,6 @@ enum kind {
 };
 
 #define KINDS 2
-
-/* ---- arrays -------------------------------------------------------------------------------- */
-
-/* What MANY() asks for. */
-enum {
-	turn_size = sizeof(struct turn),
-	limit_size = sizeof(struct limit),
-	tally_size = sizeof(struct tally),
-	vip_bucket_size = sizeof(struct vip_bucket),
-	service_bucket_size = sizeof(struct service_bucket),
-	flow_bucket_size = sizeof(struct flow_bucket),
-	real_size = sizeof(struct real),
-	stats_size = sizeof(struct stats),
-	cpu_pad_words = 15 - COUNTERS % 8, /* behind counters and reply_limit; at least 8 */
-};
-
-/* What concerns the whole director. */
-struct director {
-	struct config config;
-	union MANY(turn, MAX_SERVICES) turns;
-	union MANY(vip_bucket, 1 << VIP_BUCKET_BITS) vips;
-	union MANY(service_bucket, 1 << SERVICE_BUCKET_BITS) services;
-	union MANY(limit, MAX_SERVICES) limits;
-};
-
-/* What one CPU writes, and Python sums up. Of whole cache lines, so that no two CPUs share one (with an even MAX_REALS). */
-struct cpu {
-	struct counters counters;
-	struct reply_limit reply_limit;
-	__u64 pad_lines[cpu_pad_words];
-	union MANY(stats, MAX_REALS) stats;
-};
-
-enum { cpu_size = sizeof(struct cpu) };
-
-union flow_buckets MANY(flow_bucket, 1 << FLOW_BUCKET_BITS);
-union all_reals MANY(real, MAX_REALS);
-union all_cpus MANY(cpu, CPUS);
-union all_sources MANY(tally, 1 << SOURCE_BITS);
-union all_fragments MANY(flow_bucket, 1 << FRAGMENT_BUCKET_BITS);
-union all_paths MANY(flow_bucket, 1 << PATH_BUCKET_BITS);
 
 /* Tables of one value, which the program addresses without a lookup: see VALUE() in maps.h. */
 enum direct {

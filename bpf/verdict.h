@@ -26,11 +26,11 @@ struct packet {
 	int family; /* a constant of each program: AF_INET or AF_INET6 */
 	bool rare;  /* another: whether what the first program hands over is dealt with */
 	volatile __u32
-		tag[2]; /* VLAN tags, as they stood in the frame; in memory: few frames have any */
+		tag[MAX_TAGS]; /* VLAN tags as in struct vlan; in memory: few frames have any */
 	struct address client;
 	struct address vip;
 	__u64 vip_id;
-	__u64 tags;      /* how many there were */
+	__u64 tags;      /* how many: of what came, in the end of what leaves */
 	__u64 transport; /* offset of the TCP or UDP header */
 	__u64 length;    /* of the IP packet, by its header */
 	__u64 fate;      /* index of a counter; from COUNTERS on, enum kind */

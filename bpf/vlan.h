@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* VLAN tags (IEEE 802.1Q, 802.1ad) are taken off before the first stage and put back after the last, so that
- * all between sees the IP header at one place; which also spares the verifier three copies of every path.
+ * all between sees the IP header at one place; which also spares the verifier three copies of every path. What is
+ * forwarded has those of its way instead, which are mostly none: see send().
  */
 #ifndef XDPLB_VLAN_H
 #define XDPLB_VLAN_H

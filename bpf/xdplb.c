@@ -27,11 +27,22 @@
 #include "icmp.h"
 #include "encap.h"
 
-static __always_inline int send(struct packet *p, const struct hop *hop)
+/* The way's tags, in place of those that came. Attached to a VLAN device, the program sees none, and it puts its own. */
+static __always_inline int send(struct packet *p, const struct real *real, const struct hop *hop)
 {
+	const struct vlan *vlan = &real->vlan[hop == &real->hop[1]];
+
+	p->tags = 0;
 	if (hop->ifindex == p->ctx->ingress_ifindex)
 		return FATE(p, XDP_TX, forwarded);
-	return FATE(p, bpf_redirect(hop->ifindex, 0), forwarded_redirect);
+	if (!vlan->parent)
+		return FATE(p, bpf_redirect(hop->ifindex, 0), forwarded_redirect);
+	p->tags = vlan->tags;
+	p->tag[0] = vlan->tag[0];
+	p->tag[1] = vlan->tag[1];
+	if (vlan->parent == p->ctx->ingress_ifindex)
+		return FATE(p, XDP_TX, forwarded);
+	return FATE(p, bpf_redirect(vlan->parent, 0), forwarded_redirect);
 }
 
 static __always_inline int choose_real(struct packet *p, struct real **real, __u32 *index)
@@ -86,7 +97,7 @@ static __always_inline int balance(struct packet *p)
 	count_forwarded(p, index);
 	if (is_fragment(p) && !is_later_fragment(p))
 		remember_fragment(p, real->service, index);
-	return send(p, hop);
+	return send(p, real, hop);
 }
 
 /* `family` and `rare` are constants of each program, and what they exclude is not in it. A packet is handed over

@@ -152,6 +152,7 @@ class Balancer:
         for name in ("director", "reals", "flows", "cpus", "sources", "fragments", "paths"):
             memory = getattr(tables, name).memory
             ctypes.memset(ctypes.addressof(memory), 0, ctypes.sizeof(memory))
+        tables.put_vlans({})
         for key in libbpf.map_keys(tables.denied.fd, ctypes.sizeof(tables.denied.key)):
             libbpf.map_delete(tables.denied.fd, tables.denied.key.from_buffer_copy(key))
         state = State.empty()

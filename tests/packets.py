@@ -292,14 +292,16 @@ def tunnelled(
     dst: str = RIP,
     src: str = "",
     hop: Hop = GATEWAY,
+    tags: tuple[Packet, ...] = (),
     id: int = 0,  # noqa: A002
 ) -> bytes:
     """The client's frame in an outer header of that protocol, and what stands between.
 
-    The outer header is of the family of `dst`. id: an IPv4 one's identification, which is 0 with DF
-    and anything without (`outer_id`), as an IPv6 packet is.
+    tags: the way's; the client's frame may have come with others. The outer header is of the family
+    of `dst`. id: an IPv4 one's identification, which is 0 with DF and anything without
+    (`outer_id`), as an IPv6 packet is.
     """
-    tags, packet = split(frame)
+    _, packet = split(frame)
     inner = spend_ttl(packet)
     ipv6_inside = is_ipv6(packet)
     tos = inner[0] << 4 & 0xF0 | inner[1] >> 4 if ipv6_inside else inner[1]
@@ -312,7 +314,8 @@ def tunnelled(
     carried = outer / between / Raw(inner[: length(inner)])
     addresses = mac(hop.dst) + mac(hop.src)
     ethertype = b"\x86\xdd" if ":" in dst else b"\x08\x00"
-    return addresses + tags + ethertype + bytes(carried) + inner[length(inner) :]
+    way = bytes(link(*tags))[12:-2]
+    return addresses + way + ethertype + bytes(carried) + inner[length(inner) :]
 
 
 def gre(frame: bytes, *, checksum: bool = False, **fields: Any) -> bytes:

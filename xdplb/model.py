@@ -132,6 +132,17 @@ class Timeouts:
 
 
 @dataclass(frozen=True)
+class Vlan:
+    """What leaves by a VLAN device: by which interface (its number), and with which tags.
+
+    tags: the outermost first; each a TPID and a VID (IEEE 802.1Q §9.6).
+    """
+
+    parent: int
+    tags: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
 class Tunables:
     """Sizes of the tables. They reach C as `-DNAME=value` in upper case, and nothing else does."""
 

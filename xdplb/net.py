@@ -106,6 +106,11 @@ def htons(value: int) -> int:
     return socket.htons(value)
 
 
+def tag_word(tpid: int, vid: int) -> int:
+    """A VLAN tag of priority 0 as the `__be32` that C holds (IEEE 802.1Q §9.6)."""
+    return socket.htonl(tpid << 16 | vid)
+
+
 def fold_address(address: Address) -> int:
     """The 32 bits that IPVS hashes of an address: IPv4 as it is, IPv6 by exclusive or of its words.
 

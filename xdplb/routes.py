@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from xdplb.errors import KernelRefused, MissingPart, NotFound, UsageError
+from xdplb.model import Vlan
 from xdplb.net import Address, add_words, parse_address
 
 BPFFS = Path("/sys/fs/bpf")
 _XDP_ATTACHED_DRV = 1  # include/uapi/linux/if_link.h
+TPIDS = {"802.1Q": 0x8100, "802.1ad": 0x88A8}  # IEEE 802.1Q table 9-1
 _NO_ROUTE = re.compile(r"Command failed -:(\d+)")
 
 
@@ -74,6 +76,29 @@ def xdp_mode(ifname: str) -> str:
     """How an interface runs its XDP program: native or generic."""
     modes = [link.get("xdp", {}).get("mode") for link in _links() if link.get("ifname") == ifname]
     return "native" if modes == [_XDP_ATTACHED_DRV] else "generic"
+
+
+def vlans() -> dict[int, Vlan]:
+    """The VLAN devices here whose interface is here too, by their numbers; one may be on another."""
+    shown: list[dict[str, Any]] = json.loads(_ip("-json", "-details", "link").stdout or "[]")
+    links = {link["ifname"]: link for link in shown if "ifname" in link}
+    found = {}
+    for name, link in links.items():
+        tags: list[tuple[int, int]] = []
+        while _is_vlan(links.get(name, {})) and "link" in links[name]:
+            tags.insert(0, _tag(links[name]["linkinfo"]["info_data"]))
+            name = links[name]["link"]
+        if tags and name in links:
+            found[link["ifindex"]] = Vlan(links[name]["ifindex"], tuple(tags))
+    return found
+
+
+def _is_vlan(link: dict[str, Any]) -> bool:
+    return bool(link.get("linkinfo", {}).get("info_kind") == "vlan")
+
+
+def _tag(data: dict[str, Any]) -> tuple[int, int]:
+    return TPIDS[data["protocol"]], int(data["id"])
 
 
 def largest_mtu(ifnames: Iterable[str]) -> int:

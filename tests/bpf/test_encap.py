@@ -4,15 +4,18 @@
 import ctypes
 import os
 from pathlib import Path
+from socket import if_nametoindex
 
 import packets
 import pytest
 from balancer import XDP_DROP, XDP_TX
+from network import SECOND_IFNAME
 from packets import service_vlan, vlan
 from scapy.utils import checksum
 
 from xdplb.dataplane import libbpf, loader
 from xdplb.dataplane.tables import decode_type, map_memory
+from xdplb.model import Vlan
 
 pytestmark = pytest.mark.root
 
@@ -213,10 +216,23 @@ def test_headroom_of_20_bytes_is_enough(served, wrapper):
     assert {"forwarded": 1} == served.counted
 
 
-@pytest.mark.parametrize("left", [13, 15])
-def test_without_headroom_tagged_frames_are_dropped(served, wrapper, left):
-    """Tags that were taken off are room for the outer header, but must be put back."""
-    action, _ = wrapper(packets.syn(tags=(vlan(5), vlan(6))), left=left)
+@pytest.mark.parametrize("left", [12, 15])
+def test_tags_that_were_taken_off_are_room(served, wrapper, left):
+    """They are those of the way it came."""
+    frame = packets.syn(tags=(vlan(5), vlan(6)))
 
-    assert XDP_DROP == action
-    assert {"drop_headroom": 1} == served.counted
+    assert (XDP_TX, packets.ipip(frame)) == wrapper(frame, left=left)
+
+
+@pytest.mark.parametrize("tags", [1, 2])
+@pytest.mark.parametrize("lacking", [1, 4])
+def test_the_ways_tags_need_room(lb, wrapper, tags, lacking):
+    """Who has not enough for them is dropped, with the same name."""
+    second = if_nametoindex(SECOND_IFNAME)
+    way = Vlan(second, tuple((0x8100, number) for number in range(tags)))
+    lb.tables.put_vlans({second: way})
+    lb.add_service(reals=["10.3.0.7"])
+
+    assert XDP_DROP == wrapper(packets.syn(), left=20 + 4 * tags - lacking)[0]
+    assert XDP_DROP != wrapper(packets.syn(), left=20 + 4 * tags)[0]
+    assert {"drop_headroom": 1, "forwarded_redirect": 1} == lb.counted

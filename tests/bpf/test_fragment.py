@@ -191,7 +191,7 @@ def test_newest_first_fragment_counts(lb, family):
         wrapped(lb, second, real)
 
 
-def test_fragments_keep_tags_and_padding(served, family):
+def test_tagged_and_padded_fragments(served, family):
     """As any frame."""
     for piece in family.cut():
         tagged = piece[:12] + b"\x81\x00\x00\x05" + piece[12:] + bytes(5)

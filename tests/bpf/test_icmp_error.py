@@ -228,7 +228,7 @@ def test_errors_own_options_are_carried(lb, options):
     wrapped(lb, icmp_error(answer(), options=b"\x01" * options), A)
 
 
-def test_errors_keep_their_tags(lb):
+def test_tagged_errors(lb):
     """As any frame."""
     lb.add_service(reals=[A])
 

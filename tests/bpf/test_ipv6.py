@@ -129,8 +129,8 @@ def test_padding_stays_behind_the_packet(served):
 
 
 @pytest.mark.parametrize("tags", [(vlan(5),), (service_vlan(7), vlan(5))], ids=len)
-def test_tags_stay(families, tags):
-    """Up to two VLAN tags are on the frame that leaves, as on the one that came."""
+def test_tags_are_of_the_way_it_came(families, tags):
+    """Up to two VLAN tags are not on the frame that leaves: that has its way's."""
     lb, network, real = families
     syn = packets.syn(network=network, tags=tags)
 

@@ -77,7 +77,7 @@ def test_jumbo_frames_are_forwarded(lb, network, length, tunnel):
     assert length == lb.stats(REALS[network])["bytes"]
 
 
-def test_tags_and_padding_are_kept(lb, network):
+def test_padding_is_kept_and_tags_are_not(lb, network):
     """As of any frame."""
     lb.add_service(ENDPOINTS[network], reals=[REALS[network]])
     frame = segment(5000, network, tags=(packets.service_vlan(3), packets.vlan(5))) + b"padding"

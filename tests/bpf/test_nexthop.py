@@ -237,8 +237,8 @@ def test_redirected_frame_arrives(lb):
     libbpf.link_detach(link)
 
 
-def test_tagged_frames_are_redirected_with_their_tags(lb):
-    """Tags stay on the frame on its way to another interface too."""
+def test_tagged_frames_are_redirected_without_their_tags(lb):
+    """Those are of the way it came."""
     lb.add_service(reals=[BEHIND_SECOND])
     syn = packets.syn(tags=(vlan(5),))
 

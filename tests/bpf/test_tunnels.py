@@ -83,7 +83,7 @@ def test_datagram_without_a_checksum_goes_without(lb, text):
 
 
 @pytest.mark.parametrize("text", ["gre", "gre+csum", "gue", "gue+csum"])
-def test_padding_and_tags_stay(lb, text):
+def test_padding_stays_and_tags_do_not(lb, text):
     """A VLAN tag and the link's padding are kept, and are no part of a checksum."""
     lb.add_service(reals=[f"{RIP} tunnel={text}"])
     frame = packets.syn(tags=(vlan(5),)) + b"padding"

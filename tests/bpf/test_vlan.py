@@ -1,12 +1,27 @@
 # SPDX-License-Identifier: MIT
-"""VLAN tags stay on a frame, whatever becomes of it."""
+"""VLAN tags: a frame that goes up or back has those it came with, a forwarded one its way's.
+
+Where the route leads to a VLAN device is told by the table `vlans`; here ens160 plays that part.
+"""
+
+from socket import if_nametoindex
 
 import packets
 import pytest
-from balancer import XDP_DROP, XDP_PASS, XDP_TX
+from balancer import XDP_DROP, XDP_PASS, XDP_REDIRECT, XDP_TX
+from network import SECOND_HOP, SECOND_IFNAME
 from packets import service_vlan, vlan
 
+from xdplb.model import Vlan
+
 pytestmark = pytest.mark.root
+
+BEHIND = {packets.ip: "10.3.0.7", packets.ip6: "2001:db8:a3::7"}  # by ens160
+SOURCES = {packets.ip: "192.168.3.200", packets.ip6: "2001:db8:3::200"}
+WAYS = {
+    ((0x8100, 10),): (vlan(10),),
+    ((0x88A8, 4094), (0x8100, 1)): (service_vlan(4094), vlan(1)),
+}
 
 TAGS = {
     "802.1Q": (vlan(5, prio=3),),
@@ -18,8 +33,8 @@ TAGGED = pytest.mark.parametrize("tags", TAGS.values(), ids=TAGS)
 
 
 @TAGGED
-def test_tags_stay_on_forwarded_frames(lb, tags):
-    """A tagged frame leaves with its tags between the new MACs and the outer header."""
+def test_tags_of_the_way_it_came_are_taken_off(lb, tags):
+    """A tagged frame for a real of the untagged network leaves as the route says: without."""
     lb.add_service()
     syn = packets.syn(tags=tags)
 
@@ -27,6 +42,73 @@ def test_tags_stay_on_forwarded_frames(lb, tags):
 
     assert (XDP_TX, packets.ipip(syn)) == out
     assert {"forwarded": 1} == lb.counted
+
+
+def vlans(lb, tags, parent="ens33"):
+    """Let ens160 be a VLAN device on an interface."""
+    second = if_nametoindex(SECOND_IFNAME)
+    lb.tables.put_vlans({second: Vlan(if_nametoindex(parent), tags)})
+
+
+def wrapped(frame, network, tags):
+    """As it leaves by ens160's way."""
+    fields = {"src": SOURCES[network], "hop": SECOND_HOP, "tags": tags}
+    return packets.ipip(frame, BEHIND[network], **fields)
+
+
+@pytest.mark.parametrize("network", BEHIND, ids=["IPv4", "IPv6"])
+@pytest.mark.parametrize("tags", WAYS, ids=len)
+@pytest.mark.parametrize("came", [(), (vlan(10),), (service_vlan(7), vlan(5))], ids=len)
+def test_a_real_behind_a_vlan_device(lb, network, tags, came):
+    """What its route says: by the interface below, with the device's tags, whatever it came with.
+
+    By the one that it came in on it is sent back; by another one redirected.
+    """
+    vip = packets.VIP if network is packets.ip else f"[{packets.VIP6}]"
+    lb.add_service(f"{vip}:80", reals=[BEHIND[network]])
+    syn = packets.syn(network=network, tags=came)
+
+    vlans(lb, tags)
+    assert (XDP_TX, wrapped(syn, network, WAYS[tags])) == lb.send(syn)
+    lb.expire_hop(BEHIND[network])
+    vlans(lb, tags, "spare")
+    assert (XDP_REDIRECT, wrapped(syn, network, WAYS[tags])) == lb.send(syn)
+
+    assert {"forwarded": 1, "forwarded_redirect": 1} == lb.counted
+
+
+def test_attached_to_the_vlan_device_itself(lb):
+    """There frames come without tags and leave without: the device has them."""
+    lb.add_service(reals=[BEHIND[packets.ip]])
+    vlans(lb, ((0x8100, 10),))
+    syn = packets.syn()
+
+    assert (XDP_TX, wrapped(syn, packets.ip, ())) == lb.send(syn, ifname=SECOND_IFNAME)
+
+
+def test_a_vlan_device_that_comes_or_goes_is_noticed(lb):
+    """With the hop, once a tick, though nothing else of it changed."""
+    lb.add_service(reals=[BEHIND[packets.ip]])
+    syn = packets.syn()
+    for tags in (((0x8100, 10),), ((0x8100, 11),)):
+        vlans(lb, tags)
+        lb.expire_hop(BEHIND[packets.ip])
+        expected = tuple(vlan(number) for _, number in tags)
+        assert (XDP_TX, wrapped(syn, packets.ip, expected)) == lb.send(syn)
+
+    lb.tables.put_vlans({})
+    lb.expire_hop(BEHIND[packets.ip])
+
+    assert (XDP_REDIRECT, wrapped(syn, packets.ip, ())) == lb.send(syn)
+
+
+def test_devices_of_more_than_two_tags_are_left_out(lb):
+    """There is no place for them in a frame."""
+    vlans(lb, ((0x88A8, 1), (0x8100, 2), (0x8100, 3)))
+    lb.add_service(reals=[BEHIND[packets.ip]])
+    syn = packets.syn()
+
+    assert (XDP_REDIRECT, wrapped(syn, packets.ip, ())) == lb.send(syn)
 
 
 @TAGGED

@@ -4,6 +4,7 @@
 It is tests/network.py's with a few routes more.
 """
 
+import struct
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from socket import if_nametoindex
@@ -11,6 +12,8 @@ from socket import if_nametoindex
 import packets
 from network import NEIGHBOURS, RS1, RS2, SECOND_HOP, SECOND_IFNAME, ip_batch
 from reference.content import NO_NEIGHBOUR, NO_ROUTE, Hop
+
+from xdplb.model import Vlan
 
 MTU, JUMBO_MTU = 1500, 9000  # of the first interface, of the second
 FAR = [f"192.168.0.{n}" for n in range(7, 13)]  # by the gateway
@@ -21,6 +24,7 @@ FAR6 = [f"2001:db8:9::{n}" for n in range(7, 10)]
 SECOND6 = "2001:db8:a3::7"
 REALS = [*FAR, RS1, RS2, *SECOND, *FAR6, SECOND6, *NARROW, *LOSABLE, *SILENT, *LOCAL]
 
+VLANS = ((), ((0x8100, 7),), ((0x88A8, 4094), (0x8100, 1)))
 OTHER_MAC = "02:00:00:00:99:99"
 RS_MACS = {RS1: "02:00:00:00:02:dc", RS2: "02:00:00:00:02:d2"}
 
@@ -34,6 +38,12 @@ class Network:
     narrow: int = 1400
     narrow6: int = 1290
     losable: bool = True
+    vlan: tuple[tuple[int, int], ...] = ()  # tags of the second interface, as if it were a VLAN's
+
+    def vlans(self) -> dict[int, Vlan]:
+        """What the director is told of them."""
+        first, second = if_nametoindex("ens33"), if_nametoindex(SECOND_IFNAME)
+        return {second: Vlan(first, self.vlan)} if self.vlan else {}
 
     def commands(self) -> list[str]:
         """Lines for `ip` that make it so."""
@@ -72,6 +82,9 @@ class Network:
         }
         ways |= {packed(rip): way(mac) for rip, mac in RS_MACS.items()}
         second = way(SECOND_HOP.dst, SECOND_IFNAME, SECOND_HOP.src)._replace(mtu=JUMBO_MTU)
+        if self.vlan:
+            tags = b"".join(struct.pack("!HH", *tag) for tag in self.vlan)
+            second = second._replace(vlan=(if_nametoindex("ens33"), tags))
         ways |= {packed(rip): second for rip in (*SECOND, SECOND6)}
         for rip, mtu in zip(NARROW, (self.narrow, self.narrow6), strict=True):
             ways[packed(rip)] = way(self.gateway)._replace(mtu=mtu)
@@ -88,6 +101,7 @@ class Network:
             replace(self, narrow=2690 - self.narrow),  # 1400, or 1290
             replace(self, narrow6=2620 - self.narrow6),  # 1290, or 1330: IPv6's 1280 and IPIP fit
             replace(self, losable=not self.losable),
+            *(replace(self, vlan=tags) for tags in VLANS if tags != self.vlan),
             *(replace(self, rs1=mac) for mac in (RS_MACS[RS1], OTHER_MAC, None) if mac != self.rs1),
         ]
 

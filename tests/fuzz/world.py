@@ -108,6 +108,7 @@ class Directing:
     def set_network(self, network: Network) -> None:
         """Let the network change."""
         self.network.become(network)
+        self.lb.tables.put_vlans(network.vlans())
         self.network = network
         self.reference.content.network = network.ways()
 

@@ -63,11 +63,21 @@ class Real(NamedTuple):
 
 
 class Hop(NamedTuple):
-    """Where frames for a real leave; `macs` are destination and source, `mtu` is the route's."""
+    """Where frames for a real leave; `macs` are destination and source, `mtu` is the route's.
+
+    vlan: of a VLAN device, the interface below it, and its tags as they stand in a frame.
+    """
 
     ifindex: int
     macs: bytes
     mtu: int
+    vlan: tuple[int, bytes] | None = None
+
+    def leave(self, came_by: int) -> tuple[int, bytes]:
+        """By which interface, and with which tags. A VLAN device puts its tags on by itself."""
+        if self.vlan is None or self.ifindex == came_by:
+            return self.ifindex, b""
+        return self.vlan
 
 
 NO_ROUTE, NO_NEIGHBOUR = "no_route", "no_neighbour"

@@ -71,10 +71,11 @@ class Director:
         hop = self.hops.find(place, content, tick)
         real = content.reals[place]
         self.answers.check_size(p, hop.mtu, outer.length(real), tick)
+        ifindex, p.tags = hop.leave(p.ifindex)
         frame = outer.encapsulate(p, real.tunnel, self._ends(p, real, sent), hop, sent)
         self._count(place, p)
         self.fragments.remember(p, place, content, tick)
-        if hop.ifindex == p.ifindex:
+        if ifindex == p.ifindex:
             return Verdict(XDP_TX, "forwarded", frame)
         return Verdict(XDP_REDIRECT, "forwarded_redirect", frame)
 

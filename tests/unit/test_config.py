@@ -195,10 +195,7 @@ MISTAKES = {
         for cidr, said in (
             ("2001:db8::/64", "length will not do; give /96 to /127"),
             ("2001:db8::1/128", "length will not do"),
-            ("fe80::/96", "addresses are no hosts'"),
-            ("ff02::/96", "addresses are no hosts'"),
-            ("::/96", "addresses are no hosts'"),
-            ("::ffff:0:0/96", "addresses are no hosts'"),
+            *((cidr, "addresses are no hosts'") for cidr in ("fe80::/96", "ff02::/96", "::/96")),
         )
     },
     "source of one": (SERVICE + "source_cidr = '10.9.0.1'", "10.9.0.1/32: its length .* /8 to /31"),

@@ -83,6 +83,8 @@ class Director(Readings):
             written = _followed(there)
             try:
                 routes.keep_neighbours(found)
+                if found:
+                    tables.put_vlans(routes.vlans())
                 reconciler.pending(pending)
             except XdplbError:
                 self._take_back(before, tables, pending, found)

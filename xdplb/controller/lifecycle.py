@@ -152,6 +152,7 @@ def _fill(tables: Tables, state: State, vips: Sequence[Address], undo: ExitStack
     for vip in vips:
         if directory.find_vip(vip) is None:
             undo.callback(directory.remove_vip, vip)
+    tables.put_vlans(routes.vlans())
     Reconciler(tables, state).all()
 
 

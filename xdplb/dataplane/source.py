@@ -24,6 +24,7 @@ REALS_PER_BUCKET = 4  # of eight records, each an address's: bpf/path.h
 MAX_REALS = 65536  # a slot and a flow's record name a real by 16 bits (bpf/types.h)
 MAX_FLOW_BUCKET_BITS = 23  # 512 MB, as far as the verifier follows an offset (BPF_MAX_VAR_OFF)
 MAX_SOURCE_BITS = 26  # 512 MB, for the same reason
+MAX_VLANS = 4096  # devices
 MAX_DENIED = 1 << 20  # prefixes: every command reads them all
 
 # The largest MTU with which drivers put any frame in one buffer, a page with room before and behind
@@ -118,6 +119,7 @@ def defines(tunables: Tunables, pin_dir: Path, clock: Clock) -> list[str]:
         "PATH_BUCKET_BITS": max(1, (tunables.max_reals // REALS_PER_BUCKET - 1).bit_length()),
         "SOURCE_BITS": tunables.source_tallies.bit_length() - 1,
         "MAX_DENIED": tunables.max_denied,
+        "MAX_VLANS": MAX_VLANS,
         "MAX_SERVICES": tunables.max_services,
         "MAX_REALS": tunables.max_reals,
         "RING_SLOTS": tunables.ring_slots,

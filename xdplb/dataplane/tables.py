@@ -10,6 +10,7 @@ whole. Readers are never stopped, so the order of assignments is the protocol.
 import ctypes
 import mmap
 import os
+import sys
 from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +18,8 @@ from typing import Any
 
 from xdplb.dataplane import libbpf
 from xdplb.errors import KernelRefused, NotAttached
-from xdplb.net import Prefix, mapped, prefix_length
+from xdplb.model import Vlan
+from xdplb.net import Prefix, mapped, prefix_length, tag_word
 
 WAITING_TOGETHER = 32
 
@@ -47,7 +49,7 @@ def decode_type(description: Any) -> Any:
 
 
 def _element(leaf: Any) -> tuple[Any, int]:
-    """What a MANY() of bpf/types.h has and how often; of any other type, itself and once."""
+    """What a MANY() of bpf/arrays.h has and how often; of any other type, itself and once."""
     types = dict(getattr(leaf, "_fields_", ()))
     if types.keys() != {"first", "all"}:
         return leaf, 1
@@ -55,7 +57,7 @@ def _element(leaf: Any) -> tuple[Any, int]:
 
 
 def elements(many: Any) -> Any:
-    """What stands in a MANY() of bpf/types.h, as a live array of its element's type."""
+    """What stands in a MANY() of bpf/arrays.h, as a live array of its element's type."""
     element, count = _element(type(many))
     return (element * count).from_address(ctypes.addressof(many))
 
@@ -79,7 +81,7 @@ def map_memory(fd: int, leaf: Any, entries: int) -> Any:
 
 
 class Table:
-    """One pinned table: an array in memory, but for `denied`, a trie, and `rings`."""
+    """One pinned table: an array in memory, but for `vlans`, `denied` and `rings`."""
 
     def __init__(self, path: Path, description: Mapping[str, Any]) -> None:
         self.path = path
@@ -189,6 +191,20 @@ class Tables:
             if libbpf.map_lookup(self.programs.fd, ctypes.c_uint32(kind), prog_id):
                 found[kind] = libbpf.prog_get_fd_by_id(prog_id.value)
         return found
+
+    # ---- vlans: by interface numbers ----------------------------------------------------------
+
+    def put_vlans(self, wanted: Mapping[int, Vlan]) -> None:
+        """Makes these the VLAN devices that there are; those with too many tags are left out."""
+        for number, vlan in wanted.items():
+            record = self.vlans.leaf()
+            if len(vlan.tags) <= len(record.tag):
+                fill(record, parent=vlan.parent, tags=len(vlan.tags))
+                record.tag[: len(vlan.tags)] = [tag_word(*tag) for tag in vlan.tags]
+                libbpf.map_update(self.vlans.fd, ctypes.c_uint32(number), record)
+        for key in libbpf.map_keys(self.vlans.fd, ctypes.sizeof(ctypes.c_uint32)):
+            if int.from_bytes(key, sys.byteorder) not in wanted:
+                libbpf.map_delete(self.vlans.fd, ctypes.create_string_buffer(key, len(key)))
 
     # ---- denied: a trie of prefixes ----------------------------------------------------------
 
