@@ -79,7 +79,7 @@ def xdp_mode(ifname: str) -> str:
 
 
 def vlans() -> dict[int, Vlan]:
-    """The VLAN devices here whose interface is here too, by their numbers; one may be on another."""
+    """All VLAN devices whose interface is here too, by their numbers; one may be on another."""
     shown: list[dict[str, Any]] = json.loads(_ip("-json", "-details", "link").stdout or "[]")
     links = {link["ifname"]: link for link in shown if "ifname" in link}
     found = {}
