@@ -5,7 +5,9 @@
 
 A measurement of two versions runs each version's own copy of this, so that each one's tables are
 filled by those who know their layout. SPECIFICATION is JSON: {"tunables": {name: value},
-"source": DIP, "services": [{"key": "tcp/192.0.2.1:80", "scheduler": "mh", "reals": [RIP, …]}, …]}.
+"source": DIP, "source_v6": its DIP of IPv6, "services": [{"key": "tcp/192.0.2.1:80",
+"scheduler": "mh", "reals": [RIP, …], "tunnel": "ipip"}, …]}. An older tree's copy knows neither
+"source_v6" nor "tunnel": rig.py looks for that word.
 """
 
 import json
@@ -17,7 +19,7 @@ from xdplb.controller.reconcile import Reconciler
 from xdplb.controller.state import State
 from xdplb.dataplane import clock, libbpf, loader, source
 from xdplb.dataplane.tables import Tables
-from xdplb.model import Real, Service, ServiceKey, Tunables
+from xdplb.model import Real, Service, ServiceKey, Tunables, Tunnel
 from xdplb.net import parse_address
 
 
@@ -31,13 +33,16 @@ def main() -> None:
 
     state = State.empty()
     state.raw.update(tunables=asdict(tunables), hz=timer.hz)
-    route = {"source": specification["source"], "local": False}
+    sources = {4: specification["source"], 6: specification["source_v6"]}
     for service in specification["services"]:
-        reals = tuple(Real(parse_address(address)) for address in service["reals"])
+        tunnel = Tunnel.parse(service["tunnel"])
+        reals = tuple(Real(parse_address(real), tunnel=tunnel) for real in service["reals"])
         state.put_service(
             Service(ServiceKey.parse(service["key"]), service["scheduler"], reals=reals)
         )
-        state.raw["routes"].update(dict.fromkeys(service["reals"], route))
+        for real in reals:
+            route = {"source": sources[real.address.version], "local": False}
+            state.raw["routes"][str(real.address)] = route
     tables = Tables(pin_dir, program.tables)
     tables.put_programs(program.kinds)
     Reconciler(tables, state).all()

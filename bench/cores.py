@@ -22,9 +22,10 @@ from typing import Any
 import click
 import drawing
 import rig
+from frames import ACK, SYN, Order, Stream
 from rich.progress import track
 from rig import Balanced, Director
-from stopwatch import ACK, BOUNCE, FIRST_TARGET, PREPEND, SYN, Order, Stream, Wrapper
+from stopwatch import BOUNCE, FIRST_TARGET, PREPEND, Wrapper
 
 REALS, FLOWS = 100, 1 << 16
 SERVICES = (Balanced(0, "mh", REALS), Balanced(1, "rr", REALS))

@@ -10,6 +10,13 @@ HATCHES = {"mh": "//", "rr": "..", "bounce": ""}
 GREY = "#555555"
 
 
+def bar(kind: str) -> tuple[str, str]:
+    """Colour and hatch of a kind of packets."""
+    if kind in STYLES:
+        return STYLES[kind][0], HATCHES[kind]
+    return ("#56B4E9", "\\\\") if kind[:2] in STYLES else ("#009E73", "xx")
+
+
 def pyplot() -> Any:
     """matplotlib's, without a display; files come out the same each time."""
     import matplotlib as mpl

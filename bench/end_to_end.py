@@ -28,12 +28,12 @@ from typing import Any
 import click
 import drawing
 import rig
+from frames import ACK, SYN, Order, Stream
 from hosts import DIRECTOR, INTERFACE, Shell, configuration, lab_up
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 from rig import Balanced
-from stopwatch import ACK, SYN, Order, Stream
 
 from xdplb import netlink
 from xdplb.controller import Place, pins

@@ -13,9 +13,10 @@ from typing import Any
 import click
 import drawing
 import rig
+from frames import ACK, Order, Stream
 from rich.progress import track
 from rig import Balanced, Director
-from stopwatch import ACK, Case, Measured, Order, Stream, Wrapper, establish, measure, pooled
+from stopwatch import Case, Measured, Wrapper, establish, measure, pooled
 
 MILLION = 1 << 20
 FLOWS = (1, 8, 64, 512, 4096, 1 << 15, 1 << 18, 1 << 20, 1 << 21, 1 << 22, 1 << 23)
@@ -40,8 +41,7 @@ class Panel:
 def case(stream: Stream, recorded: bool = False) -> Case:
     rounds, packets = (41, 120_000) if recorded and stream.flows > 4096 else (101, 30_000)
     if recorded:
-        prepare = establish(stream.flows, stream.first_service)
-        return Case(stream, prepare, rounds=rounds, packets=packets)
+        return Case(stream, establish(stream), rounds=rounds, packets=packets)
     return Case(stream, rounds=rounds, packets=packets)
 
 

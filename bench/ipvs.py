@@ -10,7 +10,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from dataclasses import dataclass
@@ -18,15 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import click
+import guest
 import ipvs_plot
 import rig
 
 OUT = rig.RESULTS / "ipvs.json"
-TOP = rig.HERE.parent
-# Without instructions that copy by the byte (erms, fsrm): QEMU counts, and takes, one a byte.
-CPU = "-cpu max,-avx,-avx2,-la57,-smap,-smep,-pku,-erms,-fsrm"
-# As if memory were free: the kernel would fill each page with zeros that IPVS's packets need.
-KERNEL_ARGUMENT = "init_on_alloc=0"
 
 
 @dataclass(frozen=True)
@@ -40,69 +35,41 @@ class Part:
 
 
 PARTS = {
-    "cost": Part(
-        "rows",
-        "instructions a packet",
-        1,
-        "-accel tcg,thread=single -icount shift=0,sleep=off",
-    ),
-    "rate": Part("throughput", "the highest rate (RFC 2544)", 2, "-accel tcg,thread=multi"),
-    "web": Part("web", "requests by wrk", 2, "-accel tcg,thread=multi"),
+    "cost": Part("rows", "instructions a packet", 1, guest.COUNTING),
+    "rate": Part("throughput", "the highest rate (RFC 2544)", 2, guest.TWO_CORES),
+    "web": Part("web", "requests by wrk", 2, guest.TWO_CORES),
 }
-
-
-def kernel() -> str:
-    """The guest's."""
-    images = (TOP / ".vm/boot").glob("vmlinuz-*")
-    return max((image.name.removeprefix("vmlinuz-") for image in images), default="")
-
-
-def command(part: str, tree: Path) -> list[str]:
-    """What boots the guest and runs the part in it. Pure."""
-    about = PARTS[part]
-    return [
-        str(TOP / "tools/vm"),
-        *("--smp", str(about.cores), "--memory", "3G", "--append", KERNEL_ARGUMENT),
-        *("--qemu-opts", f"{about.accelerator} {CPU}", "--"),
-        *("env", f"PYTHONPATH={tree}", "python", str(tree / f"bench/ipvs_{part}.py")),
-    ]
 
 
 def run(part: str, tree: Path) -> list[dict[str, Any]]:
     """The part's rows. Raises: ClickException if it failed."""
-    click.secho(f"\n{part}: {PARTS[part].what}", bold=True)
+    about = PARTS[part]
+    click.secho(f"\n{part}: {about.what}", bold=True)
     start, rows = time.monotonic(), []
-    process = subprocess.Popen(command(part, tree), stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout
-        for line in process.stdout:
-            if line.startswith("{"):
-                rows.append(json.loads(line))
-            click.echo(line, nl=False)
-    except BaseException:
-        process.terminate()  # it ends the guest
-        raise
-    finally:
-        process.wait()
+    script = tree / f"bench/ipvs_{part}.py"
+    for row in guest.rows(guest.command(script, [], about.cores, about.accelerator)):
+        click.echo(json.dumps(row))
+        rows.append(row)
     click.echo(f"{part}: {time.monotonic() - start:.0f} s")
-    if process.returncode or not rows:
-        raise click.ClickException(f"{part} ended with {process.returncode}")
+    if not rows:
+        raise click.ClickException(f"{part} measured nothing")
     return rows
 
 
 @click.command()
 @click.argument("parts", nargs=-1, type=click.Choice(list(PARTS)))
-@click.option("--program-dir", default=str(TOP), help=rig.PROGRAM_HELP)
+@click.option("--program-dir", default=str(rig.HERE.parent), help=rig.PROGRAM_HELP)
 @click.option("--replot", is_flag=True, help="Draw what the results hold, measure nothing.")
 def main(parts: tuple[str, ...], program_dir: str, replot: bool) -> None:
     """Measure both directors, or only PARTS of it; the results' other parts stay."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     result: dict[str, Any] = json.loads(OUT.read_text()) if OUT.exists() else {}
     if not replot:
-        machine = {**rig.machine(program_dir), "kernel": kernel(), "emulator": "QEMU TCG"}
+        machine = {**rig.machine(program_dir), "kernel": guest.kernel(), "emulator": "QEMU TCG"}
         with rig.snapshot(program_dir) as tree:
-            for script in rig.HERE.glob("ipvs*"):  # a revision may be older than they are
-                shutil.copy(script, tree / "bench")
+            # A revision may be older than what it is measured by.
+            not_results = shutil.ignore_patterns("results")
+            shutil.copytree(rig.HERE, tree / "bench", dirs_exist_ok=True, ignore=not_results)
             for part in parts or PARTS:
                 rows = run(part, tree)
                 result.setdefault("machines", {})[PARTS[part].key] = machine

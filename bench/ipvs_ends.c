@@ -7,6 +7,9 @@
 #include <uapi/linux/ip.h>
 #include <uapi/linux/in.h>
 
+#include "floor.h"
+#include "receive.h"
+
 #define FRAME 60 /* bytes: the least on a wire, without its FCS */
 #define WORDS 7  /* of eight bytes, and four bytes more */
 #define BURST 32 /* packets: a queue of veth holds 256 */
@@ -21,13 +24,7 @@ struct plan {
 	__u64 sent;
 };
 
-struct received {
-	__u64 plain;
-	__u64 wrapped; /* IP in IP */
-};
-
 BPF_F_TABLE("array", __u32, struct plan, plans, 1, BPF_F_MMAPABLE);
-BPF_PERCPU_ARRAY(received, struct received, 1);
 BPF_PERCPU_ARRAY(dropped, __u64, 1);
 
 /* Whether the next packet's time has come. What was missed while the machine did something else is not made up
@@ -79,27 +76,6 @@ int transmit(struct xdp_md *ctx)
 	return XDP_TX;
 }
 
-/* The real servers: count IPv4 packets and do away with them; the rest, ARP, lives on. */
-int receive(struct xdp_md *ctx)
-{
-	struct ethhdr *ethernet = (void *)(long)ctx->data;
-	struct iphdr *ip = (void *)(ethernet + 1);
-	struct received *counted;
-	__u32 zero = 0;
-
-	if ((void *)(ip + 1) > (void *)(long)ctx->data_end ||
-	    ethernet->h_proto != bpf_htons(ETH_P_IP))
-		return XDP_PASS;
-	counted = received.lookup(&zero);
-	if (!counted)
-		return XDP_PASS;
-	if (ip->protocol == IPPROTO_IPIP)
-		counted->wrapped++;
-	else
-		counted->plain++;
-	return XDP_DROP;
-}
-
 /* The director's door is shut: what a packet costs until it is there. */
 int drop(struct xdp_md *ctx)
 {
@@ -115,41 +91,4 @@ int drop(struct xdp_md *ctx)
 int pass(struct xdp_md *ctx)
 {
 	return XDP_PASS;
-}
-
-struct outer {
-	struct ethhdr eth;
-	struct iphdr ip;
-} __attribute__((packed));
-
-/* The floor: a constant outer header, 192.168.2.200 → 10.1.0.1 for 46 bytes inside, and nothing else. */
-int prepend(struct xdp_md *ctx)
-{
-	struct outer header = {
-		.eth = {
-			.h_dest = { 2, 0, 0, 0, 0, 1 },
-			.h_source = { 2, 0, 0, 0, 0, 2 },
-			.h_proto = bpf_htons(ETH_P_IP),
-		},
-		.ip = {
-			.version = 4,
-			.ihl = 5,
-			.tot_len = bpf_htons(66),
-			.frag_off = bpf_htons(0x4000),
-			.ttl = 63,
-			.protocol = IPPROTO_IPIP,
-			.check = bpf_htons(OUTER_CHECK),
-			.saddr = bpf_htonl(0xc0a802c8),
-			.daddr = bpf_htonl(0x0a010001),
-		},
-	};
-	struct outer *outer;
-
-	if (bpf_xdp_adjust_head(ctx, -(int)sizeof(struct iphdr)))
-		return XDP_ABORTED;
-	outer = (void *)(long)ctx->data;
-	if ((void *)(outer + 1) > (void *)(long)ctx->data_end)
-		return XDP_ABORTED;
-	*outer = header;
-	return XDP_TX;
 }

@@ -20,9 +20,9 @@ from ipaddress import IPv4Address
 
 import psutil
 from end_to_end import Attached
+from frames import checksum, floor_flags
 from hosts import COMMAND, INTERFACE
 from rig import DIP, DIP_MAC, FIRST_CLIENT, FIRST_REAL, FIRST_VIP, GATEWAY, GATEWAY_MAC, HERE
-from stopwatch import checksum
 
 from xdplb import netlink
 from xdplb.dataplane import libbpf, loader
@@ -86,12 +86,6 @@ class Service:
         else:
             rest = ports + bytes.fromhex("0000000100000001") + bytes([0x50, flags]) + bytes(12)
         return DIP_MAC + GATEWAY_MAC + b"\x08\x00" + ip + rest
-
-
-def outer_check() -> int:
-    """The checksum of the header that `prepend` writes."""
-    header = bytes.fromhex("45000042000040003f040000") + DIP.packed + FIRST_REAL.packed
-    return checksum(header)
 
 
 def run(*words: str, stdin: str | None = None, netns: str | None = None) -> str:
@@ -162,7 +156,7 @@ class Ends:
     """The loaded ipvs_ends.c. Made, and used, in the tester's namespace."""
 
     def __init__(self) -> None:
-        flags = [f"-DOUTER_CHECK={outer_check()}"]
+        flags = floor_flags(46)  # bytes of IP in each frame
         self._program = loader.compile_program("ipvs_ends.c", "transmit", flags, HERE)
         module = self._program.module
         self._ifindex = socket.if_nametoindex(PORT)

@@ -13,42 +13,13 @@ from typing import Any
 import click
 import drawing
 import rig
+from cases import CASES, SERVICES
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from rig import Balanced, Director
-from stopwatch import (
-    ACK,
-    SYN,
-    Case,
-    Measured,
-    Order,
-    Stream,
-    Wrapper,
-    difference,
-    establish,
-    flood,
-    measure,
-    pooled,
-)
+from stopwatch import Case, Measured, Wrapper, difference, measure, pooled
 
-MILLION = 1 << 20
-REALS = 100
-MH, RR, NOBODY = 0, 1, 4000  # numbers of services; the VIP of the last is not there
-SERVICES = [Balanced(MH, "mh", REALS), Balanced(RR, "rr", REALS)]
-
-CASES = {
-    "mh-1": Case(Stream(Order.FIXED, 1, ACK, MH)),
-    "mh-1M": Case(Stream(Order.RANDOM, MILLION, ACK, MH)),
-    "mh-syn": Case(Stream(Order.SEQUENTIAL, 0, SYN, MH)),
-    "rr-1": Case(Stream(Order.FIXED, 1, ACK, RR), establish(1, RR)),
-    "rr-1M": Case(
-        Stream(Order.RANDOM, MILLION, ACK, RR), establish(MILLION, RR), rounds=201, packets=120_000
-    ),
-    "rr-syn": Case(Stream(Order.SEQUENTIAL, 0, SYN, RR), flood(RR), rounds=201, packets=120_000),
-    "pass": Case(Stream(Order.FIXED, 1, ACK, NOBODY), counter="pass_not_vip"),
-}
-# What each may cost, as a multiple of the floor.
+# What some may cost, as a multiple of the floor. The others stand beside one of them.
 AT_MOST = {
     "mh-1": 4.0,
     "mh-1M": 4.5,
@@ -64,10 +35,7 @@ def live(trees: list[Path], cases: dict[str, Case]) -> dict[str, list[Measured]]
     """Measures cases on programs compiled for it alone. By case, then by program."""
     with contextlib.ExitStack() as stack:
         wrapper = stack.enter_context(contextlib.closing(Wrapper()))
-        directors = []
-        for label, tree in enumerate(trees):
-            director = Director(tree, stack.enter_context(rig.pins(str(label))), SERVICES)
-            directors.append(stack.enter_context(contextlib.closing(director)))
+        directors = rig.directors(stack, trees, SERVICES)
         return {name: measure(wrapper, directors, case) for name, case in cases.items()}
 
 
@@ -82,6 +50,7 @@ def scaled(case: Case, rounds: int | None, packets: int | None, lives: int) -> C
 
 def new_table(against: str | None) -> Table:
     titles = ["case", "ns", "floor", "× floor", "at most", "", "memory", "quiet ns", "× floor"]
+    titles += ["beside"]
     if against:
         titles += ["against", "× floor", "quiet ns", "× floor", "difference", "by life"]
     else:
@@ -94,15 +63,20 @@ def new_table(against: str | None) -> Table:
     return table
 
 
-def add_row(table: Table, row: dict[str, Any], lives: list[list[Measured]]) -> None:
+def add_row(
+    table: Table, row: dict[str, Any], lives: list[list[Measured]], against: str | None
+) -> None:
     low, high = row["ns_quartiles"]
     noisy = "noisy " if high - low > 0.1 * row["ns"] else ""
     ns, ratio, quiet, quiet_ratio = figures(row)
-    verdict = noisy + ("ok" if row["ratio"] <= row["at_most"] else "ABOVE")
-    floor, at_most = f"{row['floor_ns']:.1f}", f"{row['at_most']:.1f}"
-    memory = f"{row['remember_ns']:.1f}"
-    cells = [row["case"], ns, floor, ratio, at_most, verdict, memory, quiet, quiet_ratio]
-    if len(lives[0]) > 1:
+    at_most = row["at_most"]
+    verdict = noisy + ("" if at_most is None else "ok" if row["ratio"] <= at_most else "ABOVE")
+    floor, memory = f"{row['floor_ns']:.1f}", f"{row['remember_ns']:.1f}"
+    cells = [row["case"], ns, floor, ratio, "" if at_most is None else f"{at_most:.1f}", verdict]
+    cells += [memory, quiet, quiet_ratio, beside(row)]
+    if not against:
+        cells += [f"{low:.1f} … {high:.1f}"]
+    elif len(lives[0]) > 1:
         theirs = pooled([life[1] for life in lives]).row()
         changes = difference([(life[0], life[1]) for life in lives])
         change = statistics.median(changes)
@@ -111,9 +85,12 @@ def add_row(table: Table, row: dict[str, Any], lives: list[list[Measured]]) -> N
             f"{change:+.1f} ns {change / theirs['ns']:+.1%}",
             f"{changes[0]:+.1f} … {changes[-1]:+.1f}",
         ]
-    else:
-        cells += [f"{low:.1f} … {high:.1f}"]
     table.add_row(*cells)
+
+
+def beside(row: dict[str, Any]) -> str:
+    """What its generality costs, as `1.20 × mh-1`."""
+    return f"{row['beside_ratio']:.2f} × {row['beside']}" if row["beside_ratio"] else ""
 
 
 def figures(row: dict[str, Any]) -> list[str]:
@@ -124,31 +101,27 @@ def figures(row: dict[str, Any]) -> list[str]:
 def plot(result: dict[str, Any], place: Path) -> None:
     """Draws the rows as PNG and SVG: bars, and what each may be."""
     pyplot = drawing.pyplot()
-    figure, axis = pyplot.subplots(figsize=(7, 4))
+    figure, axis = pyplot.subplots(figsize=(7, 1.4 + 0.37 * len(result["rows"])))
     for y, row in enumerate(result["rows"]):
         kind = row["case"].partition("-")[0]
-        colour, hatch = (
-            drawing.STYLES.get(kind, drawing.STYLES["bounce"])[0],
-            drawing.HATCHES.get(kind, ""),
-        )
+        colour, hatch = drawing.bar(kind)
         low, high = (ns / row["floor_ns"] for ns in row["ns_quartiles"])
-        ratio = row["ratio"]
+        ratio, at_most = row["ratio"], row["at_most"]
         axis.barh(y, ratio, 0.6, color=colour, hatch=hatch, edgecolor="white")
         error = [[max(0, ratio - low)], [max(0, high - ratio)]]
         axis.errorbar(ratio, y, xerr=error, color="black", capsize=3)
-        axis.plot([row["at_most"]] * 2, [y - 0.42, y + 0.42], color="black", linewidth=2.5)
-        axis.text(
-            max(ratio, high, row["at_most"]) + 0.2,
-            y,
-            f"{ratio:.2f} ×  {row['ns']:.0f} ns" + ("" if ratio <= row["at_most"] else "  above"),
-            va="center",
-            fontsize=8,
-        )
+        text = f"{ratio:.2f} ×  {row['ns']:.0f} ns"
+        if at_most is not None:
+            axis.plot([at_most] * 2, [y - 0.42, y + 0.42], color="black", linewidth=2.5)
+            text += "" if ratio <= at_most else "  above"
+        elif row["beside_ratio"]:
+            text += f"  ({beside(row)})"
+        axis.text(max(ratio, high, at_most or 0) + 0.2, y, text, va="center", fontsize=8)
     axis.axvline(1, color=drawing.GREY, linestyle="--", linewidth=1, label="floor")
     axis.legend(frameon=False, loc="upper right")
     axis.set_yticks(range(len(result["rows"])), [row["case"] for row in result["rows"]])
     axis.invert_yaxis()
-    axis.set_xlim(0, 1.4 * max(max(row["ratio"], row["at_most"]) for row in result["rows"]))
+    axis.set_xlim(0, 1.4 * max(max(row["ratio"], row["at_most"] or 0) for row in result["rows"]))
     axis.set_xlabel("cost per packet, × floor (floor: prepend a constant outer header)")
     axis.grid(axis="x", alpha=0.3)
     axis.set_axisbelow(True)
@@ -156,7 +129,8 @@ def plot(result: dict[str, Any], place: Path) -> None:
         figure,
         place,
         result["machine"],
-        "Bar: median; thin line: quartiles; thick line: at most. TCP, 54-byte frames, 100 reals.",
+        "Bar: median; thin line: quartiles; thick line: at most. TCP without data, 100 reals. "
+        "In brackets: beside that case, both quiet.",
     )
 
 
@@ -205,10 +179,13 @@ def main(
             "case": name,
             **pooled(first).row(),
             "ratio_of_lives": [life.row()["ratio"] for life in first],
-            "at_most": AT_MOST[name],
+            "at_most": AT_MOST.get(name),
+            "beside": CASES[name].beside,
         }
+        other = next((r for r in rows if r["case"] == row["beside"]), None)
+        row["beside_ratio"] = other and round(row["quiet_ns"] / other["quiet_ns"], 3)
         rows.append(row)
-        add_row(table, row, of_lives)
+        add_row(table, row, of_lives, against)
     Console(width=160).print(table)
     if not (out or quick or names or against):
         out = rig.RESULTS / "packet.json"

@@ -13,7 +13,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +27,12 @@ RESULTS = HERE / "results"
 BPFFS = Path("/sys/fs/bpf")
 
 CLONE_NEWNET = 0x40000000
-DIP = IPv4Address("192.168.2.200")
-GATEWAY = "192.168.2.1"
+DIP, DIP6 = IPv4Address("192.168.2.200"), IPv6Address("fd00:2::200")
+GATEWAY, GATEWAY6 = "192.168.2.1", "fd00:2::1"
 GATEWAY_MAC, DIP_MAC = bytes.fromhex("020000000001"), bytes.fromhex("020000000002")
-FIRST_REAL = IPv4Address("10.1.0.1")
-FIRST_VIP = IPv4Address("10.2.0.0")
-FIRST_CLIENT = IPv4Address("48.0.0.0")
+FIRST_REAL, FIRST_REAL6 = IPv4Address("10.1.0.1"), IPv6Address("fd00:10::1")
+FIRST_VIP, VIP6 = IPv4Address("10.2.0.0"), IPv6Address("fd00:3::80")
+FIRST_CLIENT, FIRST_CLIENT6 = IPv4Address("48.0.0.0"), IPv6Address("fd00:1::3000:0")
 
 PROGRAM_HELP = "What to measure: a tree, a directory of C files, or a git revision. [this tree]"
 
@@ -51,10 +51,14 @@ def enter_namespace() -> None:
         f"address add {DIP}/24 dev bench0",
         f"neigh add {GATEWAY} lladdr {GATEWAY_MAC.hex(':')} nud permanent dev bench0",
         f"route add default via {GATEWAY}",
+        f"-6 address add {DIP6}/64 dev bench0 nodad",
+        f"-6 neigh add {GATEWAY6} lladdr {GATEWAY_MAC.hex(':')} nud permanent dev bench0",
+        f"-6 route add default via {GATEWAY6}",
     ):
         subprocess.run(["ip", *line.split()], check=True)
     # The program asks the FIB as from the loopback interface: see bpf/nexthop.h.
-    Path("/proc/sys/net/ipv4/conf/lo/forwarding").write_text("1")
+    for family in ("ipv4", "ipv6"):
+        Path(f"/proc/sys/net/{family}/conf/lo/forwarding").write_text("1")
 
 
 @contextlib.contextmanager
@@ -105,30 +109,67 @@ def snapshot(text: str) -> Iterator[Path]:
 
 @dataclass(frozen=True)
 class Balanced:
-    """A service to measure, number m of wrapper.c, with reals of its own."""
+    """A service to measure, number m of wrapper.c, with reals of its own.
+
+    family: its VIP's, of IP; outer: its reals'; tunnel: as xdplb.model.Tunnel reads it.
+    """
 
     number: int
     scheduler: str
     reals: int
+    family: int = 4
+    outer: int = 4
+    tunnel: str = "ipip"
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is IPIP over IPv4: what every tree's program can."""
+        return (self.family, self.outer, self.tunnel) == (4, 4, "ipip")
 
     def key(self) -> str:
         """Its name, as xdplb.model.ServiceKey reads it."""
-        return f"tcp/{FIRST_VIP + (self.number >> 3)}:{80 + (self.number & 7)}"
+        vip, port = VIP6 if self.family == 6 else FIRST_VIP + (self.number >> 3), self.number & 7
+        return f"tcp/[{vip}]:{80 + port}" if self.family == 6 else f"tcp/{vip}:{80 + port}"
+
+    def addresses(self, before: int) -> list[str]:
+        """Its reals', behind so many of other services."""
+        first = FIRST_REAL6 if self.outer == 6 else FIRST_REAL
+        return [str(first + before + i) for i in range(self.reals)]
+
+
+def knows_tunnels(tree: Path) -> bool:
+    """Whether a tree's bench/build.py can be told of more than IPIP over IPv4."""
+    return '"tunnel"' in (tree / "bench/build.py").read_text()
 
 
 class Director:
-    """The program of one tree, loaded, with its tables filled by that tree's bench/build.py."""
+    """The program of one tree, loaded, with its tables filled by that tree's bench/build.py.
+
+    services: those of the wanted ones that it has, by number.
+    """
 
     def __init__(
         self, tree: Path, pin_dir: Path, services: Sequence[Balanced], **tunables: int
     ) -> None:
-        described = []
-        address = FIRST_REAL
-        for service in services:
-            reals = [str(address + i) for i in range(service.reals)]
-            address += service.reals
-            described.append({"key": service.key(), "scheduler": service.scheduler, "reals": reals})
-        specification = {"tunables": tunables, "source": str(DIP), "services": described}
+        all_of_them = knows_tunnels(tree)
+        self.services = {s.number: s for s in services if all_of_them or s.plain}
+        described, before = [], 0
+        for service in self.services.values():
+            described.append(
+                {
+                    "key": service.key(),
+                    "scheduler": service.scheduler,
+                    "reals": service.addresses(before),
+                    "tunnel": service.tunnel,
+                }
+            )
+            before += service.reals
+        specification = {
+            "tunables": tunables,
+            "source": str(DIP),
+            "source_v6": str(DIP6),
+            "services": described,
+        }
         built = subprocess.run(
             [sys.executable, tree / "bench/build.py", pin_dir],
             input=json.dumps(specification),
@@ -155,6 +196,17 @@ class Director:
     def counted(self) -> dict[str, int]:
         """The counters."""
         return self.tables.counters.sum_cpus(0)
+
+
+def directors(
+    stack: contextlib.ExitStack, trees: Sequence[Path], services: Sequence[Balanced]
+) -> list[Director]:
+    """One of each tree, until the stack is unwound."""
+    made = []
+    for label, tree in enumerate(trees):
+        director = Director(tree, stack.enter_context(pins(str(label))), services)
+        made.append(stack.enter_context(contextlib.closing(director)))
+    return made
 
 
 def machine(program_dir: str) -> dict[str, Any]:

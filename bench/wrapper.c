@@ -8,7 +8,10 @@
 #include <uapi/linux/ip.h>
 #include <uapi/linux/in.h>
 
-#define HEADERS 54 /* Ethernet, IPv4, TCP */
+#include "floor.h"
+
+#define HEADERS 54 /* Ethernet, IPv4, TCP: no frame is shorter */
+#define PLACES 63  /* in a frame: a mask */
 
 /* How the next flow's number is found: enum order is stopwatch.Order's. */
 enum order {
@@ -18,10 +21,14 @@ enum order {
 };
 
 struct plan {
-	__u64 link[2];  /* the frame's first 16 bytes */
-	__u32 ttl_word; /* and its TTL, protocol and checksum */
-	__u32 length;   /* of the frame */
-	__u32 target;   /* which of `targets` comes next */
+	__u64 link[2];	     /* the frame's first 16 bytes */
+	__u32 before_client; /* what is before the client's last four bytes; IPv4: TTL, protocol, sum */
+	__u32 word; /* in host order; IPv4: the VIP; IPv6: length, next header, hop limit */
+	__u32 client_at; /* where it stands in the frame, with what is before it */
+	__u32 word_at;
+	__u32 ports_at;
+	__u32 length; /* of the frame */
+	__u32 target; /* which of `targets` comes next */
 	__u32 order;
 	__u32 flows; /* 0: 2^32 */
 	__u32 services;
@@ -56,15 +63,16 @@ static __always_inline __u32 next_flow(struct plan *plan)
 	return (plan->state >> 32) * plan->flows >> 32;
 }
 
-/* Flow n comes from 48.0.0.0 + n, its port and its service depend on n too; service m is at 10.2.0.0 + m / 8,
- * port 80 + m % 8. Each store is at least as wide as a load of the same bytes can be expected to be, so that
- * the target's loads are forwarded from it.
+/* Flow n comes from 48.0.0.0 + n, or has that for the last bits of an IPv6 address; its port and its service depend
+ * on n too. Service m is at 10.2.0.0 + m / 8, port 80 + m % 8; those of IPv6 are all at one VIP, so that m / 8 is 0
+ * there, and the word is what it is. Each store is at least as wide as a load of the same bytes can be expected to be,
+ * so that the target's loads are forwarded from it.
  */
 int wrap(struct xdp_md *ctx)
 {
 	__u32 zero = 0, flow, service, client_port, service_port;
 	struct plan *plan = plans.lookup(&zero);
-	void *data, *end;
+	void *data, *end, *client, *word, *ports;
 
 	if (!plan)
 		return XDP_ABORTED;
@@ -72,7 +80,10 @@ int wrap(struct xdp_md *ctx)
 		return XDP_ABORTED;
 	data = (void *)(long)ctx->data;
 	end = (void *)(long)ctx->data_end;
-	if (data + HEADERS > end)
+	client = data + (plan->client_at & PLACES);
+	word = data + (plan->word_at & PLACES);
+	ports = data + (plan->ports_at & PLACES);
+	if (data + HEADERS > end || client + 8 > end || word + 4 > end || ports + 4 > end)
 		return XDP_ABORTED;
 	flow = next_flow(plan);
 	service = plan->first_service + ((__u64)(flow * 2654435761U) * plan->services >> 32);
@@ -80,10 +91,10 @@ int wrap(struct xdp_md *ctx)
 	service_port = 80 + (service & 7);
 	*(__u64 *)data = plan->link[0];
 	*(__u64 *)(data + 8) = plan->link[1];
-	*(__u64 *)(data + 22) =
-		(__u64)bpf_htonl(0x30000000 | (flow & 0xffffff)) << 32 | plan->ttl_word;
-	*(__u32 *)(data + 30) = bpf_htonl(0x0a020000 + (service >> 3));
-	*(__u32 *)(data + 34) = bpf_htonl(client_port << 16 | service_port);
+	*(__u64 *)client =
+		(__u64)bpf_htonl(0x30000000 | (flow & 0xffffff)) << 32 | plan->before_client;
+	*(__u32 *)word = bpf_htonl(plan->word + (service >> 3));
+	*(__u32 *)ports = bpf_htonl(client_port << 16 | service_port);
 	targets.call(ctx, plan->target);
 	return XDP_ABORTED;
 }
@@ -94,58 +105,18 @@ int bounce(struct xdp_md *ctx)
 	return XDP_TX;
 }
 
-struct outer {
-	struct ethhdr eth;
-	struct iphdr ip;
-} __attribute__((packed));
-
-/* A constant outer header: 192.168.2.200 → 10.1.0.1, for 40 bytes inside. */
-static __always_inline int write_outer(struct xdp_md *ctx)
-{
-	struct outer header = {
-		.eth = {
-			.h_dest = { 2, 0, 0, 0, 0, 1 },
-			.h_source = { 2, 0, 0, 0, 0, 2 },
-			.h_proto = bpf_htons(ETH_P_IP),
-		},
-		.ip = {
-			.version = 4,
-			.ihl = 5,
-			.tot_len = bpf_htons(60),
-			.frag_off = bpf_htons(0x4000),
-			.ttl = 63,
-			.protocol = IPPROTO_IPIP,
-			.check = bpf_htons(OUTER_CHECK),
-			.saddr = bpf_htonl(0xc0a802c8),
-			.daddr = bpf_htonl(0x0a010001),
-		},
-	};
-	struct outer *outer;
-
-	if (bpf_xdp_adjust_head(ctx, -(int)sizeof(struct iphdr)))
-		return XDP_ABORTED;
-	outer = (void *)(long)ctx->data;
-	if ((void *)(outer + 1) > (void *)(long)ctx->data_end)
-		return XDP_ABORTED;
-	*outer = header;
-	return XDP_TX;
-}
-
-/* The floor: that header, and nothing else. */
-int prepend(struct xdp_md *ctx)
-{
-	return write_outer(ctx);
-}
-
 /* The floor of what remembers flows: that header, and one cache line of the flow's own, in a table as large as the
  * director's.
  */
 int remember(struct xdp_md *ctx)
 {
-	__u32 *client = (void *)(long)ctx->data + 26;
+	__u32 zero = 0, index, *client;
+	struct plan *plan = plans.lookup(&zero);
 	struct line *line;
-	__u32 index;
 
+	if (!plan)
+		return XDP_ABORTED;
+	client = (void *)(long)ctx->data + (plan->client_at & PLACES) + 4;
 	if ((void *)(client + 1) > (void *)(long)ctx->data_end)
 		return XDP_ABORTED;
 	index = bpf_ntohl(*client) * 2654435761U >> 12;
