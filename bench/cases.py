@@ -23,6 +23,7 @@ RR_1 = Stream(Order.FIXED, 1, ACK, RR)
 RR_1M = Stream(Order.RANDOM, MILLION, ACK, RR)
 RR6_1 = Stream(Order.FIXED, 1, ACK, RR6, family=6)
 LATER = Stream(Order.FIXED, 1, ACK, MH, piece=Piece.LATER)
+LATER6 = Stream(Order.FIXED, 1, ACK, MH6, family=6, piece=Piece.LATER)
 
 CASES = {
     "mh-1": Case(Stream(Order.FIXED, 1, ACK, MH)),
@@ -38,5 +39,7 @@ CASES = {
     "rr6-1": Case(RR6_1, establish(RR6_1), beside="rr-1"),
     "gre-1": Case(Stream(Order.FIXED, 1, ACK, GRE), beside="mh-1"),
     "gue-1": Case(Stream(Order.FIXED, 1, ACK, GUE), beside="mh-1"),
+    # Their first piece is remembered for half a minute: so fewer rounds.
     "frag-1": Case(LATER, begin(LATER), rounds=201, beside="mh-1"),
+    "frag6-1": Case(LATER6, begin(LATER6), rounds=201, beside="frag-1"),
 }

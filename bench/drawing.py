@@ -11,10 +11,14 @@ GREY = "#555555"
 
 
 def bar(kind: str) -> tuple[str, str]:
-    """Colour and hatch of a kind of packets."""
-    if kind in STYLES:
-        return STYLES[kind][0], HATCHES[kind]
-    return ("#56B4E9", "\\\\") if kind[:2] in STYLES else ("#009E73", "xx")
+    """Colour and hatch of a kind of packets; of IPv6 a lighter one of its scheduler."""
+    lighter, scheduler = {"mh": "#56B4E9", "rr": "#E69F00"}, kind[:2]
+    if kind == "pass":
+        return GREY, ""
+    if scheduler not in lighter:
+        return "#009E73", "xx"
+    colour = STYLES[scheduler][0] if kind == scheduler else lighter[scheduler]
+    return colour, HATCHES[scheduler]
 
 
 def pyplot() -> Any:

@@ -166,7 +166,11 @@ def main(
         return
     if quick:
         rounds, lives = rounds or 75, 1
-    chosen = {name: scaled(CASES[name], rounds, packets, lives) for name in names or CASES}
+    chosen = {
+        name: scaled(case, rounds, packets, lives)
+        for name, case in CASES.items()
+        if name in (names or CASES)
+    }
     rig.enter_namespace()
     with contextlib.ExitStack() as stack:
         trees = [stack.enter_context(rig.snapshot(text)) for text in (program_dir, against) if text]

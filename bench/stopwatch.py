@@ -161,7 +161,7 @@ def _quartiles(values: Sequence[float]) -> list[float]:
 class Case:
     """A stream of packets, what comes before it, and the counter that each must end in.
 
-    beside: the case of IPv4 and IPIP that it is compared with. Runs are short and rounds many: a
+    beside: the plainer case that it is compared with. Runs are short and rounds many: a
     neighbour's load then falls on all targets of a round alike.
     """
 

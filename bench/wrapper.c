@@ -21,9 +21,9 @@ enum order {
 };
 
 struct plan {
-	__u64 link[2];	     /* the frame's first 16 bytes */
+	__u64 link[2];       /* the frame's first 16 bytes */
 	__u32 before_client; /* what is before the client's last four bytes; IPv4: TTL, protocol, sum */
-	__u32 word; /* in host order; IPv4: the VIP; IPv6: length, next header, hop limit */
+	__u32 word;      /* in host order; IPv4: the VIP; IPv6: length, next header, hop limit */
 	__u32 client_at; /* where it stands in the frame, with what is before it */
 	__u32 word_at;
 	__u32 ports_at;
