@@ -10,6 +10,7 @@ instruction. Therefore the cases of a million flows are not here; and `rr-new` i
 
 import contextlib
 import json
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -52,7 +53,8 @@ def count(trees: Sequence[Path], names: Sequence[str]) -> None:
 @click.option("--program-dir", default=str(rig.HERE.parent), help=rig.PROGRAM_HELP)
 @click.option("--against", help="Also count this one's.")
 def main(names: tuple[str, ...], program_dir: str, against: str | None) -> None:
-    """Count instructions a packet through the program; two to four minutes."""
+    """Count instructions a packet through the program; two to five minutes."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     titles = ["case", "instructions", *(["against", "difference"] if against else []), "floor"]
     table = Table(*titles, caption=f"against {against}" if against else None)
     for column in table.columns[1:]:

@@ -50,15 +50,14 @@ def scaled(case: Case, rounds: int | None, packets: int | None, lives: int) -> C
 
 def new_table(against: str | None) -> Table:
     titles = ["case", "ns", "floor", "× floor", "at most", "", "memory", "quiet ns", "× floor"]
-    titles += ["beside"]
     if against:
         titles += ["against", "× floor", "quiet ns", "× floor", "difference", "by life"]
     else:
-        titles += ["quartiles, ns"]
+        titles += ["beside", "quartiles, ns"]
     caption = "memory: the floor that also writes one cache line of the flow's own"
     table = Table(*titles, caption=f"against {against}; {caption}" if against else caption)
-    for column in table.columns[1:]:
-        column.justify = "right"
+    for column in table.columns:
+        column.justify = "left" if column is table.columns[0] else "right"
         column.no_wrap = True
     return table
 
@@ -73,9 +72,9 @@ def add_row(
     verdict = noisy + ("" if at_most is None else "ok" if row["ratio"] <= at_most else "ABOVE")
     floor, memory = f"{row['floor_ns']:.1f}", f"{row['remember_ns']:.1f}"
     cells = [row["case"], ns, floor, ratio, "" if at_most is None else f"{at_most:.1f}", verdict]
-    cells += [memory, quiet, quiet_ratio, beside(row)]
+    cells += [memory, quiet, quiet_ratio]
     if not against:
-        cells += [f"{low:.1f} … {high:.1f}"]
+        cells += [beside(row), f"{low:.1f} … {high:.1f}"]
     elif len(lives[0]) > 1:
         theirs = pooled([life[1] for life in lives]).row()
         changes = difference([(life[0], life[1]) for life in lives])
@@ -190,7 +189,7 @@ def main(
         row["beside_ratio"] = other and round(row["quiet_ns"] / other["quiet_ns"], 3)
         rows.append(row)
         add_row(table, row, of_lives, against)
-    Console(width=160).print(table)
+    Console(width=170).print(table)
     if not (out or quick or names or against):
         out = rig.RESULTS / "packet.json"
     if out:
