@@ -106,9 +106,9 @@ class Clients:
         if len(source) == 16 and chance(random, 20):  # the real's answer was cut
             head = bytes([talk.protocol]) + frames.fragment_rest(random)
             quoted = frames.ip(random, source, talk.client, frames.FRAGMENT, head + payload)
-        return self._told(quoted, talk.vip)
+        return self._told(quoted, talk.vip, random.choice((0, 1400)))
 
-    def _told(self, quoted: bytes, to: bytes, mtu: int = 1400) -> bytes:
+    def _told(self, quoted: bytes, to: bytes, mtu: int) -> bytes:
         """A router's ICMP about a packet."""
         random = self.random
         protocol = ICMPV6 if len(to) == 16 else ICMP

@@ -158,7 +158,7 @@ ERRORS = (*[(3, 4)] * 3, (3, 1), (3, 3), (4, 0), (11, 0), (11, 1))
 ERRORS6 = (*[(2, 0)] * 3, (1, 0), (1, 4), (3, 0), (3, 1), (4, 0))
 
 
-def icmp_error(random: Random, quoted: bytes, mtu: int = 1400) -> bytes:
+def icmp_error(random: Random, quoted: bytes, mtu: int) -> bytes:
     """An error about a packet, of which it quotes enough, or not; seldom, another message."""
     ipv6 = quoted[0] >> 4 == 6
     type_, code = random.choice(ERRORS6 if ipv6 else ERRORS)
