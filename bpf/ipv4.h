@@ -56,7 +56,7 @@ static __always_inline int check_ipv4(struct packet *p)
 	p->fragment = fragment_bits(p, ip->frag_off);
 	p->fragment_id = ip->id;
 	if (p->fragment && !p->rare)
-		return HAND_OVER(p, KIND_RARE);
+		return HAND_OVER_RARE(p);
 	if (ip->ttl <= 1)
 		return PASS(p, ttl);
 	p->transport = IP_AT + header;

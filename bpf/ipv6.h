@@ -52,6 +52,7 @@ static __always_inline int read_ipv6_addresses(struct packet *p, const struct ip
 {
 	if ((void *)(ip + 1) > end)
 		return PASS(p, truncated);
+	p->protocol = ip->nexthdr;
 	p->client = *(struct address *)&ip->saddr;
 	p->vip = *(struct address *)&ip->daddr;
 	return is_of_tables(&p->vip) ? PASS(p, not_vip) : NEXT;
@@ -138,7 +139,6 @@ static __always_inline int check_ipv6(struct packet *p)
 		return DROP(p, malformed);
 	if (informs(p, ip))
 		return PASS(p, icmp);
-	p->protocol = ip->nexthdr;
 	if (!ip->payload_len && p->protocol == IPPROTO_HOPOPTS)
 		return PASS(p, protocol);
 	p->length = IPV6_LENGTH + host_length(ip->payload_len);
@@ -149,7 +149,9 @@ static __always_inline int check_ipv6(struct packet *p)
 	if (ip->hop_limit <= 1)
 		return PASS(p, ttl);
 	p->transport = IP_AT + IPV6_LENGTH;
-	return skip_extensions(p);
+	if (p->rare)
+		return skip_extensions(p);
+	return is_followed(p->protocol) ? HAND_OVER_RARE(p) : NEXT;
 }
 
 #endif

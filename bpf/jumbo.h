@@ -32,7 +32,7 @@ static __always_inline int check_length(struct packet *p)
 {
 	if ((void *)frame_start(p) + IP_AT + p->length <= frame_end(p))
 		return NEXT;
-	return p->rare ? check_jumbo(p) : HAND_OVER(p, KIND_RARE);
+	return p->rare ? check_jumbo(p) : HAND_OVER_RARE(p);
 }
 
 /* A header, of so many bytes from the packet's start on, that the first buffer does not hold. */

@@ -15,7 +15,7 @@
 #define TCP_RST 0x04
 #define TCP_ACK 0x10
 
-/* Not a packet of its flow, but an ICMP error about one: see icmp_error.h. Only xdplb_rare() has any. */
+/* Not a packet of its flow, but an ICMP error about one: see icmp_error.h. A family's first program has none. */
 static __always_inline bool is_error(const struct packet *p)
 {
 	return p->rare && p->error;
@@ -42,11 +42,6 @@ static __always_inline int parse_network(struct packet *p)
 	return PASS(p, not_ip);
 }
 
-static __always_inline bool is_icmp(const struct packet *p)
-{
-	return p->protocol == (is_ipv6(p) ? IPPROTO_ICMPV6 : IPPROTO_ICMP);
-}
-
 static __always_inline int parse_ports(struct packet *p)
 {
 	struct tcphdr *tcp = frame_start(p) + p->transport;
@@ -61,7 +56,7 @@ static __always_inline int parse_ports(struct packet *p)
 		if ((void *)tcp + sizeof(struct udphdr) > end || payload < sizeof(struct udphdr))
 			return miss_header(p, p->transport + sizeof(struct udphdr));
 	} else if (is_icmp(p)) {
-		return p->rare ? NEXT : HAND_OVER(p, KIND_RARE);
+		return p->rare ? NEXT : HAND_OVER_RARE(p);
 	} else {
 		return PASS(p, protocol);
 	}

@@ -139,7 +139,7 @@ static __always_inline int hashed_slot(struct packet *p, const struct service *s
 		return verdict;
 	if (found->flags & SLOT_RESELECT) {
 		if (!p->rare)
-			return HAND_OVER(p, KIND_RARE);
+			return HAND_OVER_RARE(p);
 		found->real = reselect(service, key, index, found->real);
 	}
 	return NEXT;

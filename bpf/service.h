@@ -41,7 +41,7 @@ static __always_inline int find_vip(struct packet *p)
 	if (find_vip_in(p, first_bucket(hash, VIP_BUCKET_BITS)) ||
 	    find_vip_in(p, second_bucket(hash, VIP_BUCKET_BITS)))
 		return NEXT;
-	return p->protocol == IPPROTO_ICMP && !p->rare ? HAND_OVER(p, KIND_RARE) : PASS(p, not_vip);
+	return is_icmp(p) && !p->rare ? HAND_OVER_RARE(p) : PASS(p, not_vip);
 }
 
 static __always_inline __u64 service_key(__u64 vip_id, __be16 port, __u8 protocol)

@@ -198,9 +198,10 @@ struct reply_limit {
 enum kind {
 	KIND_RARE = 0, /* IPv4 that needs more than the fast way has */
 	KIND_IPV6 = 1,
+	KIND_IPV6_RARE = 2,
 };
 
-#define KINDS 2
+#define KINDS 3
 
 /* Tables of one value, which the program addresses without a lookup: see VALUE() in maps.h. */
 enum direct {

@@ -15,6 +15,7 @@
 #define PASS(p, reason) FATE(p, XDP_PASS, pass_##reason)
 #define DROP(p, reason) FATE(p, XDP_DROP, drop_##reason)
 #define HAND_OVER(p, kind) end_in((p), XDP_PASS, COUNTERS + (kind))
+#define HAND_OVER_RARE(p) HAND_OVER(p, is_ipv6(p) ? KIND_IPV6_RARE : KIND_RARE)
 
 /* A packet's values as the stages find them. No pointers into the frame: moving its head spoils them. Numbers have
  * 64 bits where they can: BPF computes in those, and each narrower one costs two shifts.
@@ -24,7 +25,7 @@ struct packet {
 	struct director *director;
 	struct cpu *cpu;
 	int family; /* a constant of each program: AF_INET or AF_INET6 */
-	bool rare;  /* another: whether what the first program hands over is dealt with */
+	bool rare;  /* another: whether what its family's first program hands over is dealt with */
 	volatile __u32
 		tag[MAX_TAGS]; /* VLAN tags as in struct vlan; in memory: few frames have any */
 	struct address client;
@@ -60,6 +61,11 @@ static __always_inline bool is_ipv6(const struct packet *p)
 	return p->family == AF_INET6;
 }
 
+static __always_inline bool is_icmp(const struct packet *p)
+{
+	return p->protocol == (is_ipv6(p) ? IPPROTO_ICMPV6 : IPPROTO_ICMP);
+}
+
 #define IP_MORE_FRAGMENTS 0x2000
 #define IP_OFFSET 0x1fff
 #define IPV6_MORE_FRAGMENTS 0x0001
@@ -77,7 +83,7 @@ static __always_inline __be16 fragment_bits(const struct packet *p, __be16 word)
 							: bpf_htons(IP_MORE_FRAGMENTS)));
 }
 
-/* The first program has none. */
+/* A family's first program has none. */
 static __always_inline bool is_fragment(const struct packet *p)
 {
 	return p->rare && p->fragment;

@@ -139,5 +139,10 @@ int xdplb_rare(struct xdp_md *ctx)
 
 int xdplb_ipv6(struct xdp_md *ctx)
 {
+	return run(ctx, AF_INET6, false);
+}
+
+int xdplb_ipv6_rare(struct xdp_md *ctx)
+{
 	return run(ctx, AF_INET6, true);
 }
