@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Iterator
 
 import pytest
+from dualstack import IPV4, IPV6, give_ipv6
 from fivehosts import Lab, require_root, served
 
 from xdplb import lab as labs
@@ -46,3 +47,23 @@ def director(attached: Lab) -> Iterator[Lab]:
     attached.xdplb("zero")
     yield attached
     attached.xdplb("flush")
+
+
+@pytest.fixture(scope="module")
+def attached_dual(cluster: Lab) -> Lab:
+    """Both families everywhere, real servers for a VIP of each, a director with both VIPs."""
+    give_ipv6(cluster)
+    names = [word for f in (IPV4, IPV6) for word in ("--vip", f.vip, "--director", f.dip)]
+    for host in ("rs1", "rs2"):
+        cluster.xdplb("realserver", "setup", *names, host=host)
+        cluster.xdplb("realserver", "check", host=host)
+    cluster.attach("ens33", "--vip", IPV6.vip)
+    return cluster
+
+
+@pytest.fixture
+def dual(attached_dual: Lab) -> Iterator[Lab]:
+    """An attached director of both families without services, all counters at zero."""
+    attached_dual.xdplb("zero")
+    yield attached_dual
+    attached_dual.xdplb("flush")

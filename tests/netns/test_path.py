@@ -1,39 +1,38 @@
 # SPDX-License-Identifier: MIT
-"""Paths that are narrower somewhere, packets in fragments, and pings: end to end."""
+"""Packets in fragments, pings and traceroute: end to end, in both families.
+
+(Paths that are narrower somewhere: test_narrow.py.)
+"""
 
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 
 import pytest
-from fivehosts import RS1, Lab
+from dualstack import both_families, meanwhile
 
-from xdplb.lab import VIP
+pytestmark = [pytest.mark.root, both_families]
 
-pytestmark = pytest.mark.root
-
-CLIENT, GATEWAY = "192.168.1.200", "192.168.2.1"
-LARGE = 10 << 20
 PORT = 5300
 
 # Says of each datagram who got it, and what it was.
-SERVER = f"""
-import hashlib, socket
-s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-s.bind(("{VIP}", {PORT}))
+SERVER = """
+import hashlib, socket, sys
+name, address, port = sys.argv[1:]
+s = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
+s.bind((address, int(port)))
 print("ready", flush=True)
 while True:
     data, client = s.recvfrom(65535)
-    s.sendto(NAME + hashlib.sha256(data).digest(), client)
+    s.sendto(name.encode() + hashlib.sha256(data).digest(), client)
 """
 # Each socket's datagrams shall arrive whole, at one real; says how many sockets each real got.
-QUESTIONS = f"""
-import collections, hashlib, os, socket
+QUESTIONS = """
+import collections, hashlib, os, socket, sys
+address, port = sys.argv[1:]
 reals = collections.Counter()
 for _ in range(20):
-    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
     s.settimeout(5)
-    s.connect(("{VIP}", {PORT}))
+    s.connect((address, int(port)))
     names = set()
     for _ in range(5):
         data = os.urandom(9000)
@@ -45,109 +44,76 @@ for _ in range(20):
     reals[name] += 1
 print(*sorted(reals.items()))
 """
-
-
-@contextmanager
-def host_is(lab: Lab, host: str, does: str, undoes: str) -> Iterator[None]:
-    """An `ip` command on a host, taken back at the end with all that was learned of paths."""
-    lab.run(host, "ip", *does.split())
-    try:
-        yield
-    finally:
-        lab.run(host, "ip", *undoes.split())
-        for each in ("client", "route", "lvs", "rs1", "rs2"):
-            lab.run(each, "ip", "route", "flush", "cache")
-
-
-def upload(lab: Lab, path: str) -> str:
-    """Upload a file: what the page said, and how much it took."""
-    post = ["curl", "-sSf", "-m", "60", "--data-binary", f"@{path}", f"http://{VIP}/upload"]
-    return lab.output("client", *post, "-w", "%{size_upload}")
-
-
-@pytest.mark.parametrize("scheduler", ["mh", "rr"])
-def test_download_over_a_narrow_path(director, scheduler):
-    """A router on the real's way to the client refuses its segments: the real learns of it."""
-    director.balance(scheduler, [RS1])
-    narrow = "link set ens33 mtu 1300", "link set ens33 mtu 1500"
-    with host_is(director, "route", *narrow):
-        curl = ["curl", "-sSf", "-m", "60", "-o", "/dev/null", "-w", "%{size_download}"]
-        assert str(LARGE) == director.output("client", *curl, f"http://{VIP}/large")
-
-        assert "mtu 1300" in director.output("rs1", "ip", "route", "get", CLIENT)
-    assert not director.counters().keys() - {"forwarded", "forwarded_redirect"}
+DISCOVERY = {"pass_icmp", "pass_not_vip"}  # of neighbours: it counts here in IPv6 only
 
 
 @pytest.fixture
-def around(director, rip):
-    """One of rs1's addresses is reached by way of the router, who knows of a narrow link there.
-
-    Each test has another: what is learned of one lives for minutes.
-    """
-    for scope in ("all", "ens160"):
-        director.run("route", "sysctl", "-qw", f"net.ipv4.conf.{scope}.send_redirects=0")
-    address = f"address add {rip}/32 dev ens33", f"address del {rip}/32 dev ens33"
-    there = f"route add {rip}/32 dev ens160 mtu lock 1400", f"route del {rip}/32"
-    way = f"route add {rip}/32 via {GATEWAY}", f"route del {rip}/32"
-    with ExitStack() as stack:
-        for host, change in (("rs1", address), ("route", there), ("lvs", way)):
-            stack.enter_context(host_is(director, host, *change))
-        director.xdplb("realserver", "setup", "--vip", VIP, "--decap", "xdp", host="rs1")
-        yield director
-        director.xdplb("realserver", "teardown", host="rs1")
-        director.xdplb("realserver", "setup", "--vip", VIP, host="rs1")
-        director.balance(reals=[])
-
-
-@pytest.mark.parametrize(
-    ("tunnel", "added", "rip"),
-    [
-        ("ipip", 20, "192.168.2.221"),
-        ("gre", 24, "192.168.2.222"),
-        ("gue", 32, "192.168.2.223"),
-    ],
-)
-def test_upload_over_a_narrow_path(around, tunnel, added, rip, tmp_path):
-    """A router on the director's way to the real refuses its tunnel's packets: it learns of it."""
-    body = tmp_path / "body"
-    body.write_bytes(bytes(LARGE))
-    around.balance("mh", [f"{rip} tunnel={tunnel}"])
-
-    assert f"rs1\n{LARGE}" == upload(around, str(body))
-
-    assert f"mtu {1400 - added}" in around.output("client", "ip", "route", "get", VIP)
-    assert 0 < around.counters()["replied_too_big"] < 30
-
-
-@pytest.fixture
-def answering(director):
-    """A UDP service with a server on each real."""
-    director.balance("rr", service=f'udp = "{VIP}:{PORT}"')
+def answering(dual, family):
+    """A UDP service with a server on each real, and one of web pages."""
+    reals = [family.rs1, family.rs2]
+    web = f'[[service]]\ntcp = "{family.at(80)}"\nscheduler = "rr"\nreals = {reals}'
+    dual.balance("rr", reals, f'udp = "{family.at(PORT)}"', web)
     servers = [
-        director.start(host, [sys.executable, "-c", f"NAME = {host.encode()}\n{SERVER}"])
+        dual.start(host, [sys.executable, "-c", SERVER, host, family.vip, str(PORT)])
         for host in ("rs1", "rs2")
     ]
     for server in servers:
-        assert server.stdout.readline() == "ready\n"
-    yield director
+        assert "ready\n" == server.stdout.readline()
+    yield dual
     for server in servers:
         server.terminate()
         server.communicate()
 
 
-def test_datagrams_in_fragments_arrive_whole(answering):
+def test_datagrams_in_fragments_arrive_whole(answering, family):
     """9,000 bytes in seven pieces, that fit the tunnel: each at one real, its flow's."""
-    with host_is(answering, "client", "link set ens33 mtu 1400", "link set ens33 mtu 1500"):
-        said = answering.output("client", sys.executable, "-c", QUESTIONS)
+    cut = (f"ip link set ens33 mtu {mtu}" for mtu in (1400, 1500))
+    with meanwhile(answering, "client", *cut):
+        asked = [sys.executable, "-c", QUESTIONS, family.vip, str(PORT)]
+        said = answering.output("client", *asked)
 
+    counted = answering.counters()
     assert "('rs1', 10) ('rs2', 10)\n" == said
-    assert {"forwarded": 20 * 5 * 7} == answering.counters()
+    assert 20 * 5 * 7 == counted["forwarded"]
+    assert {"forwarded"} == counted.keys() - DISCOVERY
 
 
-def test_pings_to_the_vip_are_answered(director):
+def test_pings_to_the_vip_are_answered(dual, family):
     """By the director's kernel, which has the address."""
-    director.balance("mh")
+    dual.balance("mh", (family.rs1,), f'tcp = "{family.at(80)}"')
 
-    director.run("client", "ping", "-c", "2", "-i", "0.2", "-W", "5", VIP)
+    said = dual.output("client", "ping", "-c", "2", "-i", "0.2", "-W", "5", family.vip)
 
-    assert {"pass_icmp": 2} == director.counters()
+    counted = dual.counters()
+    assert "2 packets transmitted, 2 received" in said
+    assert counted["pass_icmp"] >= 2
+    assert set() == counted.keys() - DISCOVERY
+
+
+@pytest.mark.parametrize("probes", [f"-U -p {PORT}", "-U -p 9", "-T -p 80", "-T -p 9", "-I"])
+def test_traceroute_ends_at_the_vip(answering, family, probes):
+    """Behind the router is the VIP, and nothing more. The director's kernel answers for it: the
+    probe that gets here has a TTL of 1 left, and is not forwarded, be there a service or not. It
+    answers as the VIP's host (port unreachable, a reset, an echo), not as a router on the way.
+    """
+    assert [(1, family.router), (2, family.vip)] == traced(answering, family, probes)
+
+    counted = answering.counters().keys()
+    assert counted & {"pass_ttl", "pass_icmp"}
+    assert set() == counted - {"pass_ttl"} - DISCOVERY
+
+
+@pytest.mark.parametrize("probes", [f"-U -p {PORT}", "-T -p 80"])
+def test_probes_that_get_further_are_answered_by_the_real(answering, family, probes):
+    """With a TTL of 3 at the client they go through the tunnel: the real has the VIP, too."""
+    assert [(3, family.vip)] == traced(answering, family, f"{probes} -f 3")
+
+    assert {"forwarded"} == answering.counters().keys() - DISCOVERY
+
+
+def traced(lab, family, options):
+    """What traceroute shows: hops and who answered. One probe each, and the next one after it."""
+    one_by_one = "-n -q 1 -N 1 -w 5 -m 4"
+    command = ["traceroute", *one_by_one.split(), *options.split(), family.vip]
+    _, *hops = lab.output("client", *command).splitlines()
+    return [(int(hop.split()[0]), hop.split()[1]) for hop in hops]
