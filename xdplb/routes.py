@@ -5,6 +5,8 @@ Asked of iproute2, whose answer takes 4 ms: importing pyroute2 (netlink.py) take
 that `xdplb server add` has in all.
 """
 
+import ctypes
+import fcntl
 import json
 import re
 import socket
@@ -22,6 +24,9 @@ from xdplb.net import Address, add_words, parse_address
 BPFFS = Path("/sys/fs/bpf")
 _XDP_ATTACHED_DRV = 1  # include/uapi/linux/if_link.h
 TPIDS = {"802.1Q": 0x8100, "802.1ad": 0x88A8}  # IEEE 802.1Q table 9-1
+_SIOCETHTOOL = 0x8946  # include/uapi/linux/sockios.h
+_ETHTOOL_GFLAGS = 0x25  # include/uapi/linux/ethtool.h
+_ETH_FLAG_RXVLAN = 1 << 8
 _NO_ROUTE = re.compile(r"Command failed -:(\d+)")
 
 
@@ -99,6 +104,15 @@ def _is_vlan(link: dict[str, Any]) -> bool:
 
 def _tag(data: dict[str, Any]) -> tuple[int, int]:
     return TPIDS[data["protocol"]], int(data["id"])
+
+
+def strips_tags(ifname: str) -> bool:
+    """Whether its driver takes VLAN tags off before XDP sees a frame: rx-vlan-offload."""
+    answer = (ctypes.c_uint32 * 2)(_ETHTOOL_GFLAGS)  # struct ethtool_value
+    request = struct.pack("16sP", ifname.encode(), ctypes.addressof(answer))  # struct ifreq
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        fcntl.ioctl(any_socket, _SIOCETHTOOL, request)
+    return bool(answer[1] & _ETH_FLAG_RXVLAN)
 
 
 def largest_mtu(ifnames: Iterable[str]) -> int:

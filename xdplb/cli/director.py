@@ -75,6 +75,8 @@ def attach_command(
     click.echo(f"compiled with the headers in {done.headers}")
     if not done.flows_kept:
         click.echo("the tables' layout changed: recorded flows are lost, services are kept")
+    for note in done.notes:
+        click.echo(f"note: {note}", err=True)
 
 
 @click.command("detach")

@@ -8,7 +8,7 @@ before has changed nothing, and after, the next command finishes.
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -39,6 +39,7 @@ class Attached:
     upgraded: bool
     flows_kept: bool
     headers: str
+    notes: tuple[str, ...]  # what the operator should hear, though nothing failed
 
 
 def attach(
@@ -95,6 +96,7 @@ def attach(
             upgraded,
             not upgraded or old_layout == state.raw["layout"],
             program.headers,
+            tuple(notes_on_vlans(state.raw["interfaces"])),
         )
 
 
@@ -186,6 +188,23 @@ def _pin(fd: int, path: Path) -> None:
     new.unlink(missing_ok=True)
     libbpf.obj_pin(fd, new)
     new.rename(path)
+
+
+def notes_on_vlans(interfaces: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
+    """Where a tag that the driver took off is missed. In generic mode the kernel still has it
+    beside the frame, and puts it on again, before the one that the program has put there.
+    """
+    lost = {
+        "native": "clients in its VLANs do not hear of packets that are too big",
+        "generic": "packets in its VLANs leave with two tags, and are lost",
+    }
+    parents = {vlan.parent for vlan in routes.vlans().values()}
+    for name, about in interfaces.items():
+        if routes.ifindex(name) in parents and routes.strips_tags(name):
+            yield (
+                f"the driver of {name} takes VLAN tags off: {lost[about['mode']]}; "
+                f"mend it: ethtool -K {name} rxvlan off"
+            )
 
 
 def _sweep(place: Place, state: State) -> None:
