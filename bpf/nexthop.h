@@ -23,19 +23,18 @@ static __always_inline struct macs macs_of(const struct bpf_fib_lookup *fib)
 	return macs;
 }
 
-static __always_inline bool same_vlan(const struct vlan *one, const struct vlan *other)
-{
-	return one->parent == other->parent && one->tags == other->tags &&
-	       one->tag[0] == other->tag[0] && one->tag[1] == other->tag[1];
-}
-
-static __always_inline bool same_hop(const struct hop *hop, const struct bpf_fib_lookup *fib)
+/* What is different, if anything: by words without branches, each of which would be two ways to the verifier. */
+static __always_inline __u32 differing(const struct hop *hop, const struct vlan *in,
+				       const struct bpf_fib_lookup *fib, const struct vlan *vlan)
 {
 	struct macs macs = macs_of(fib);
+	__u32 bits = (hop->ifindex ^ fib->ifindex) | (hop->mtu ^ fib->mtu_result);
 
-	return hop->ifindex == fib->ifindex && hop->mtu == fib->mtu_result &&
-	       hop->macs.word[0] == macs.word[0] && hop->macs.word[1] == macs.word[1] &&
-	       hop->macs.word[2] == macs.word[2];
+	bits |= (hop->macs.word[0] ^ macs.word[0]) | (hop->macs.word[1] ^ macs.word[1]);
+	bits |= (hop->macs.word[2] ^ macs.word[2]) | (in->parent ^ vlan->parent);
+	bits |= (in->tags ^ vlan->tags) | (in->tag[0] ^ vlan->tag[0]) | (in->tag[1] ^ vlan->tag[1]);
+	asm volatile("" : "+r"(bits));
+	return bits;
 }
 
 /* Writes the hop not in use, then switches: a reader never sees half of one. A second CPU in the same tick
@@ -51,7 +50,7 @@ static __always_inline void publish_hop(struct real *real, const struct bpf_fib_
 	known = vlans.lookup(&ifindex);
 	if (known)
 		vlan = *known;
-	if (same_hop(&real->hop[active], fib) && same_vlan(&real->vlan[active], &vlan))
+	if (!differing(&real->hop[active], &real->vlan[active], fib, &vlan))
 		return;
 	real->vlan[!active] = vlan;
 	hop->ifindex = fib->ifindex;
