@@ -120,6 +120,7 @@ class Directing:
         with self.lb.rewriting_state() as state:
             state.raw["next_real"] = TUNABLES.max_reals + place
         self.lb.put_services([service])
+        self.lb.tables.put_vlans(self.network.vlans())  # for a new real, the director looked itself
         self.reference.change(self._read_content())
 
     def remove_service(self, key: model.ServiceKey) -> None:
