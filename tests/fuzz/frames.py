@@ -27,7 +27,8 @@ OTHER_PROTOCOLS = (ICMP, ICMP, IPIP, IPV6, GRE, ESP, 0, 132, 255, AH, ICMPV6, NO
 FLAGS = (*[0x02] * 6, *[0x10] * 6, 0x18, 0x18, 0x11, 0x04, 0x14, 0x12, 0x03, 0x06, 0xC2, 0x00)
 FRAGMENTS = (*[DF] * 60, *[0] * 30, DF | EVIL, EVIL, MF, 1, 0x1FFF, DF | MF)
 TTLS = (*[64] * 40, 255, 128, 63, 3, 2, 2, 1, 0)
-CHECKSUMS = (bytes(2), b"\xff\xff", b"\xfe\xff", b"\xff\xfe")  # where carries get lost
+# Where carries get lost: of the TTL, of ECN in an unwrapper.
+CHECKSUMS = (bytes(2), b"\xff\xff", b"\xfe\xff", b"\xff\xfe", b"\xff\0", b"\xff\1", b"\xff\2")
 NOISY = 48
 NOISE = Random(0).randbytes(4096)
 
