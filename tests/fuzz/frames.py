@@ -23,7 +23,7 @@ _TCP_REST = Struct("!IIBBHHH")
 
 ICMP, IPIP, TCP, UDP, IPV6, GRE, ESP = 1, 4, 6, 17, 41, 47, 50
 FRAGMENT, AH, ICMPV6, NONE = 44, 51, 58, 59
-OTHER_PROTOCOLS = (ICMP, ICMP, IPIP, IPV6, GRE, ESP, 0, 132, 255, AH, ICMPV6, NONE)
+OTHER_PROTOCOLS = (ICMP, ICMP, IPIP, IPV6, GRE, ESP, 0, 132, 255, AH, ICMPV6, ICMPV6, NONE)
 FLAGS = (*[0x02] * 6, *[0x10] * 6, 0x18, 0x18, 0x11, 0x04, 0x14, 0x12, 0x03, 0x06, 0xC2, 0x00)
 FRAGMENTS = (*[DF] * 60, *[0] * 30, DF | EVIL, EVIL, MF, 1, 0x1FFF, DF | MF)
 TTLS = (*[64] * 40, 255, 128, 63, 3, 2, 2, 1, 0)
@@ -120,6 +120,10 @@ def segment(random: Random, protocol: int, sport: int, dport: int, size: int) ->
         header = start + _TCP_REST.pack(random.getrandbits(32), 0, 5 << 4, flags, 64240, 0, 0)
     elif protocol == UDP:
         header = start + _PORTS.pack(max(8, size - 20), 0)
+    elif protocol == ICMPV6:
+        header = bytes(
+            (random.choice((132, 133, 135, 137, 138)), 0, 0, 0)
+        )  # neighbour discovery, or beside it
     else:
         header = start
     return header + noise(random, max(0, size - 20 - len(header)))
@@ -235,7 +239,7 @@ def lie_about_length(random: Random, frame: bytearray) -> None:
     if is_ipv6(frame):
         at += 2
     if at + 4 <= len(frame):
-        length = random.choice((20, 24, 28, 40, 44, 60, len(frame) - at)) + random.randint(-2, 2)
+        length = random.choice((0, 20, 24, 28, 40, 44, 60, len(frame) - at)) + random.randint(-2, 2)
         length -= 38 if is_ipv6(frame) and length > 44 else 0
         frame[at + 2 : at + 4] = max(0, length).to_bytes(2, "big")
 

@@ -31,13 +31,16 @@ RS_MACS = {RS1: "02:00:00:00:02:dc", RS2: "02:00:00:00:02:d2"}
 
 @dataclass(frozen=True)
 class Network:
-    """What may change: MAC addresses (rs1's may be unknown), a path's MTU, whether a route is."""
+    """What may change: MAC addresses (rs1's may be unknown), a path's MTU, whether a route is.
+
+    lost: what the losable reals lack: a route, or a neighbour on it.
+    """
 
     gateway: str = packets.GATEWAY_MAC
     rs1: str | None = RS_MACS[RS1]
     narrow: int = 1400
     narrow6: int = 1290
-    losable: bool = True
+    lost: str = ""
     vlan: tuple[tuple[int, int], ...] = ()  # tags of the second interface, as if it were a VLAN's
 
     def vlans(self) -> dict[int, Vlan]:
@@ -56,10 +59,10 @@ class Network:
             f"route replace {NARROW[0]} {way} mtu lock {self.narrow}",
             f"route replace {NARROW[1]} {way6} mtu lock {self.narrow6}",
             *(
-                f"route replace {real} {hop}"
-                if self.losable
-                else f"route replace unreachable {real}"
-                for real, hop in zip(LOSABLE, (way, way6), strict=True)
+                f"route replace unreachable {real}"
+                if self.lost == "route"
+                else f"route replace {real} {f'via {silent}' if self.lost else hop}"
+                for real, hop, silent in zip(LOSABLE, (way, way6), SILENT, strict=True)
             ),
         ]
 
@@ -90,8 +93,9 @@ class Network:
             ways[packed(rip)] = way(self.gateway)._replace(mtu=mtu)
         ways |= {packed(rip): NO_NEIGHBOUR for rip in SILENT}
         ways[packed(RS1)] = way(self.rs1) if self.rs1 else NO_NEIGHBOUR
-        if not self.losable:
-            ways |= {packed(rip): NO_ROUTE for rip in LOSABLE}
+        if self.lost:
+            lack = NO_ROUTE if self.lost == "route" else NO_NEIGHBOUR
+            ways |= {packed(rip): lack for rip in LOSABLE}
         return ways
 
     def variants(self) -> list["Network"]:
@@ -100,7 +104,7 @@ class Network:
             replace(self, gateway=OTHER_MAC if self.gateway != OTHER_MAC else packets.GATEWAY_MAC),
             replace(self, narrow=2690 - self.narrow),  # 1400, or 1290
             replace(self, narrow6=2620 - self.narrow6),  # 1290, or 1330: IPv6's 1280 and IPIP fit
-            replace(self, losable=not self.losable),
+            *(replace(self, lost=what) for what in ("", "route", "neighbour") if what != self.lost),
             *(replace(self, vlan=tags) for tags in VLANS if tags != self.vlan),
             *(replace(self, rs1=mac) for mac in (RS_MACS[RS1], OTHER_MAC, None) if mac != self.rs1),
         ]

@@ -113,7 +113,7 @@ def change_service(random: Random, world: Directing) -> Event:
     """A service comes, goes or changes. Who was removed may lose his place at once to another."""
     key = random.choice(drawing.KEYS)
     state = world.lb.state
-    losable = world.network.losable
+    losable = world.network.lost != "route"
     if key in state and random.random() < 0.15:
         return Removed(key)
     if key in state:
