@@ -83,9 +83,12 @@ class Clients:
             return random.choice(self.old_pieces)
         if chance(random, 4):
             protocol = random.choice((TCP, UDP, *OTHER_PROTOCOLS))
-        payload = frames.segment(random, protocol, sport, dport, self._size())
+        size, cut_up = self._size(), chance(random, 4)
+        if cut_up and chance(random, 30):
+            size += random.randint(1400, 3000)
+        payload = frames.segment(random, protocol, sport, dport, size)
         payload = frames.summed(random, client, vip, protocol, payload)
-        if chance(random, 4):
+        if cut_up:
             cut = frames.pieces(random, client, vip, protocol, payload)
             self.pieces += [frames.on_link(random, piece) for piece in cut]
         return frames.on_link(random, frames.ip(random, client, vip, protocol, payload))

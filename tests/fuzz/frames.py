@@ -170,7 +170,7 @@ def icmp_error(random: Random, quoted: bytes, mtu: int) -> bytes:
     if chance(random, 5):
         type_, code = random.choice((*range(20), *range(126, 138))), 0
     least = 48 if ipv6 else 28
-    length = random.choice((least, least, least, least + 20, 576))
+    length = random.choice((least, least, least, least + 20, 576, 1440))
     if chance(random, 10):
         length = random.randrange(least + 9)
     rest = mtu.to_bytes(4, "big") if ipv6 else random.randbytes(2) + mtu.to_bytes(2, "big")

@@ -5,8 +5,10 @@ The program's records are words: tag | two numbers | tick (bpf/flow.h, fragment.
 the tag says is the reference's key; here nobody asks for it.
 """
 
-from collections import Counter
-from collections.abc import Callable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from functools import reduce
+from operator import and_, or_
 from typing import Any
 
 import numpy as np
@@ -15,11 +17,12 @@ from reference import fragment, path
 from reference.director import Director
 
 Records = Counter[tuple[int, int, int]]
+ENOUGH = 40  # flows from a prefix: by chance, none of its bits is the same for all of them
 SHARING = 5  # flows of a round's few hundred: one of GUE's ports has no more by chance
 
 
 def differences(lb: Balancer, reference: Director) -> str:
-    """Flows, fragments, paths, statistics and ports that are not what they should be."""
+    """What is remembered or was chosen (ports, outer sources) otherwise than it should be."""
     said = [
         *compare("flow", *_flows(lb, reference)),
         *compare("fragment", *_fragments(lb, reference)),
@@ -32,13 +35,24 @@ def differences(lb: Balancer, reference: Director) -> str:
             said.append(f"{real}: counted {counted}, expected {expected}")
     ports = Counter(reference.ports.chosen.values())
     said += [f"{n} flows from port {port}" for port, n in ports.items() if n > SHARING]
-    return "\n".join(said)
+    return "\n".join([*said, *_narrowed(reference)])
 
 
 def compare(kind: str, found: Records, wanted: Records) -> list[str]:
     """What one side has more often than the other."""
     differing = sorted((found - wanted) | (wanted - found))
     return [f"{kind} {each}: {found[each]}, expected {wanted[each]}" for each in differing]
+
+
+def _narrowed(reference: Director) -> Iterator[str]:
+    """Prefixes of outer sources of which flows use only a part."""
+    used: dict[tuple[bytes, bytes], list[int]] = defaultdict(list)
+    for (_, dip, hosts), source in reference.sources.chosen.items():
+        used[dip, hosts].append(int.from_bytes(source, "big"))
+    for (dip, hosts), sources in used.items():
+        differing = reduce(or_, sources) & ~reduce(and_, sources)
+        if len(sources) >= ENOUGH and differing != int.from_bytes(hosts, "big"):
+            yield f"{len(sources)} flows, and of {dip.hex()}'s {hosts.hex()} only {differing:x}"
 
 
 def _read(memory: Any, shift: int, tick: int, life: Callable[[int], int]) -> Records:

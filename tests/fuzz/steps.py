@@ -96,9 +96,9 @@ Event = Ticks | Answered | NetworkIs | ServiceIs | Removed | DeniedAre | Transit
 def draw(random: Random, world: Directing) -> Event:
     """What happens next."""
     dice = random.random()
-    if dice < 0.85:
+    if dice < 0.80:
         return Ticks(_ticks(random, world))
-    if dice < 0.89:
+    if dice < 0.84:
         return Answered(ANSWERS_PER_TICK - random.randint(0, 2))
     if dice < 0.93:
         return NetworkIs(random.choice(world.network.variants()))
