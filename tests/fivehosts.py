@@ -68,10 +68,11 @@ class Lab:
         """Run `xdplb … --json` on the director and give the value that it printed."""
         return json.loads(self.xdplb(*argv, "--json"))
 
-    def attach(self, *ifnames: str, **tunables: int) -> str:
+    def attach(self, *ifnames: str, vips: Sequence[str] = (labs.VIP,), **tunables: int) -> str:
         """Attach the director with small tables, by default to ens33, with the VIP."""
         sizes = [f"--tune={name}={value}" for name, value in {**SMALL, **tunables}.items()]
-        return self.xdplb("attach", *(ifnames or ["ens33"]), "--vip", labs.VIP, *sizes)
+        names = [f"--vip={vip}" for vip in vips]
+        return self.xdplb("attach", *(ifnames or ["ens33"]), *names, *sizes)
 
     def apply(self, configuration: str) -> str:
         """Apply a configuration, in TOML."""

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 from directors import Ipvs, Xdplb
+from dualstack import give_ipv6
 from fivehosts import Lab, require_root, served
 from seen import Seen, see
 
@@ -25,8 +26,12 @@ def modules() -> None:
 
 @pytest.fixture(scope="session")
 def cluster(modules: None) -> Iterator[Lab]:
-    """The hosts but for the director: real servers by `xdplb realserver setup`, with tunl0."""
+    """The hosts but for the director: real servers by `xdplb realserver setup`, with tunl0.
+
+    They have IPv6, too, though no VIP of it.
+    """
     with served() as lab:
+        give_ipv6(lab)
         yield lab
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from dualstack import VIP6
 from fivehosts import RS1, RS2, Lab
 
 from xdplb.lab import VIP
@@ -48,14 +49,14 @@ class Ipvs:
 
 @dataclass(frozen=True)
 class Xdplb:
-    """`xdplb attach ens33 --vip …`, which adds the VIP by itself."""
+    """`xdplb attach ens33 --vip …`, which adds the VIPs by itself: one of each family."""
 
     lab: Lab
 
     @contextmanager
     def attached(self) -> Iterator[None]:
         """Be attached for a while."""
-        self.lab.attach()
+        self.lab.attach(vips=(VIP, VIP6))
         try:
             yield
         finally:

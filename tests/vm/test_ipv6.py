@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from directors import Xdplb
-from dualstack import DIP6, RS1_6, RS2_6, VIP6, give_ipv6, shell
+from dualstack import DIP6, RS1_6, RS2_6, VIP6, shell
 from fivehosts import RS1, RS2, Lab
 
 from xdplb.lab import VIP
@@ -24,17 +24,13 @@ HOSTS = ("rs1", "rs2")
 def dual(cluster: Lab, xdplb: Xdplb) -> Iterator[Lab]:
     """Both families; real servers for a VIP of each, from directors of each."""
     subprocess.run(["modprobe", "-q", "-a", "ip6_tunnel", "sit"], check=True)
-    give_ipv6(cluster)
     names = ["--vip", VIP, "--vip", VIP6, "--director", DIP, "--director", DIP6]
     for host in HOSTS:
         cluster.xdplb("realserver", "setup", *names, host=host)
-    cluster.xdplb("attach", "ens33", "--vip", VIP6)
     yield cluster
     for host in HOSTS:
         cluster.xdplb("realserver", "teardown", host=host)
         cluster.xdplb("realserver", "setup", "--vip", VIP, host=host)
-    for host in ("client", "route", "lvs", *HOSTS):
-        shell(cluster, host, "echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6")
 
 
 def test_the_devices_are_set_up(dual):
