@@ -29,17 +29,22 @@ class Balanced:
     weights: tuple[tuple[str, int], ...]
     drained: frozenset[str] = frozenset()
     tunnel: str = "ipip"
+    vip: str = VIP
+
+    def at_port(self, address: str) -> str:
+        """The VIP's, or a real's, as both directors read it."""
+        return f"[{address}]:{self.port}" if ":" in address else f"{address}:{self.port}"
 
     def by_ipvsadm(self) -> list[list[str]]:
         """The commands that make it; the drained last, as then it lives on by its old weight."""
-        name = [f"-{self.protocol[0]}", f"{VIP}:{self.port}"]
+        name = [f"-{self.protocol[0]}", self.at_port(self.vip)]
         flags = ["-b", ",".join(self.flags)] if self.flags else []
         tunnel = TUNNELS[self.tunnel]
         lines = [["-A", *name, "-s", self.scheduler, *flags]]
         for real, weight in self.weights:
-            lines.append(["-a", *name, "-r", real, "-i", *tunnel, "-w", str(weight)])
+            lines.append(["-a", *name, "-r", self.at_port(real), "-i", *tunnel, "-w", str(weight)])
         for real in sorted(self.drained):
-            lines.append(["-e", *name, "-r", real, "-i", *tunnel, "-w", "0"])
+            lines.append(["-e", *name, "-r", self.at_port(real), "-i", *tunnel, "-w", "0"])
         return lines
 
     def toml(self, *, drained: bool) -> str:
@@ -49,8 +54,9 @@ class Balanced:
             f" tunnel={self.tunnel}"
             for real, weight in self.weights
         ]
+        name = self.at_port(self.vip)
         return (
-            f'[[service]]\n{self.protocol} = "{VIP}:{self.port}"\nscheduler = "{self.scheduler}"\n'
+            f'[[service]]\n{self.protocol} = "{name}"\nscheduler = "{self.scheduler}"\n'
             f"flags = {list(self.flags)}\nreals = {reals}\n"
         )
 
@@ -61,8 +67,9 @@ MARKS = Balanced("udp", MARK_PORT, "rr", (), (("10.20.0.250", 1),))
 def balance_by_ipvs(director: Ipvs, services: Sequence[Balanced]) -> None:
     """Make IPVS balance these, and whatever comes in midstream."""
     lines = [line for service in (MARKS, *services) for line in service.by_ipvsadm()]
-    script = "\n".join(" ".join(["ipvsadm", *line]) for line in lines)
-    director.lab.run("lvs", "sh", "-ec", f"echo 1 > /proc/sys/net/ipv4/vs/sloppy_tcp\n{script}")
+    rules = "\n".join(map(" ".join, lines))
+    script = f"echo 1 > /proc/sys/net/ipv4/vs/sloppy_tcp\nipvsadm -R <<'END'\n{rules}\nEND\n"
+    director.lab.run("lvs", "sh", "-ec", script)
 
 
 def clear_ipvs(director: Ipvs) -> None:

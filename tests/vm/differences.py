@@ -1,173 +1,233 @@
 # SPDX-License-Identifier: MIT
-"""What became of a packet behind each director, and the differences that are meant.
+"""The differences between both directors that are meant, a line each; docs/fidelity.md has why.
 
-Equal byte for byte, link header included, but for the outer ID where DF is not set (and so the
-outer checksum): IPVS counts, xdplb draws lots. What else may differ is named here, a line each;
-docs/fidelity.md has the reasons.
+All else is equal byte for byte, link header included, but for the outer ID where DF is not set (and
+so the outer checksum): IPVS counts, xdplb draws lots.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
-import packets
-from drawn import MTU, Sent
-from line import ETHERNET
-
-IP_HEADER = 20
-INNER = {"ipip": 20, "gre": 24, "gre+csum": 28, "gue": 32, "gue+csum": 32}  # behind the outer one
-IPIP, GRE, UDP, ICMP = 4, 47, 17, 1
-GUE_PORT = (6080).to_bytes(2, "big")
-TIME_EXCEEDED, FRAG_NEEDED = b"\x0b\x00", b"\x03\x04"
-CE, ECT_0 = 3, 2
+from datagram import HEADER, V4, V6, Header, is_summed, read
+from outcome import ETHERNET, Fate, arrived, fate, header_of, kind, unwrapped
+from sent import Sent
 
 ENDS_HERE = "TTL <= 1: IPVS answers time exceeded, xdplb leaves it to the kernel"
-QUOTED_LESS = "too big with DF: IPVS quotes 576 bytes after it took from the TTL, xdplb 28"
+QUOTED = "too big: IPVS quotes it after it took from the TTL, and more of IPv4; xdplb before"
+QUOTED_WHOLE = "pieces too big: IPVS quotes the whole, xdplb the first piece"
 OPTIONS_TOO_BIG = "too big with DF and options: xdplb leaves it to the kernel"
 FRAGMENTED = "too big without DF: IPVS fragments, xdplb leaves it to the kernel"
 ECN = "ECN: IPVS sends ECT(0) for an inner CE, xdplb CE"
 GUE_SOURCE = "GUE: another source port"
-NOT_SUMMED = "UDP without a checksum: xdplb leaves out the tunnel's"
-NO_CONNECTION = "RST of no connection: IPVS leaves it to its kernel, xdplb forwards by hash"
-RECORDED = "options that record or steer: IPVS, behind the kernel's IP, has them obeyed"
+GRE_ZERO = "GRE's checksum is 0: IPVS sends ffff"
+NOT_SUMMED = "nothing to sum by: xdplb leaves out the tunnel's checksum"
+NO_CONNECTION = "RST of no connection: IPVS leaves it to its kernel, xdplb goes by the hash"
+OBEYED = "options for hosts on the way: IPVS, behind the kernel's IP, has them obeyed"
+EXTENSIONS = (
+    "over four extension headers, authentication, hosts to visit: xdplb leaves it to the kernel"
+)
 PADDED = "the link's padding: IPVS cuts it off, xdplb keeps it"
-MEANT = {
-    ENDS_HERE,
-    QUOTED_LESS,
-    OPTIONS_TOO_BIG,
-    FRAGMENTED,
+REASSEMBLED = "in pieces: IPVS sends the whole, xdplb each piece"
+OUT_OF_ORDER = "pieces before their first: IPVS waits for it, xdplb leaves them to the kernel"
+DF_OF_PIECES = "IPv6 in pieces in IPv4: IPVS has DF on some of what it cuts, xdplb on none"
+INCOMPLETE = "a piece is missing: IPVS sends nothing, xdplb what there is"
+SPLIT = "TCP's header in pieces: xdplb leaves it to the kernel"
+PIECES_WITH_DF = (
+    "pieces with DF: IPVS answers that the whole is too big, xdplb sends those that fit"
+)
+NO_RECORD = "an error about no connection: IPVS leaves it to its kernel, xdplb goes by the hash"
+ODD_QUOTE = "an error that quotes options or too little: xdplb leaves it to the kernel"
+PROBLEM = "parameter problem of IPv6: IPVS sends it to the real, xdplb leaves it to the kernel"
+ERROR_IN_PIECES = "an ICMP error in pieces: xdplb leaves it to the kernel"
+
+CE, ECT_0 = 3, 2
+SAID = 4  # of what answers say, without the quotation
+ECN_AT = {V4: 0, V6: 4}  # by how many bits it is shifted in a header's second byte
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Where fates differ: what of, and which."""
+
+    difference: str
+    concerns: Callable[[Sent], bool]
+    ipvs: set[Fate]
+    xdplb: set[Fate]
+
+
+SENT = {Fate.FORWARDED, Fate.IN_PIECES}
+LEFT, TOO_BIG, TIME_EXCEEDED = {Fate.LEFT}, {Fate.TOO_BIG}, {Fate.TIME_EXCEEDED}
+RULES = [
+    Rule(NO_CONNECTION, lambda sent: sent.resets, LEFT, SENT | TOO_BIG),
+    Rule(OBEYED, lambda sent: sent.is_obeyed, LEFT, SENT),
+    Rule(ENDS_HERE, lambda sent: sent.header.ttl <= 1, TIME_EXCEEDED, LEFT),
+    Rule(OPTIONS_TOO_BIG, lambda sent: sent.too_big and sent.header.has_options, TOO_BIG, LEFT),
+    Rule(FRAGMENTED, lambda sent: sent.too_big and sent.may_be_cut, {Fate.IN_PIECES}, LEFT),
+    Rule(EXTENSIONS, lambda sent: sent.is_extended, SENT, LEFT),
+    Rule(INCOMPLETE, lambda sent: not sent.is_complete, LEFT, SENT),
+    Rule(SPLIT, lambda sent: sent.splits_tcp, SENT, LEFT),
+    Rule(PIECES_WITH_DF, lambda sent: sent.in_pieces and sent.header.df, TOO_BIG, SENT),
+    Rule(PROBLEM, lambda sent: sent.is_problem, {Fate.FORWARDED}, LEFT),
+    Rule(NO_RECORD, lambda sent: sent.is_about_nobody, LEFT, {Fate.FORWARDED}),
+    Rule(ODD_QUOTE, lambda sent: sent.quotes_oddly, {Fate.FORWARDED}, LEFT),
+    Rule(ERROR_IN_PIECES, lambda sent: sent.is_error and sent.in_pieces, SENT, LEFT),
+]
+MEANT = {rule.difference for rule in RULES} | {
+    QUOTED,
+    QUOTED_WHOLE,
     ECN,
     GUE_SOURCE,
+    GRE_ZERO,
     NOT_SUMMED,
-    NO_CONNECTION,
-    RECORDED,
     PADDED,
+    REASSEMBLED,
+    OUT_OF_ORDER,
+    DF_OF_PIECES,
 }
 
 
-def is_tunnelled(frame: bytes) -> bool:
-    """Whether a frame of the director's is for a real."""
-    protocol, at = frame[ETHERNET + 9], ETHERNET + IP_HEADER
-    if protocol == UDP:
-        return is_later(frame) or frame[at + 2 : at + 4] == GUE_PORT
-    return protocol in (IPIP, GRE)
-
-
-def is_later(frame: bytes) -> bool:
-    """A fragment other than the first."""
-    return bool(int.from_bytes(frame[ETHERNET + 6 : ETHERNET + 8], "big") & 0x1FFF)
-
-
-def _is_error(frame: bytes, kind: bytes) -> bool:
-    at = ETHERNET + IP_HEADER
-    return frame[ETHERNET + 9] == ICMP and frame[at : at + 2] == kind
-
-
-def _inner_at(frame: bytes) -> int:
-    at = ETHERNET + IP_HEADER
-    if frame[ETHERNET + 9] == GRE:
-        return at + (8 if frame[at] & 0x80 else 4)
-    return at + {IPIP: 0, UDP: 12, ICMP: 8}[frame[ETHERNET + 9]]
-
-
-def by_id(frames: Iterable[bytes]) -> dict[int, list[bytes]]:
-    """What was sent for each packet, by its ID; of later fragments, by that of the first."""
-    found: dict[int, list[bytes]] = defaultdict(list)
-    fragments: dict[bytes, int] = {}
-    for frame in frames:
-        if is_tunnelled(frame) and is_later(frame):
-            found[fragments[frame[ETHERNET + 4 : ETHERNET + 6]]].append(frame)
-        elif is_tunnelled(frame) or frame[ETHERNET + 9] == ICMP:
-            at = _inner_at(frame)
-            id_ = int.from_bytes(frame[at + 4 : at + 6], "big")
-            fragments[frame[ETHERNET + 4 : ETHERNET + 6]] = id_
-            found[id_].append(frame)
-    return found
-
-
-def compare(sent: Sent, ipvs: list[bytes], xdplb: list[bytes]) -> set[str]:
+def compare(sent: Sent, ipvs: Sequence[bytes], xdplb: Sequence[bytes]) -> set[str]:
     """The differences that were met; if there is another one, what it is."""
-    forwarded = [frame for frame in xdplb if is_tunnelled(frame)]
-    too_big = sent.length + INNER[sent.tunnel] > MTU
-    if sent.resets and not ipvs:
-        return {NO_CONNECTION}
-    if sent.records:
-        same = ipvs == xdplb or len(forwarded) == 1
-        return _told(RECORDED, same)
-    if sent.ttl <= 1:
-        return _told(ENDS_HERE, _are(ipvs, TIME_EXCEEDED) and not forwarded)
-    if too_big and not sent.df:
-        return _told(FRAGMENTED, len(ipvs) > 1 and all(map(is_tunnelled, ipvs)) and not forwarded)
-    if too_big and sent.header > IP_HEADER:
-        return _told(OPTIONS_TOO_BIG, _are(ipvs, FRAG_NEEDED) and not forwarded)
-    if too_big:
-        if not (_are(ipvs, FRAG_NEEDED) and _are(xdplb, FRAG_NEEDED)):
-            return _told(QUOTED_LESS, False)
-        left, right = _said(ipvs[0]), _said(xdplb[0])
-        return {QUOTED_LESS if left == right else f"IPVS {left.hex(' ')}, xdplb {right.hex(' ')}"}
-    if not (len(ipvs) == len(xdplb) == len(forwarded) == 1):
+    fates = fate(ipvs), fate(xdplb)
+    for rule in RULES:
+        if fates[0] in rule.ipvs and fates[1] in rule.xdplb and rule.concerns(sent):
+            return {rule.difference}
+    if sent.is_obeyed and fates == (Fate.FORWARDED, Fate.FORWARDED):
+        return {OBEYED}
+    if sent.in_pieces and SENT.issuperset(fates):
+        return _compare_arrived(sent, ipvs, xdplb)
+    if fates[0] != fates[1]:
+        return {f"IPVS {fates[0].value}, xdplb {fates[1].value}"}
+    if fates[0] is Fate.LEFT:
+        return set()
+    if len(ipvs) != 1 or len(xdplb) != 1:
         return {f"IPVS sent {len(ipvs)} frames, xdplb {len(xdplb)}"}
+    if fates[0] is Fate.TOO_BIG:
+        return _compare_answers(sent, *ipvs, *xdplb)
     return _compare_frames(sent, *ipvs, *xdplb)
 
 
-def _told(difference: str, met: bool) -> set[str]:
-    return {difference if met else f"not as meant: {difference}"}
+def _both(ipvs: bytes | None, xdplb: bytes | None) -> str:
+    left, right = (each.hex(" ") if each else "nothing whole" for each in (ipvs, xdplb))
+    return f"IPVS {left}, xdplb {right}"
 
 
-def _are(frames: list[bytes], kind: bytes) -> bool:
-    return len(frames) == 1 and _is_error(frames[0], kind)
+# ---- answers ---------------------------------------------------------------------------------
 
 
-def _said(frame: bytes) -> bytes:
-    """Of an ICMP error: link, addresses, type, code, MTU, and of the quotation what both have.
+def _compare_answers(sent: Sent, ipvs: bytes, xdplb: bytes) -> set[str]:
+    left, right = _said(ipvs), _said(xdplb)
+    if sent.in_pieces:
+        left, right = left[:SAID], right[:SAID]
+    if left != right or not (is_summed(ipvs[ETHERNET:]) and is_summed(xdplb[ETHERNET:])):
+        return {_both(ipvs, xdplb)}
+    return {QUOTED_WHOLE if sent.in_pieces else QUOTED}
 
-    That is its first 28 bytes, but for TTL and checksum.
+
+def _said(frame: bytes) -> list[bytes]:
+    """Of an ICMP error: link, addresses, type, code, MTU; and of the quotation what both have.
+
+    That is all of IPv6, and the first 28 bytes of IPv4, but for TTL and checksum.
     """
-    at = ETHERNET + IP_HEADER
-    quoted = frame[at + 8 : at + 8 + 28]
-    head = frame[:ETHERNET] + frame[at - 8 : at + 2] + frame[at + 4 : at + 8]
-    return head + quoted[:8] + quoted[9:10] + quoted[12:]
+    header = header_of(frame)
+    icmp = frame[ETHERNET + header.size :]
+    said, quoted = [frame[:ETHERNET], header.ends, icmp[:2], icmp[4:8]], icmp[8:]
+    if header.version == V4:
+        return [*said, quoted[:8], quoted[9:10], quoted[12:28]]
+    return [*said, quoted[:7], quoted[8:]]
+
+
+# ---- packets in tunnels ----------------------------------------------------------------------
 
 
 def _compare_frames(sent: Sent, ipvs: bytes, xdplb: bytes) -> set[str]:
-    met = set()
     left, right = bytearray(ipvs), bytearray(xdplb)
-    for frame in (left, right):
-        if packets.checksum(bytes(frame[ETHERNET : ETHERNET + IP_HEADER])):
-            return {"wrong checksum of an outer header"}
-    tos = ETHERNET + 1
-    if sent.ecn == CE and left[tos] & 3 == ECT_0:
+    outer = header_of(ipvs)
+    if not (is_summed(ipvs[ETHERNET:]) and is_summed(xdplb[ETHERNET:])):
+        return {"wrong checksum of an outer header"}
+    met = set()
+    if _copied_ce(sent, left, right, outer):
         met.add(ECN)
-        left[tos] |= CE
-        _clear(left, right, ETHERNET + 10, 2)
-    if not sent.df:
+    if outer.version == V4 and not outer.df:
         _clear(left, right, ETHERNET + 4, 2)
         _clear(left, right, ETHERNET + 10, 2)
-    end = ETHERNET + int.from_bytes(right[ETHERNET + 2 : ETHERNET + 4], "big")
+    end = ETHERNET + header_of(xdplb).length
     if len(left) < len(right) and len(right) > end:
         met.add(PADDED)
         del right[end:]
-    if sent.tunnel.startswith("gue"):
-        at = ETHERNET + IP_HEADER
+    met |= _compare_tunnels(sent, left, right, ETHERNET + HEADER[outer.version])
+    if sent.way.tunnel.endswith("+csum") and not sent.summed and left != right:
+        met.add(NOT_SUMMED)
+        if _unsummed(left) == _unsummed(right):
+            return met
+    if left != right:
+        met.add(_both(left, right))
+    return met
+
+
+def _copied_ce(sent: Sent, left: bytearray, right: bytearray, outer: Header) -> bool:
+    """Whether IPVS made ECT(0) of CE; then it is made CE again, without the checksum."""
+    at, shift = ETHERNET + 1, ECN_AT[outer.version]
+    if sent.header.ecn != CE or outer.ecn != ECT_0:
+        return False
+    left[at] |= CE << shift
+    if outer.version == V4:
+        _clear(left, right, ETHERNET + 10, 2)
+    return True
+
+
+def _compare_tunnels(sent: Sent, left: bytearray, right: bytearray, at: int) -> set[str]:
+    """What kinds of tunnels have of their own; it is cleared."""
+    met = set()
+    if sent.way.tunnel.startswith("gue"):
         if left[at : at + 2] != right[at : at + 2]:
             met.add(GUE_SOURCE)
-        checks = [bytes(frame[at + 6 : at + 8]) for frame in (left, right)]
+        ports, checks = _words(left, right, at), _words(left, right, at + 6)
         _clear(left, right, at, 2)
-        if all(map(any, checks)):  # of which the port is a part
+        # The port is a part of the checksum, of one's complement: both together must agree.
+        if all(checks) and not (ports[0] + checks[0] - ports[1] - checks[1]) % 0xFFFF:
             _clear(left, right, at + 6, 2)
-    if sent.tunnel.endswith("+csum") and not sent.summed and left != right:
-        met.add(NOT_SUMMED)
-        left, right = (_without_sum(frame) for frame in (left, right))
-    if left != right:
-        met.add(f"IPVS {left.hex(' ')}, xdplb {right.hex(' ')}")
+    if sent.way.tunnel == "gre+csum" and _words(left, right, at + 4) == (0xFFFF, 0):
+        met.add(GRE_ZERO)
+        _clear(left, right, at + 4, 2)
     return met
+
+
+def _words(left: bytearray, right: bytearray, at: int) -> tuple[int, int]:
+    """16 bits of each."""
+    return int.from_bytes(left[at : at + 2], "big"), int.from_bytes(right[at : at + 2], "big")
 
 
 def _clear(left: bytearray, right: bytearray, at: int, length: int) -> None:
     left[at : at + length] = right[at : at + length] = bytes(length)
 
 
-def _without_sum(frame: bytearray) -> bytearray:
-    """Link, outer TOS, flags, TTL, protocol, addresses, and the packet inside."""
-    outer = frame[ETHERNET : ETHERNET + IP_HEADER]
-    kept = frame[:ETHERNET] + outer[:2] + outer[6:10] + outer[12:]
-    return kept + frame[_inner_at(bytes(frame)) :]
+def _unsummed(frame: bytes) -> tuple[object, ...]:
+    """Link, outer header but for lengths and ID, and what is inside."""
+    packet = bytes(frame[ETHERNET:])
+    return *_outer(frame[:ETHERNET], read(packet)), kind(packet), unwrapped(packet)
+
+
+def _outer(link: bytes, outer: Header) -> tuple[object, ...]:
+    """What pieces of one datagram have in common in front of it."""
+    label = outer.id if outer.version == V6 else None
+    return link, outer.version, outer.tos, outer.ttl, outer.protocol, outer.ends, outer.df, label
+
+
+def _compare_arrived(sent: Sent, ipvs: Sequence[bytes], xdplb: Sequence[bytes]) -> set[str]:
+    """Of a datagram in pieces: what the real has of it in the end, and how the first came."""
+    left, right = arrived(ipvs), arrived(xdplb)
+    if left.datagram and not right.datagram and sent.header.offset:
+        return {OUT_OF_ORDER}
+    if not left.datagram or left.datagram != right.datagram:
+        return {_both(left.datagram, right.datagram)}
+    met, outer = {REASSEMBLED}, left.outer
+    if sent.header.ecn == CE and outer.ecn == ECT_0:
+        met.add(ECN)
+        outer = replace(outer, tos=outer.tos | CE)
+    if sent.header.version == V6 and outer.df and not right.outer.df:
+        met.add(DF_OF_PIECES)
+        outer = replace(outer, df=False)
+    if (*_outer(left.link, outer), left.kind) != (*_outer(right.link, right.outer), right.kind):
+        met.add(f"IPVS {left.kind.hex()} {outer}, xdplb {right.kind.hex()} {right.outer}")
+    return met

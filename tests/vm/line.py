@@ -6,18 +6,21 @@ Thousands a second, where client and tcpdump are good for some dozens.
 
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import packets
-from fivehosts import Lab
+from datagram import ICMPV6, read
+from dualstack import RS1_6, shell
+from fivehosts import RS1, Lab
 from scapy.layers.inet import UDP
 from scapy.packet import Raw
 
 from xdplb import netlink
 from xdplb.lab import VIP
 
-ETH_P_ALL, ETH_P_IP = 3, b"\x08\x00"
+ETH_P_ALL = 3
+ETHERTYPES = {4: b"\x08\x00", 6: b"\x86\xdd"}
 SOL_PACKET, PACKET_IGNORE_OUTGOING = 263, 23  # include/uapi/linux/if_packet.h
 SO_RCVBUFFORCE = 33
 ROOM = 64 << 20  # bytes of frames that wait to be read
@@ -28,8 +31,9 @@ TOO_LONG_S = 60
 MARK_PORT = 7
 MARK = b"mark %09d"
 # Where reals are that nobody is: rs1, which does not forward, takes what is sent there.
-REALS, REALS_VIA = "10.20.0.0/24", "192.168.2.220"
-RATE_MASK = "/proc/sys/net/ipv4/icmp_ratemask"  # which answers the kernel limits
+REALS = {"10.20.0.0/24": RS1, "2001:db8:20::/64": RS1_6}
+# Which answers the kernel limits: a number, and a list.
+RATE_MASKS = {"/proc/sys/net/ipv4/icmp_ratemask": "0", "/proc/sys/net/ipv6/icmp/ratemask": ""}
 ETHERNET = 14
 
 
@@ -47,15 +51,18 @@ class Line:
             host: lab.value(host, "ip", "-json", "link", "show", "dev", ifname)[0]["address"]
             for host, ifname in (("lvs", "ens33"), ("route", "ens160"))
         }
-        self._link = packets.mac(addresses["lvs"]) + packets.mac(addresses["route"]) + ETH_P_IP
+        self._link = packets.mac(addresses["lvs"]) + packets.mac(addresses["route"])
         self._marks = 0
 
     def exchange(self, sent: Sequence[bytes]) -> list[bytes]:
-        """Send IP packets to the director. Returns: the IPv4 frames that it sent, in order."""
+        """Send IP packets to the director. Returns: the frames with IP that it sent, in order.
+
+        But for neighbour discovery, and other ICMPv6 that is no error.
+        """
         got: list[bytes] = []
         for start in range(0, len(sent), AT_ONCE):
             for packet in sent[start : start + AT_ONCE]:
-                self._socket.send(self._link + packet)
+                self._send(packet)
             got += self._until_marked()
             time.sleep(AT_ONCE / A_SECOND)
         return got
@@ -65,32 +72,50 @@ class Line:
         self._marks += 1
         mark = MARK % self._marks
         probe = packets.ip(UDP(sport=9, dport=MARK_PORT) / Raw(mark), dst=VIP)
-        self._socket.send(self._link + probe[ETHERNET:])
+        self._send(probe[ETHERNET:])
         while True:
             frame = self._socket.recv(65535)
             if frame.endswith(mark):
                 return
-            if frame[12:14] == ETH_P_IP and MARK[:5] not in frame[-14:]:
+            if _is_ip(frame) and MARK[:5] not in frame[-14:]:
                 yield frame
+
+    def _send(self, packet: bytes) -> None:
+        self._socket.send(self._link + ETHERTYPES[packet[0] >> 4] + packet)
 
     def close(self) -> None:
         """No more."""
         self._socket.close()
 
 
+def _is_ip(frame: bytes) -> bool:
+    if frame[12:14] not in ETHERTYPES.values():
+        return False
+    header = read(frame[ETHERNET:])
+    return header.protocol != ICMPV6 or frame[ETHERNET + header.size] < 128
+
+
 @contextmanager
 def opened(lab: Lab) -> Iterator[Line]:
     """A line to a director whose answers go no further, and are not limited in number."""
-    lab.run("lvs", "ip", "route", "add", REALS, "via", REALS_VIA)
-    lab.run("lvs", "ping", "-c1", "-W5", REALS_VIA)  # so that its MAC address is known
-    lab.run("route", "ip", "route", "add", "blackhole", "default")
-    mask = lab.output("lvs", "cat", RATE_MASK).strip()
-    lab.run("lvs", "sh", "-c", f"echo 0 > {RATE_MASK}")
+    for reals, via in REALS.items():
+        lab.run("lvs", "ip", "route", "add", reals, "via", via)
+        lab.run("lvs", "ping", "-c1", "-W5", via)  # so that its MAC address is known
+    for family in ("-4", "-6"):
+        lab.run("route", "ip", family, "route", "add", "blackhole", "default")
+    masks = {file: lab.output("lvs", "cat", file).strip() for file in RATE_MASKS}
+    _write(lab, RATE_MASKS)
     line = Line(lab)
     try:
         yield line
     finally:
         line.close()
-        lab.run("lvs", "sh", "-c", f"echo {mask} > {RATE_MASK}")
-        lab.run("route", "ip", "route", "del", "blackhole", "default")
-        lab.run("lvs", "ip", "route", "del", REALS)
+        _write(lab, masks)
+        for family in ("-4", "-6"):
+            lab.run("route", "ip", family, "route", "del", "blackhole", "default")
+        for reals in REALS:
+            lab.run("lvs", "ip", "route", "del", reals)
+
+
+def _write(lab: Lab, values: Mapping[str, str]) -> None:
+    shell(lab, "lvs", "\n".join(f"echo {value} > {file}" for file, value in values.items()))

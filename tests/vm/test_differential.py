@@ -7,15 +7,19 @@ from random import Random
 
 import pytest
 from balanced import balance_by_ipvs, balance_by_xdplb, clear_ipvs
-from differences import MEANT, by_id, compare
+from cases import named
+from differences import MEANT, compare
 from directors import Ipvs
-from drawn import SERVICES, drawn, named
+from drawn import drawn
 from line import opened
+from outcome import by_id
 from scapy.layers.inet import IP
+from scapy.layers.inet6 import IPv6
+from ways import SERVICES
 
 pytestmark = pytest.mark.root
 
-PACKETS = 12_000  # by lot
+PACKETS = 16_000  # by lot
 SHOWN = 5
 
 
@@ -29,7 +33,7 @@ def seed():
 
 @pytest.fixture(scope="module")
 def random_packets(seed):
-    """With the IDs behind the cases'."""
+    """Numbered behind the cases."""
     return drawn(Random(seed), PACKETS, len(named()) + 1)
 
 
@@ -44,10 +48,15 @@ def seen(cluster, xdplb, random_packets):
             (lambda: balance_by_xdplb(xdplb, SERVICES), xdplb.flush),
         ):
             begin()
-            got.append(by_id(line.exchange([each.packet for each in sent])))
+            got.append(by_id(line.exchange([piece for each in sent for piece in each.pieces])))
             end()
     by_ipvs, by_xdplb = got
     return {each.id: compare(each, by_ipvs[each.id], by_xdplb[each.id]) for each in sent}
+
+
+def _shown(sent):
+    header = {4: IP, 6: IPv6}[sent.header.version]
+    return f"{sent.way}: {[header(piece) for piece in sent.pieces]}"
 
 
 @pytest.mark.parametrize("name", named())
@@ -59,7 +68,7 @@ def test_cases(seen, name):
 def test_packets_by_lot(seen, seed, random_packets):
     """Thousands of packets of any kind leave as IPVS sends them."""
     wrong = [each for each in random_packets if seen[each.id] - MEANT]
-    shown = "\n".join(f"{IP(each.packet)!r}: {seen[each.id] - MEANT}" for each in wrong[:SHOWN])
+    shown = "\n".join(f"{_shown(each)}: {seen[each.id] - MEANT}" for each in wrong[:SHOWN])
 
     assert not wrong, f"{len(wrong)} of {PACKETS} with SEED={seed}:\n{shown}"
 
