@@ -8,7 +8,7 @@ from random import Random
 import pytest
 from balanced import balance_by_ipvs, balance_by_xdplb, clear_ipvs
 from cases import named
-from differences import MEANT, compare
+from differences import BY_KERNEL, MEANT, compare
 from directors import Ipvs
 from drawn import drawn
 from line import opened
@@ -78,4 +78,4 @@ def test_every_difference_is_met(seen):
     counted = Counter(difference for met in seen.values() for difference in met)
     print(counted)
 
-    assert set() == MEANT - counted.keys()
+    assert set() == MEANT - BY_KERNEL - counted.keys()
