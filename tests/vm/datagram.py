@@ -29,7 +29,7 @@ class Header:
     piece: int | None = None  # of a fragment: what all of its datagram have in common
     offset: int = 0
     more: bool = False
-    names_piece: int = 0  # where IPv6's fragment header is named
+    names_next: int = 0  # where IPv6 names what is behind, or the fragment header
     extensions: int = 0  # how many headers IPv6's is followed by, the fragment's among them
     visits: bool = False  # one of them says where else it is to go
 
@@ -76,11 +76,11 @@ def _read_v6(packet: bytes) -> Header:
         visits |= packet[named_at] == ROUTING and packet[size + 3] > 0
         named_at, size = size, size + 8 * (1 + packet[size + 1])
         extensions += 1
-    piece, offset, more, names_piece = None, 0, False, 0
+    names_next, piece, offset, more = named_at, None, 0, False
     if packet[named_at] == FRAGMENT:
         fragment = _number(packet[size + 2 : size + 4])
         piece, offset, more = _number(packet[size + 4 : size + 8]), fragment & 0xFFF8, fragment & 1
-        names_piece, named_at, size = named_at, size, size + 8
+        named_at, size = size, size + 8
         extensions += 1
     return Header(
         version=V6,
@@ -94,7 +94,7 @@ def _read_v6(packet: bytes) -> Header:
         piece=piece,
         offset=offset,
         more=bool(more),
-        names_piece=names_piece,
+        names_next=names_next,
         extensions=extensions,
         visits=visits,
     )
@@ -147,18 +147,10 @@ def _piece(packet: bytes, header: Header, part: bytes, offset: int, more: bool) 
         head = packet[:2] + b"".join(word.to_bytes(2, "big") for word in words)
         return with_checksum(head + packet[8 : header.size]) + part
     head = bytearray(packet[: header.size])
-    head[_last_name(packet)] = FRAGMENT
+    head[header.names_next] = FRAGMENT
     head[4:6] = (header.size - 40 + 8 + len(part)).to_bytes(2, "big")
     own = bytes([header.protocol, 0]) + (offset | more).to_bytes(2, "big")
     return bytes(head) + own + bytes(4) + part
-
-
-def _last_name(packet: bytes) -> int:
-    """Where an IPv6 packet names its transport."""
-    at, behind = 6, HEADER[V6]
-    while packet[at] in (HOP_BY_HOP, ROUTING, OPTIONS):
-        at, behind = behind, behind + 8 * (1 + packet[behind + 1])
-    return at
 
 
 def with_source(packet: bytes, source: bytes) -> bytes:
@@ -188,7 +180,7 @@ def put_together(pieces: Sequence[bytes]) -> bytes | None:
         head += (DF if first.df else 0).to_bytes(2, "big") + packet[8 : first.size]
         return with_checksum(head) + payload
     kept = bytearray(packet[: first.size - 8])
-    kept[first.names_piece] = first.protocol
+    kept[first.names_next] = first.protocol
     kept[4:6] = (len(kept) - 40 + len(payload)).to_bytes(2, "big")
     return bytes(kept) + payload
 
