@@ -121,9 +121,8 @@ def segment(random: Random, protocol: int, sport: int, dport: int, size: int) ->
     elif protocol == UDP:
         header = start + _PORTS.pack(max(8, size - 20), 0)
     elif protocol == ICMPV6:
-        header = bytes(
-            (random.choice((132, 133, 135, 137, 138)), 0, 0, 0)
-        )  # neighbour discovery, or beside it
+        type_ = random.choice((132, 133, 135, 137, 138))  # neighbour discovery, or beside it
+        header = bytes((type_, 0, 0, 0))
     else:
         header = start
     return header + noise(random, max(0, size - 20 - len(header)))
