@@ -74,11 +74,10 @@ static __always_inline int parse_icmp_error(struct packet *p)
 	return be_error(p, &error->ports);
 }
 
+/* Of any type, as in ip_vs_in_icmp_v6(). */
 static __always_inline bool is_icmpv6_error(const struct icmpv6_error *error)
 {
-	return (error->type == ICMPV6_DEST_UNREACH || error->type == ICMPV6_PKT_TOOBIG ||
-		error->type == ICMPV6_TIME_EXCEED) &&
-	       *(__u8 *)&error->quoted >> 4 == 6;
+	return !(error->type & ICMPV6_INFORMS) && *(__u8 *)&error->quoted >> 4 == 6;
 }
 
 /* Of a quoted packet's extension headers only a first fragment's is looked behind: large answers over UDP are cut by

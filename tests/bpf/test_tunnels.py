@@ -67,11 +67,19 @@ def test_datagram_with_a_checksum_is_summed(lb, text):
     assert (XDP_TX, expected) == (action, out)
 
 
+UNSUMMED = {
+    "no checksum": UDP(sport=packets.SPORT, dport=packets.DPORT, chksum=0) / Raw(b"question"),
+    "not over all": UDP(sport=packets.SPORT, dport=packets.DPORT, len=12) / Raw(b"question"),
+    "over more": UDP(sport=packets.SPORT, dport=packets.DPORT, len=17) / Raw(b"question"),
+}
+
+
 @pytest.mark.parametrize("text", ["gre+csum", "gue+csum"])
-def test_datagram_without_a_checksum_goes_without(lb, text):
+@pytest.mark.parametrize("datagram", UNSUMMED.values(), ids=UNSUMMED)
+def test_datagram_without_a_checksum_goes_without(lb, text, datagram):
     """What nothing is known of without reading it all leaves without the tunnel's checksum."""
     lb.add_service(reals=[f"{RIP} tunnel={text}"], udp=True)
-    question = packets.ip(UDP(sport=packets.SPORT, dport=packets.DPORT, chksum=0) / Raw(b"?"))
+    question = packets.ip(datagram)
 
     action, out = lb.send(question)
 

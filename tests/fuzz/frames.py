@@ -119,7 +119,8 @@ def segment(random: Random, protocol: int, sport: int, dport: int, size: int) ->
         flags = random.choice(FLAGS) if chance(random, 97) else random.getrandbits(8)
         header = start + _TCP_REST.pack(random.getrandbits(32), 0, 5 << 4, flags, 64240, 0, 0)
     elif protocol == UDP:
-        header = start + _PORTS.pack(max(8, size - 20), 0)
+        length = max(8, size - 20) - (random.randrange(20) if chance(random, 3) else 0)
+        header = start + _PORTS.pack(max(0, length), 0)
     elif protocol == ICMPV6:
         type_ = random.choice((132, 133, 135, 137, 138))  # neighbour discovery, or beside it
         header = bytes((type_, 0, 0, 0))

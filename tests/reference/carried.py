@@ -8,11 +8,16 @@ from reference.checksum import checksum, with_checksum
 from reference.packet import ICMP, ICMPV6, UDP, Packet
 
 
+def covers(datagram: bytes) -> bool:
+    """Whether UDP's checksum is there, and over all that the IP packet has."""
+    return any(datagram[6:8]) and int.from_bytes(datagram[4:6], "big") == len(datagram)
+
+
 def as_if_right(p: Packet, inner: bytes) -> bytes | None:
     """The packet with right checksums; None if there is none, or none that is over all of it."""
     protocol = (ICMPV6 if p.is_ipv6 else ICMP) if p.error else p.protocol
     segment = inner[p.header :]
-    if p.fragment or (protocol == UDP and not any(segment[6:8])):
+    if p.fragment or (protocol == UDP and not covers(segment)):
         return None
     if p.is_ipv6:
         if p.header > ipv6.HEADER:

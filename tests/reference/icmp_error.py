@@ -9,7 +9,7 @@ from reference.packet import ICMP, ICMPV6, TCP, UDP, Packet
 from reference.verdict import goes_up
 
 UNREACHABLE, SOURCE_QUENCH, TIME_EXCEEDED = 3, 4, 11
-UNREACHABLE6, TOO_BIG6, TIME_EXCEEDED6 = 1, 2, 3
+TOO_BIG6, INFORMATIONAL6 = 2, 0x80  # a type, and what those of no errors have
 ICMP_HEADER, QUOTED = 8, HEADER + 8
 HEADER6, QUOTED6, FRAGMENT = 40, 40 + 8, 44
 
@@ -37,7 +37,7 @@ def read_ipv4(p: Packet, type_: int, quoted: bytes) -> None:
 
 def read_ipv6(p: Packet, type_: int, quoted: bytes) -> None:
     """Of a quoted packet's extension headers, a first fragment's is looked behind."""
-    if type_ not in (UNREACHABLE6, TOO_BIG6, TIME_EXCEEDED6):
+    if type_ & INFORMATIONAL6:
         raise goes_up("icmp")
     if quoted[0] >> 4 != 6 or quoted[8:24] != p.vip:
         raise goes_up("icmp")

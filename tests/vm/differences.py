@@ -37,7 +37,6 @@ PIECES_WITH_DF = (
 )
 NO_RECORD = "an error about no connection: IPVS leaves it to its kernel, xdplb goes by the hash"
 ODD_QUOTE = "an error that quotes options or too little: xdplb leaves it to the kernel"
-PROBLEM = "parameter problem of IPv6: IPVS sends it to the real, xdplb leaves it to the kernel"
 WRONG_ERROR = "an ICMP error with a wrong checksum: IPVS drops it, xdplb sends it"
 ERROR_IN_PIECES = "an ICMP error in pieces: xdplb leaves it to the kernel"
 
@@ -68,7 +67,6 @@ RULES = [
     Rule(INCOMPLETE, lambda sent: not sent.is_complete, LEFT, SENT),
     Rule(SPLIT, lambda sent: sent.splits_tcp, SENT, LEFT),
     Rule(PIECES_WITH_DF, lambda sent: sent.in_pieces and sent.header.df, TOO_BIG, SENT),
-    Rule(PROBLEM, lambda sent: sent.is_problem, {Fate.FORWARDED}, LEFT),
     Rule(WRONG_ERROR, lambda sent: not is_summed(sent.packet), LEFT, {Fate.FORWARDED}),
     Rule(NO_RECORD, lambda sent: sent.is_about_nobody, LEFT, {Fate.FORWARDED}),
     Rule(ODD_QUOTE, lambda sent: sent.quotes_oddly, {Fate.FORWARDED}, LEFT),

@@ -8,7 +8,7 @@ from by_hand import NOBODY
 from datagram import HOP_BY_HOP, ICMP, ICMPV6, TCP, UDP, V4, V6, Header, put_together, read
 from ways import Way
 
-AUTHENTICATION, PARAMETER_PROBLEM = 51, 4
+AUTHENTICATION = 51
 RECORD_ROUTE, SOURCE_ROUTE = 7, 0x83
 
 
@@ -64,11 +64,6 @@ class Sent:
         """It has more extension headers than anybody sends, such that steer, or authentication."""
         header = self.header
         return header.extensions > 4 or header.visits or header.protocol == AUTHENTICATION
-
-    @property
-    def is_problem(self) -> bool:
-        """ICMPv6's parameter problem."""
-        return self.header.protocol == ICMPV6 and self.transport[0] == PARAMETER_PROBLEM
 
     @property
     def is_about_nobody(self) -> bool:
