@@ -230,8 +230,8 @@ def test_the_ways_tags_need_room(lb, wrapper, tags, lacking):
     """Who has not enough for them is dropped, with the same name."""
     second = if_nametoindex(SECOND_IFNAME)
     way = Vlan(second, tuple((0x8100, number) for number in range(tags)))
-    lb.tables.put_vlans({second: way})
     lb.add_service(reals=["10.3.0.7"])
+    lb.tables.put_vlans({second: way})
 
     assert XDP_DROP == wrapper(packets.syn(), left=20 + 4 * tags - lacking)[0]
     assert XDP_DROP != wrapper(packets.syn(), left=20 + 4 * tags)[0]

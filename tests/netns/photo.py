@@ -50,7 +50,7 @@ def tables(lab: Lab) -> dict[str, str]:
             continue
         if name == "cpus":
             found[name] = _hash(b"".join(bytes(cpu.stats) for cpu in table.memory))
-        elif name == "denied":
+        elif name in ("denied", "vlans"):
             keys = libbpf.map_keys(table.fd, ctypes.sizeof(table.key))
             found[name] = _hash(b"".join(sorted(keys)))
         else:

@@ -2,6 +2,7 @@
 """Outer sources from a prefix, end to end: XDP on the real unwraps what comes from it."""
 
 import re
+import time
 from ipaddress import IPv4Address, IPv4Network
 
 import pytest
@@ -29,10 +30,13 @@ def unwrapping(director):
 
 def heard(lab, pages):
     """Fetch so many pages. Returns: the outer sources of the tunnelled packets meanwhile."""
-    tcpdump = lab.start("net2", ["tcpdump", "-Z", "root", "-lnni", "lvs", "ip proto 4"])
+    # What the kernel has not handed over yet when tcpdump ends is lost: it shall hand over at once.
+    options = ["--immediate-mode", "-Z", "root", "-lnni", "lvs"]
+    tcpdump = lab.start("net2", ["tcpdump", *options, "ip proto 4"])
     while "listening" not in tcpdump.stdout.readline():
         assert tcpdump.poll() is None
     assert ["rs1"] * pages == lab.fetch(pages)
+    time.sleep(1)
     tcpdump.terminate()
     lines = tcpdump.communicate()[0]
     return re.findall(r"IP ([\d.]+) > [\d.]+: IP", lines)
