@@ -50,19 +50,24 @@ def test_frames_are_what_scapy_would_send(protocol):
 
 def test_the_floor_s_header_has_a_right_checksum():
     """What `prepend` writes is what a director would."""
-    from ipvs_rig import outer_check
+    from frames import floor_flags, prepended
     from scapy.layers.inet import IP
 
     outer = IP(src="192.168.2.200", dst="10.1.0.1", ttl=63, flags="DF", id=0, proto=4, len=66)
+    check = int.from_bytes(bytes(outer)[10:12], "big")
 
-    assert int.from_bytes(bytes(outer)[10:12], "big") == outer_check()
+    assert bytes(outer) == prepended(46)[14:]
+    assert ["-DOUTER_LENGTH=66", f"-DOUTER_CHECK={check}"] == floor_flags(46)
 
 
 def test_instructions_are_counted_on_one_core():
     """The guest of `cost` has one core and a clock of instructions; no byte is copied by itself."""
+    import guest
     import ipvs
 
-    words = ipvs.command("cost", Path("/tree"))
+    about = ipvs.PARTS["cost"]
+    script = Path("/tree/bench/ipvs_cost.py")
+    words = guest.command(script, [], about.cores, about.accelerator)
 
     assert ["--smp", "1"] == words[1:3]
     assert "-icount shift=0,sleep=off" in " ".join(words)
