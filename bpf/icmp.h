@@ -114,8 +114,7 @@ static __always_inline int reply_too_big(struct packet *p, __u32 mtu)
 		return PASS(p, too_big);
 	if (!may_reply(p))
 		return DROP(p, reply_limit);
-	if (bpf_xdp_adjust_tail(p->ctx, kept - (int)bpf_xdp_get_buff_len(p->ctx)) ||
-	    !move_head(p, -added))
+	if (bpf_xdp_adjust_tail(p->ctx, kept - (int)frame_length(p)) || !move_head(p, -added))
 		return DROP(p, headroom);
 	if ((verdict = turn_link(p, added)) != NEXT)
 		return verdict;

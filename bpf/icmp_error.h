@@ -44,7 +44,7 @@ static __always_inline bool quotes_flow(const struct icmp_error *error)
 	    error->icmp.type != ICMP_TIME_EXCEEDED)
 		return false;
 	return *(__u8 *)ip == IP_VERSION_IHL && !(ip->frag_off & bpf_htons(IP_OFFSET)) &&
-	       (ip->protocol == IPPROTO_TCP || ip->protocol == IPPROTO_UDP);
+	       has_ports(ip->protocol);
 }
 
 /* Whether so many bytes from the transport's place on are the packet's, and at hand. */
@@ -100,7 +100,7 @@ static __always_inline int parse_icmpv6_error(struct packet *p)
 		p->protocol = fragment->next;
 		ports = (void *)(fragment + 1);
 	}
-	if (p->protocol != IPPROTO_TCP && p->protocol != IPPROTO_UDP)
+	if (!has_ports(p->protocol))
 		return PASS(p, icmp);
 	p->client = *(struct address *)&error->quoted.daddr;
 	return be_error(p, ports);

@@ -73,7 +73,7 @@ static __always_inline int parse_fragment(struct packet *p)
 {
 	if (is_ipv6(p) && is_later_fragment(p))
 		return NEXT;
-	if (p->protocol != IPPROTO_TCP && p->protocol != IPPROTO_UDP)
+	if (!has_ports(p->protocol))
 		return PASS(p, fragment);
 	if (is_later_fragment(p) || parse_ports(p) == NEXT)
 		return NEXT;

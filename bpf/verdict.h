@@ -61,6 +61,11 @@ static __always_inline bool is_ipv6(const struct packet *p)
 	return p->family == AF_INET6;
 }
 
+static __always_inline bool has_ports(__u8 protocol)
+{
+	return protocol == IPPROTO_TCP || protocol == IPPROTO_UDP;
+}
+
 static __always_inline bool is_icmp(const struct packet *p)
 {
 	return p->protocol == (is_ipv6(p) ? IPPROTO_ICMPV6 : IPPROTO_ICMP);

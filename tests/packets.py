@@ -341,8 +341,9 @@ def outer_ports(frame: bytes) -> tuple[int, int]:
 
 
 def outer_id(frame: bytes) -> int:
-    """The identification of a frame's (first) IP header."""
-    return int.from_bytes(split(frame)[1][4:6], "big")
+    """The identification of a frame's (first) IP header; 0 of IPv6's, which has none."""
+    packet = split(frame)[1]
+    return 0 if is_ipv6(packet) else int.from_bytes(packet[4:6], "big")
 
 
 def outer_src(frame: bytes) -> str:

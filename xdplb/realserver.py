@@ -20,7 +20,6 @@ from pathlib import Path
 
 from xdplb import config, netlink, routes
 from xdplb.dataplane import decap as unwrapper
-from xdplb.dataplane.source import ONE_BUFFER_MTU
 from xdplb.errors import MissingPart, NoPermission, NotFound, UsageError, XdplbError
 from xdplb.net import Address, Prefix, parse_address, parse_senders, sort_prefixes
 
@@ -260,7 +259,7 @@ def _unwrap(host: Host, report: Report) -> None:
     wanted = report.settings.get("dev", ()) if report.settings.get("decap") == ("xdp",) else ()
     with host.entered():
         for device in wanted:
-            frags = routes.largest_mtu([device]) > ONE_BUFFER_MTU
+            frags = routes.has_jumbo_frames([device])
             unwrapper.attach(device, report.vips, report.directors, frags=frags)
         for attachment in unwrapper.attached():
             if attachment.ifname not in wanted:

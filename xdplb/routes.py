@@ -22,6 +22,9 @@ from xdplb.model import Vlan
 from xdplb.net import Address, add_words, parse_address
 
 BPFFS = Path("/sys/fs/bpf")
+# The largest MTU with which drivers put any frame in one buffer, a page with room before and behind
+# it; with a larger one they take programs for frames of several buffers only, if any.
+ONE_BUFFER_MTU = 3498
 _XDP_ATTACHED_DRV = 1  # include/uapi/linux/if_link.h
 TPIDS = {"802.1Q": 0x8100, "802.1ad": 0x88A8}  # IEEE 802.1Q table 9-1
 _SIOCETHTOOL = 0x8946  # include/uapi/linux/sockios.h
@@ -56,9 +59,9 @@ def ifindex(ifname: str) -> int:
         raise NotFound(f"interface '{ifname}' does not exist here", "see: ip link") from None
 
 
-def _links() -> list[dict[str, Any]]:
+def _links(*options: str) -> list[dict[str, Any]]:
     """The host's interfaces with their addresses."""
-    shown: list[dict[str, Any]] = json.loads(_ip("-json", "address").stdout)
+    shown: list[dict[str, Any]] = json.loads(_ip("-json", *options, "address").stdout)
     return shown
 
 
@@ -85,8 +88,7 @@ def xdp_mode(ifname: str) -> str:
 
 def vlans() -> dict[int, Vlan]:
     """All VLAN devices whose interface is here too, by their numbers; one may be on another."""
-    shown: list[dict[str, Any]] = json.loads(_ip("-json", "-details", "link").stdout or "[]")
-    links = {link["ifname"]: link for link in shown if "ifname" in link}
+    links = {link["ifname"]: link for link in _links("-details") if "ifname" in link}
     found = {}
     for name, link in links.items():
         tags: list[tuple[int, int]] = []
@@ -115,10 +117,10 @@ def strips_tags(ifname: str) -> bool:
     return bool(answer[1] & _ETH_FLAG_RXVLAN)
 
 
-def largest_mtu(ifnames: Iterable[str]) -> int:
-    """The largest MTU of these interfaces, in bytes, as far as they are there."""
+def has_jumbo_frames(ifnames: Iterable[str]) -> bool:
+    """Whether one of these interfaces, as far as they are there, has frames of several buffers."""
     wanted = set(ifnames)
-    return max((link["mtu"] for link in _links() if link.get("ifname") in wanted), default=0)
+    return any(link["mtu"] > ONE_BUFFER_MTU for link in _links() if link.get("ifname") in wanted)
 
 
 def local_addresses() -> set[Address]:

@@ -37,15 +37,10 @@ def served(lb, family):
     return lb
 
 
-def outer_id(out):
-    """Of an outer IPv4 header, which may have any; IPv6's has none."""
-    return 0 if packets.is_ipv6(packets.split(out)[1]) else packets.outer_id(out)
-
-
 def wrapped(lb, frame, real):
     """What is sent: the frame as it came, to that real."""
     action, out = lb.send(frame)
-    assert (XDP_TX, packets.ipip(frame, real, id=outer_id(out))) == (action, out)
+    assert (XDP_TX, packets.ipip(frame, real, id=packets.outer_id(out))) == (action, out)
 
 
 def goes_up(lb, frame, reason="fragment"):
@@ -342,7 +337,7 @@ def test_fragments_in_gre(lb, family, checksum):
 
     for piece in family.cut():
         action, out = lb.send(piece)
-        assert (XDP_TX, packets.gre(piece, dst=family.a, id=outer_id(out))) == (action, out)
+        assert (XDP_TX, packets.gre(piece, dst=family.a, id=packets.outer_id(out))) == (action, out)
 
 
 @pytest.mark.parametrize("check", [False, True])
@@ -354,7 +349,7 @@ def test_fragments_in_gue_take_one_way(lb, family, check):
 
     for piece in family.cut():
         action, out = lb.send(piece)
-        sent = packets.gue(piece, dst=family.a, sport=sport, id=outer_id(out))
+        sent = packets.gue(piece, dst=family.a, sport=sport, id=packets.outer_id(out))
         assert (XDP_TX, sent) == (action, out)
 
 

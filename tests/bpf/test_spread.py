@@ -35,9 +35,7 @@ def source(frame):
 
 def wrapped(frame, tunnel, out):
     """The frame as it must leave from the source, port and ID that it left with."""
-    ends = {"src": source(out), "dst": packets.outer_dst(out)}
-    if ":" not in ends["dst"]:
-        ends["id"] = packets.outer_id(out)
+    ends = {"src": source(out), "dst": packets.outer_dst(out), "id": packets.outer_id(out)}
     if tunnel == "ipip":
         return packets.ipip(frame, **ends)
     if tunnel.startswith("gre"):

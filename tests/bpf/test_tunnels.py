@@ -188,7 +188,7 @@ CARRIED = {
 def wrapped(frame, real, text, out):
     """The frame as it must leave; what is free is taken from what left."""
     kind, checksum = text.removesuffix("+csum"), text.endswith("+csum")
-    identity = 0 if ":" in real else packets.outer_id(out)
+    identity = packets.outer_id(out)
     if kind == "gre":
         return packets.gre(frame, checksum=checksum, dst=real, id=identity)
     sport, _ = packets.outer_ports(out)

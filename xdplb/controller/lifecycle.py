@@ -63,8 +63,7 @@ def attach(
         upgraded = pins.is_attached(place, state)
         old_layout = state.raw["layout"] if upgraded else ""
 
-        mtu = routes.largest_mtu([*state.raw["interfaces"], *ifnames])
-        frags = mtu > source.ONE_BUFFER_MTU
+        frags = routes.has_jumbo_frames([*state.raw["interfaces"], *ifnames])
         program = _load(place, state, tunables or state.tunables, frags, old_layout, undo)
         tables = Tables(pins.directory(place, state), program.tables)
         added = _want_vips(state, ifnames[0], vips)

@@ -27,10 +27,6 @@ MAX_SOURCE_BITS = 26  # 512 MB, for the same reason
 MAX_VLANS = 4096  # devices
 MAX_DENIED = 1 << 20  # prefixes: every command reads them all
 
-# The largest MTU with which drivers put any frame in one buffer, a page with room before and behind
-# it; with a larger one they take programs for frames of several buffers only, if any.
-ONE_BUFFER_MTU = 3498
-
 _TREE_PREFIX = "xdplb-headers-"
 
 _INCLUDE = re.compile(r'^#include "(?P<name>[^"]+)"$', re.MULTILINE)
