@@ -15,12 +15,14 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from xdplb.controller.reconcile import Reconciler
-from xdplb.controller.state import State
-from xdplb.dataplane import clock, libbpf, loader, source
-from xdplb.dataplane.tables import Tables
-from xdplb.model import Real, Service, ServiceKey, Tunables, Tunnel
-from xdplb.net import parse_address
+from xdplb.director.state import State
+from xdplb.director.table_writer import TableWriter
+from xdplb.kernel import clock, compiler, libbpf, program_text
+from xdplb.kernel.tables import Tables
+from xdplb.model.address import parse_address
+from xdplb.model.service import Real, Service, ServiceKey
+from xdplb.model.tunables import Tunables
+from xdplb.model.tunnel import Tunnel
 
 
 def main() -> None:
@@ -28,7 +30,7 @@ def main() -> None:
     specification = json.load(sys.stdin)
     tunables = Tunables(**specification["tunables"])
     timer = clock.measure()
-    program = loader.compile_director(source.defines(tunables, pin_dir, timer))
+    program = compiler.compile_director(program_text.defines(tunables, pin_dir, timer))
     libbpf.obj_pin(program.fd, pin_dir / "program")
 
     state = State.empty()
@@ -45,7 +47,7 @@ def main() -> None:
             state.raw["routes"][str(real.address)] = route
     tables = Tables(pin_dir, program.tables)
     tables.put_programs(program.kinds)
-    Reconciler(tables, state).all()
+    TableWriter(tables, state).all()
     json.dump(program.tables, sys.stdout)
 
 

@@ -27,12 +27,13 @@ from rich.progress import track
 from rich.table import Table
 from rig import Balanced
 
-from xdplb.controller import Place, pins, transition
-from xdplb.controller.state import State
-from xdplb.dataplane.source import enum_values
-from xdplb.dataplane.tables import Tables
-from xdplb.model import Service, ServiceKey
-from xdplb.schedulers import get_scheduler
+from xdplb.director import pins, ring_transition
+from xdplb.director.instance import Instance
+from xdplb.director.state import State
+from xdplb.kernel.program_text import enum_values
+from xdplb.kernel.tables import Tables
+from xdplb.model.schedulers import get_scheduler
+from xdplb.model.service import Service, ServiceKey
 
 SERVICES, REALS = 512, 100
 RING_SLOTS, RING_REALS = 65521, 1000
@@ -110,15 +111,15 @@ class Ring:
     def rebuild(self, service: Service) -> dict[str, Took]:
         """As a change of the service does it. Returns: each step's time."""
         size = self._tables.ring.entries
-        dtype = transition.slot_dtype(self._tables.ring.leaf)
+        dtype = ring_transition.slot_dtype(self._tables.ring.leaf)
         steps = [now()]
 
         filled = get_scheduler(service.scheduler).fill(service, size)
         steps.append(now())
         owners = np.array([0, *self._indices], dtype=np.uint16)[filled.owners + 1]
-        merged = transition.merge_rings(
+        merged = ring_transition.merge_rings(
             np.frombuffer(self._tables.read_ring(self._number), dtype).copy(),
-            transition.repeat_ring(owners, size, dtype),
+            ring_transition.repeat_ring(owners, size, dtype),
             filled.reselect,
             self._indices,
             self._flags["SLOT_RECORDED"],
@@ -142,7 +143,7 @@ def measure_ring(xdplb: Shell, rounds: int) -> list[Timed]:
     xdplb("flush")
     xdplb("attach", INTERFACE, "--tune", f"ring_slots={RING_SLOTS}")
     xdplb("apply", "-", stdin=configuration([Balanced(0, "mh", RING_REALS)]))
-    place = Place(xdplb.instance)
+    place = Instance(xdplb.instance)
     state = State.read(place.state)
     (key,) = state.service_keys()
     service = state.service(key)

@@ -35,12 +35,13 @@ from rich.progress import track
 from rich.table import Table
 from rig import Balanced
 
-from xdplb import netlink
-from xdplb.controller import Place, pins
-from xdplb.controller.state import State
-from xdplb.dataplane import libbpf, loader
-from xdplb.dataplane.tables import Tables, decode_type
-from xdplb.lab import place as lab_place
+from xdplb.director import pins
+from xdplb.director.instance import Instance
+from xdplb.director.state import State
+from xdplb.host import namespaces, netlink
+from xdplb.kernel import compiler, libbpf
+from xdplb.kernel.tables import Tables, decode_type
+from xdplb.lab import names
 
 REALS = 100
 SERVICES = (Balanced(0, "rr", REALS), Balanced(1, "mh", REALS))
@@ -53,7 +54,7 @@ class Ends:
     """The sender and the receiver on the director's veth, in the namespace of its far end."""
 
     def __init__(self) -> None:
-        self._program = loader.compile_program("ends.c", "transmit", [], rig.HERE)
+        self._program = compiler.compile_program("ends.c", "transmit", [], rig.HERE)
         module = self._program.module
         self._receive = module.load_func("receive", module.XDP)
         self._counted_fd = module["received"].map_fd
@@ -82,7 +83,7 @@ class Attached:
     """The director that `xdplb attach` left on the interface, and its link."""
 
     def __init__(self, instance: str) -> None:
-        place = Place(instance)
+        place = Instance(instance)
         state = State.read(place.state)
         self._link = libbpf.obj_get(pins.link_pin(place, INTERFACE))
         self.fd = libbpf.obj_get(pins.program_pin(place, state))
@@ -242,9 +243,9 @@ def main(rounds: int, seconds: float, out: Path, program_dir: str, replot: bool)
         xdplb = Shell(name, tree)
         xdplb("attach", INTERFACE, "--mode", "native")
         xdplb("apply", "-", stdin=configuration(SERVICES))
-        far_end = lab_place.host_namespace(name, "net2")
+        far_end = names.host_namespace(name, "net2")
         with (
-            netlink.namespace(far_end),
+            namespaces.entered(far_end),
             contextlib.closing(Attached(xdplb.instance)) as director,
         ):
             rates = measure(Ends(), director, rounds, seconds)

@@ -16,7 +16,7 @@ import click
 from rig import FIRST_REAL, FIRST_VIP, Balanced
 
 from xdplb import lab
-from xdplb.lab import place
+from xdplb.lab import instances, names
 
 DIRECTOR, INTERFACE = "lvs", "ens33"
 PREFIX = "xdplb-bench-"
@@ -54,8 +54,8 @@ class Shell:
     """Types the `xdplb` commands of a tree on the director of a lab."""
 
     def __init__(self, lab_name: str, tree: Path) -> None:
-        self.namespace = place.host_namespace(lab_name, DIRECTOR)
-        self.instance = place.instance(lab_name, DIRECTOR)
+        self.namespace = names.host_namespace(lab_name, DIRECTOR)
+        self.instance = instances.instance(lab_name, DIRECTOR)
         self._environment = {
             **lab.environment(lab_name, DIRECTOR),
             "PYTHONPATH": str(tree),

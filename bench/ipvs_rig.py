@@ -24,9 +24,9 @@ from frames import checksum, floor_flags
 from hosts import COMMAND, INTERFACE
 from rig import DIP, DIP_MAC, FIRST_CLIENT, FIRST_REAL, FIRST_VIP, GATEWAY, GATEWAY_MAC, HERE
 
-from xdplb import netlink
-from xdplb.dataplane import libbpf, loader
-from xdplb.dataplane.tables import decode_type, map_memory
+from xdplb.host import namespaces
+from xdplb.kernel import compiler, libbpf
+from xdplb.kernel.tables import decode_type, map_memory
 
 TESTER, DIRECTOR, PORT = "tester", "director", "lvs"
 INSTANCE = "bench-ipvs"
@@ -157,7 +157,7 @@ class Ends:
 
     def __init__(self) -> None:
         flags = floor_flags(46)  # bytes of IP in each frame
-        self._program = loader.compile_program("ipvs_ends.c", "transmit", flags, HERE)
+        self._program = compiler.compile_program("ipvs_ends.c", "transmit", flags, HERE)
         module = self._program.module
         self._ifindex = socket.if_nametoindex(PORT)
         self._plan = map_memory(
@@ -280,7 +280,7 @@ def rig(services: Sequence[Service], balanced: Sequence[Service]) -> Iterator[Ri
     xdplb("attach", INTERFACE, "--mode", "native")
     balance(balanced)
     with ExitStack() as stack:
-        stack.enter_context(netlink.namespace(TESTER))
+        stack.enter_context(namespaces.entered(TESTER))
         attached = Attached(INSTANCE)
         stack.callback(attached.close)
         yield Rig(Ends(), attached)

@@ -16,9 +16,10 @@ from end_to_end import Attached
 from hosts import COMMAND, DIRECTOR, INTERFACE, lab_up
 from ipvs_rig import run
 
-from xdplb import lab, netlink
-from xdplb.dataplane import libbpf
-from xdplb.lab import VIP, place
+from xdplb import lab
+from xdplb.host import namespaces
+from xdplb.kernel import libbpf
+from xdplb.lab import VIP, instances, names
 from xdplb.traffic import wrk
 
 RS1, RS2 = "192.168.2.220", "192.168.2.210"
@@ -31,7 +32,7 @@ def set_up(name: str) -> None:
     """Both directors balance the VIP's port 80; the reals unwrap by tunl0."""
     lab.start_web(name)
     for host in ("rs1", "rs2"):
-        netns = ["--netns", place.host_namespace(name, host)]
+        netns = ["--netns", names.host_namespace(name, host)]
         run(str(COMMAND), "realserver", "setup", *netns, "--vip", VIP, "--decap", "ipip")
     at = ["-t", f"{VIP}:80"]
     director = [str(COMMAND)]
@@ -45,7 +46,7 @@ def set_up(name: str) -> None:
 
 def request(name: str, url: str, kind: str) -> wrk.Answered:
     """What wrk on the client finds."""
-    with netlink.namespace(place.host_namespace(name, "client")):
+    with namespaces.entered(names.host_namespace(name, "client")):
         return wrk.run(url, wrk.Load(CONNECTIONS, 1, SECONDS, short=kind == "short"))
 
 
@@ -67,7 +68,7 @@ def main() -> None:
     program = libbpf.prog_load(XDP_PASS)
     with lab_up() as name:
         set_up(name)
-        with closing(Attached(place.instance(name, DIRECTOR))) as attached:
+        with closing(Attached(instances.instance(name, DIRECTOR))) as attached:
             ways = {"real": -1, "ipvs": program, "xdplb": attached.fd}
             for kind in KINDS:
                 found: dict[str, list[wrk.Answered]] = {through: [] for through in ways}

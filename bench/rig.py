@@ -19,8 +19,8 @@ from typing import Any
 
 import click
 
-from xdplb.dataplane import libbpf
-from xdplb.dataplane.tables import Tables
+from xdplb.kernel import libbpf
+from xdplb.kernel.tables import Tables
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"

@@ -28,8 +28,8 @@ import numpy as np
 from frames import ACK, SYN, Order, Piece, Stream, floor_flags, prepended, wrapped
 from rig import HERE, Director
 
-from xdplb.dataplane import libbpf, loader
-from xdplb.dataplane.tables import decode_type, fill, map_memory
+from xdplb.kernel import compiler, libbpf
+from xdplb.kernel.tables import decode_type, fill, map_memory
 
 OWN = ("bounce", "prepend", "remember")
 BOUNCE, PREPEND, REMEMBER, FIRST_TARGET = range(4)  # places in the wrapper's table of targets
@@ -43,7 +43,7 @@ class Wrapper:
         self.ifindex = socket.if_nametoindex("bench0")
         frame = Stream(Order.FIXED).frame()
         flags = floor_flags(len(frame[14:]))
-        self._program = loader.compile_program("wrapper.c", "wrap", flags, HERE)
+        self._program = compiler.compile_program("wrapper.c", "wrap", flags, HERE)
         module = self._program.module
         # Attached anywhere, it keeps its place in the XDP dispatcher: else each run would rewrite
         # the kernel's text twice, 20 ms.

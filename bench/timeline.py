@@ -19,11 +19,13 @@ import rig
 from hosts import COMMAND, DIRECTOR, INTERFACE, Shell, Took, lab_up
 from ipvs_rig import run
 
-from xdplb import lab, netlink
-from xdplb.controller import Place, pins
-from xdplb.controller.state import State
-from xdplb.dataplane import decap
-from xdplb.lab import VIP, place
+from xdplb import lab
+from xdplb.director import pins
+from xdplb.director.instance import Instance
+from xdplb.director.state import State
+from xdplb.host import namespaces
+from xdplb.lab import VIP, instances, names
+from xdplb.realserver import unwrapper
 from xdplb.traffic import wrk
 
 REALS = {"rs1": "192.168.2.220", "rs2": "192.168.2.210"}
@@ -47,7 +49,7 @@ def set_up(name: str, shell: Shell) -> None:
     """One service on both reals, by the client's port: there is one client."""
     lab.start_web(name)
     for host in REALS:
-        netns = place.host_namespace(name, host)
+        netns = names.host_namespace(name, host)
         run(str(COMMAND), "realserver", "setup", "--netns", netns, "--vip", VIP)
     shell("attach", INTERFACE, "--vip", VIP)
     shell("service", "add", *AT, "-s", "mh", "-b", "mh-port")
@@ -59,7 +61,7 @@ class Watch:
     """Reads what each real was sent."""
 
     def __init__(self, instance: str) -> None:
-        there = Place(instance)
+        there = Instance(instance)
         state = State.read(there.state)
         reals = state.raw["services"][f"tcp/{VIP}:80"]["reals"]
         self._places = {host: reals[address][0] for host, address in REALS.items()}
@@ -73,9 +75,9 @@ class Watch:
 
 def measure(name: str, shell: Shell) -> dict[str, Any]:
     """Loads, acts and watches. Rates are of the time between two looks."""
-    watch = Watch(place.instance(name, DIRECTOR))
+    watch = Watch(instances.instance(name, DIRECTOR))
     rows, done, events = [], [], list(EVENTS)
-    with netlink.namespace(place.host_namespace(name, "client")), ThreadPoolExecutor() as pool:
+    with namespaces.entered(names.host_namespace(name, "client")), ThreadPoolExecutor() as pool:
         loads = {kind: pool.submit(wrk.run, f"http://{VIP}/", load) for kind, load in LOADS.items()}
         commands: list[Future[Took]] = []
         start = last = time.monotonic()
@@ -147,8 +149,8 @@ def headline(loads: dict[str, dict[str, int]]) -> str:
 
 def unwraps(hosts: Sequence[str], name: str) -> bool:
     """Whether the reals unwrap by XDP: this kernel has no ipip."""
-    with netlink.namespace(place.host_namespace(name, hosts[0])):
-        return bool(decap.attached())
+    with namespaces.entered(names.host_namespace(name, hosts[0])):
+        return bool(unwrapper.attached())
 
 
 @click.command()
@@ -163,7 +165,7 @@ def main(replot: bool) -> None:
         with rig.snapshot(str(rig.HERE.parent)) as tree, lab_up() as name:
             shell = Shell(name, tree)
             set_up(name, shell)
-            tunnel = "bpf/decap.c" if unwraps(list(REALS), name) else "tunl0"
+            tunnel = "bpf/unwrapper.c" if unwraps(list(REALS), name) else "tunl0"
             result = {"machine": rig.machine(str(rig.HERE.parent)), "reals": tunnel}
             result |= measure(name, shell)
         out.write_text(json.dumps(result, indent=1) + "\n")

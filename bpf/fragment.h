@@ -17,7 +17,7 @@
 #define FRAGMENT_LIFE 30 /* ticks: as net.ipv4.ipfrag_time, after which nobody puts them together */
 #define FRAGMENT_TAG_SHIFT 44
 #define FRAGMENT_SERVICE_SHIFT 32
-#define FRAGMENT_SERVICES 4096 /* more than MAX_SERVICES can be: xdplb/dataplane/source.py */
+#define FRAGMENT_SERVICES 4096 /* more than MAX_SERVICES can be: xdplb/model/tunables.py */
 
 static __always_inline __u64 hash_fragment(const struct packet *p)
 {

@@ -2,7 +2,7 @@
 """The real program and the real control plane, without interfaces' traffic, files or commands.
 
 A `Balancer` is bpf/xdplb.c compiled once, in a network namespace of its own, pinned under a private
-directory. Its services are put there by the director's own code (xdplb.controller), whose state is
+directory. Its services are put there by the director's own code (xdplb/director/), whose state is
 kept in memory.
 """
 
@@ -24,16 +24,20 @@ import packets
 import pytest
 from network import NEIGHBOURS, NETWORK, SYSCTLS, ip_batch
 
-from xdplb import config, netlink
-from xdplb.controller.director import Director
-from xdplb.controller.reconcile import Reconciler, decode_flows
-from xdplb.controller.state import State
-from xdplb.dataplane import libbpf, source
-from xdplb.dataplane.clock import Clock
-from xdplb.dataplane.loader import compile_director
-from xdplb.dataplane.tables import Tables
-from xdplb.model import Service, ServiceKey, Timeouts, Tunables
-from xdplb.net import address_of_words, parse_address
+from xdplb.director.director import Director
+from xdplb.director.state import State
+from xdplb.director.table_writer import TableWriter, decode_flows
+from xdplb.host import namespaces, sysctls
+from xdplb.kernel import libbpf, program_text
+from xdplb.kernel.byte_order import address_of_words
+from xdplb.kernel.clock import Clock
+from xdplb.kernel.compiler import compile_director
+from xdplb.kernel.tables import Tables
+from xdplb.model import checks, toml_file
+from xdplb.model.address import parse_address
+from xdplb.model.configuration import Timeouts
+from xdplb.model.service import Service, ServiceKey
+from xdplb.model.tunables import Tunables
 
 XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_TX, XDP_REDIRECT = range(5)
 
@@ -52,7 +56,7 @@ Connections = dict[tuple[str, int], str | None]
 
 def bpf_directory() -> Path:
     """The C program under test; to see tests fail, break a copy and name it in the environment."""
-    return Path(os.environ.get("XDPLB_TEST_BPF_DIR", source.BPF_DIR)).resolve()
+    return Path(os.environ.get("XDPLB_TEST_BPF_DIR", program_text.BPF_DIR)).resolve()
 
 
 def require_root() -> None:
@@ -93,14 +97,14 @@ class Balancer:
         self.tunables = tunables
         self.namespace = namespace
         self.clock = SLOW
-        source.BPF_DIR = directory = bpf_directory()  # enum_values() reads the C text there
-        flags = [*source.defines(tunables, pins, self.clock), *flags]
+        program_text.BPF_DIR = directory = bpf_directory()  # enum_values() reads the C text there
+        flags = [*program_text.defines(tunables, pins, self.clock), *flags]
         self.program = compile_director(flags, directory, frags=frags)
         self.fd = self.program.fd
         self.tables = Tables(pins, self.program.tables)
         self.tables.put_programs(self.program.kinds)
         self.director = OwnDirector(self.tables, scratch)
-        self.states = source.enum_values("flow_state")
+        self.states = program_text.enum_values("flow_state")
         self._undo = contextlib.ExitStack()
         self._routes: dict[str, Any] = {}  # the director need not ask for them in each test
         self._network_changed = False
@@ -119,13 +123,13 @@ class Balancer:
         name = f"xdplb-test-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         pins = BPFFS / name
         with contextlib.ExitStack() as undo:
-            netlink.create_namespace(name)
-            undo.callback(netlink.remove_namespace, name)
+            namespaces.create(name)
+            undo.callback(namespaces.remove, name)
             pins.mkdir(mode=0o700)
             undo.callback(shutil.rmtree, pins)
-            with netlink.namespace(name):
+            with namespaces.entered(name):
                 for path, value in SYSCTLS.items():
-                    netlink.write_sysctl(path, value)
+                    sysctls.write(path, value)
                 ip_batch(NETWORK + NEIGHBOURS)
                 scratch = undo.enter_context(tempfile.TemporaryDirectory(prefix=name))
                 lb = cls(tunables, name, pins, Path(scratch), flags, frags=frags)
@@ -142,7 +146,7 @@ class Balancer:
     @contextlib.contextmanager
     def test(self) -> Iterator["Balancer"]:
         """What one test has: the program's network, and empty tables."""
-        with netlink.namespace(self.namespace), self._undo:
+        with namespaces.entered(self.namespace), self._undo:
             self.reset()
             yield self
 
@@ -161,7 +165,7 @@ class Balancer:
             self._routes, self._network_changed = {}, False
         state.raw.update(routes=self._routes, hz=self.clock.hz)
         state.write(self.director.place.state)
-        Reconciler(tables, state).config()
+        TableWriter(tables, state).config()
         self._before = tables.counters.sum_cpus(0)
 
     # ---- its network -------------------------------------------------------------------------
@@ -207,7 +211,7 @@ class Balancer:
             scheduler,
             frozenset(flags),
             one_packet,
-            tuple(map(config.parse_real, reals)),
+            tuple(map(toml_file.parse_real, reals)),
             **more,
         )
         self.put_services([service])
@@ -217,7 +221,7 @@ class Balancer:
         """Add or change services in one change."""
         with self.director.changing() as state:
             for service in services:
-                config.check_service(service)
+                checks.check_service(service)
                 state.put_service(service)
         self._routes |= state.raw["routes"]
 
@@ -254,7 +258,7 @@ class Balancer:
         """A VIP without a service, as `attach --vip` leaves it."""
         with self.rewriting_state() as state:
             state.raw["vips"][vip] = ""
-            Reconciler(self.tables, state).all()
+            TableWriter(self.tables, state).all()
 
     def set_timeouts(self, **seconds: int) -> None:
         """Set idle times: tcp, tcpfin, udp."""
@@ -366,7 +370,7 @@ class Balancer:
     def look_at_transitions(self) -> list[ServiceKey]:
         """End transitions that can end, as the next command or the agent does."""
         with self.rewriting_state() as state:
-            return Reconciler(self.tables, state).end_transitions()
+            return TableWriter(self.tables, state).end_transitions()
 
     def end_transitions(self) -> list[ServiceKey]:
         """The same, with their time up."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import packets
 
-from xdplb.dataplane import libbpf
+from xdplb.kernel import libbpf
 
 
 def differing_frames(left: Any, right: Any) -> list[str] | None:

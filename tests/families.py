@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import packets
 
-from xdplb.net import format_endpoint, parse_address
+from xdplb.model.address import format_endpoint, parse_address
 
 
 @dataclass(frozen=True)

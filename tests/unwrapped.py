@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The real server's unwrapper (bpf/decap.c) as it is attached, in a namespace of its own."""
+"""The real server's unwrapper (bpf/unwrapper.c) as it is attached, in a namespace of its own."""
 
 import contextlib
 import os
@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from balancer import require_root
 from scapy.packet import Packet
 
-from xdplb import netlink
-from xdplb.dataplane import decap, libbpf
-from xdplb.net import parse_address
+from xdplb.host import namespaces
+from xdplb.kernel import libbpf
+from xdplb.model.address import parse_address
+from xdplb.realserver import unwrapper
 
 VIP, RIP, DIP, CIP = "192.168.2.100", "192.168.2.220", "192.168.2.200", "192.168.1.200"
 VIP6, RIP6, DIP6, CIP6 = (f"2001:db8:2::{n}" for n in ("100", "220", "200", "1"))
@@ -23,16 +24,16 @@ def quiet_namespace() -> Iterator[str]:
     """One with an interface eth0 where no frames arrive; its name. The unwrapper there goes too."""
     require_root()
     name = f"xdplb-decap-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-    netlink.create_namespace(name)
+    namespaces.create(name)
     try:
-        with netlink.namespace(name):
+        with namespaces.entered(name):
             veth = ["ip", "link", "add", "eth0", "type", "veth", "peer", "name", "peer0"]
             subprocess.run(veth, check=True)
         yield name
-        with netlink.namespace(name):
-            decap.detach("eth0")
+        with namespaces.entered(name):
+            unwrapper.detach("eth0")
     finally:
-        netlink.remove_namespace(name)
+        namespaces.remove(name)
 
 
 class Unwrapper:
@@ -46,9 +47,9 @@ class Unwrapper:
         self, *, vips: tuple[str, ...] = (VIP, VIP6), directors: tuple[str, ...] = (DIP, DIP6)
     ) -> None:
         """Tell the program its VIPs and directors, and nothing else."""
-        with netlink.namespace(self.name):
+        with namespaces.entered(self.name):
             told = [*map(parse_address, vips)], [*map(parse_address, directors)]
-            decap.attach("eth0", *told, frags=True)
+            unwrapper.attach("eth0", *told, frags=True)
 
     def begin(self) -> None:
         """Start counting."""
@@ -56,8 +57,8 @@ class Unwrapper:
         self.before = self._counters()
 
     def _counters(self) -> dict[str, int]:
-        with netlink.namespace(self.name):
-            [attachment] = decap.attached()
+        with namespaces.entered(self.name):
+            [attachment] = unwrapper.attached()
         if self.program < 0:
             self.program = libbpf.obj_get(attachment.pins / "program")
         return attachment.counters
@@ -78,6 +79,6 @@ class Unwrapper:
     def attached(cls) -> Iterator["Unwrapper"]:
         """Compile once, and attach where no other frames arrive."""
         with quiet_namespace() as name:
-            with netlink.namespace(name):
-                decap.attach("eth0", [parse_address(VIP)], frags=True)
+            with namespaces.entered(name):
+                unwrapper.attach("eth0", [parse_address(VIP)], frags=True)
             yield cls(name)

@@ -16,6 +16,10 @@ Every message is one line: the input, the reason, then the mend. Anything else t
 defect of xdplb and keeps its traceback.
 """
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class XdplbError(Exception):
     """The root: `what` names the input and the reason, `mend` says what to do about it."""
@@ -66,3 +70,19 @@ class KernelRefused(XdplbError):
     """A system call failed for a reason we did not foresee. `errno` says which."""
 
     errno = 0
+
+
+@contextmanager
+def within(place: str) -> Iterator[None]:
+    """Put where it happened before what happened."""
+    try:
+        yield
+    except UsageError as error:
+        raise type(error)(f"{place}: {error.what}", error.mend) from error
+
+
+def refused(what: str, number: int) -> KernelRefused:
+    """The error for a system call that failed with this errno; `what` says what was tried."""
+    refusal = KernelRefused(f"{what}: {os.strerror(number)}")
+    refusal.errno = number
+    return refusal

@@ -6,7 +6,7 @@ import pytest
 from balancer import ACK, SYN, XDP_DROP, XDP_PASS, XDP_TX
 
 from xdplb.errors import AlreadyExists, NotFound, TableFull
-from xdplb.net import parse_prefix
+from xdplb.model.address import parse_prefix
 
 pytestmark = pytest.mark.root
 

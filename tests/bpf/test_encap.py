@@ -13,9 +13,9 @@ from network import SECOND_IFNAME
 from packets import service_vlan, vlan
 from scapy.utils import checksum
 
-from xdplb.dataplane import libbpf, loader
-from xdplb.dataplane.tables import decode_type, map_memory
-from xdplb.model import Vlan
+from xdplb.kernel import compiler, libbpf
+from xdplb.kernel.tables import decode_type, map_memory
+from xdplb.model.network import Vlan
 
 pytestmark = pytest.mark.root
 
@@ -130,7 +130,7 @@ def wrapper(balancers):
     """dirty.c in front of the director: call it with how much headroom to leave."""
     balancer = balancers()
     with balancer.test() as lb:
-        program = loader.compile_program("dirty.c", "dirty", [], Path(__file__).parent)
+        program = compiler.compile_program("dirty.c", "dirty", [], Path(__file__).parent)
         link = libbpf.link_create(program.fd, lb.unused_ifindex, libbpf.XDP_FLAGS_SKB_MODE)
     zero = ctypes.c_uint32(0)
     libbpf.map_update(program.module["targets"].map_fd, zero, ctypes.c_uint32(balancer.fd))

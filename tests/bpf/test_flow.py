@@ -6,7 +6,7 @@ import packets
 import pytest
 from balancer import ACK, SYN, XDP_PASS, XDP_TX
 
-from xdplb.model import Tunables
+from xdplb.model.tunables import Tunables
 
 pytestmark = pytest.mark.root
 

@@ -17,7 +17,7 @@ from scapy.layers.inet6 import (
 )
 from scapy.packet import Raw
 
-from xdplb.net import parse_prefix
+from xdplb.model.address import parse_prefix
 
 pytestmark = pytest.mark.root
 

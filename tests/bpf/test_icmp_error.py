@@ -8,7 +8,7 @@ from packets import answer, icmp_error
 from scapy.layers.inet import ICMP, TCP, UDP
 from scapy.packet import Raw
 
-from xdplb.net import parse_prefix
+from xdplb.model.address import parse_prefix
 
 pytestmark = pytest.mark.root
 

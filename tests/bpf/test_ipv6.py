@@ -13,8 +13,8 @@ from packets import CIP6, RIP, RIP6, VIP, VIP6, ip, ip6, service_vlan, vlan
 from scapy.layers.inet6 import ICMPv6ND_NA, ICMPv6ND_NS, ICMPv6ND_RA, ICMPv6ND_RS
 from scapy.packet import Raw
 
-from xdplb.net import parse_address, parse_prefix
-from xdplb.schedulers import SCHEDULERS, choose_real
+from xdplb.model.address import parse_address, parse_prefix
+from xdplb.model.schedulers import SCHEDULERS, choose_real
 
 pytestmark = pytest.mark.root
 

@@ -20,7 +20,7 @@ from scapy.layers.inet6 import (
 )
 from scapy.packet import Raw
 
-from xdplb.dataplane import libbpf, source
+from xdplb.kernel import libbpf, program_text
 
 pytestmark = pytest.mark.root
 
@@ -199,7 +199,7 @@ def test_ipv4_in_name_of_ipv6_passes(served):
 def test_without_its_program_ipv6_goes_up(served):
     """Where `programs` lacks the one for IPv6, the kernel has the packet meanwhile."""
     frame = syn(tags=(packets.vlan(5),))
-    number = source.enum_values("kind")["KIND_IPV6"]
+    number = program_text.enum_values("kind")["KIND_IPV6"]
     libbpf.map_delete(served.tables.programs.fd, ctypes.c_uint32(number))
     try:
         assert (XDP_PASS, frame) == served.send(frame)

@@ -9,7 +9,7 @@ import pytest
 from balancer import ACK, SYN, XDP_DROP, XDP_TX
 from packets import from_client
 
-from xdplb.dataplane.tables import elements
+from xdplb.kernel.tables import elements
 
 pytestmark = pytest.mark.root
 

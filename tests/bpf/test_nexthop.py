@@ -10,8 +10,8 @@ from balancer import SYN, XDP_DROP, XDP_PASS, XDP_REDIRECT, XDP_TX
 from network import NEIGHBOURS, RS1, RS1_HOP, SECOND_HOP, ip_batch
 from packets import vlan
 
-from xdplb import netlink
-from xdplb.dataplane import libbpf
+from xdplb.host import sysctls
+from xdplb.kernel import libbpf
 
 pytestmark = pytest.mark.root
 
@@ -51,7 +51,7 @@ def test_director_need_not_forward(lb):
     """The director's ip_forward is off, and its interfaces' too; only lo's is on."""
     lb.add_service()
 
-    assert "0" == netlink.read_sysctl("net/ipv4/conf/ens33/forwarding")
+    assert "0" == sysctls.read("net/ipv4/conf/ens33/forwarding")
     assert XDP_TX == lb.send(SYN)[0]
 
 

@@ -198,7 +198,7 @@ def test_gone_program_leaves_it_to_the_kernel(served):
     """Without the program for rare packets, a ping for another address passes all the same."""
     import ctypes
 
-    from xdplb.dataplane import libbpf
+    from xdplb.kernel import libbpf
 
     frame = packets.ip(ICMP() / Raw(b"ping"), dst=DIP)
     libbpf.map_delete(served.tables.programs.fd, ctypes.c_uint32(0))

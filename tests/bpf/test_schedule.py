@@ -9,11 +9,11 @@ import packets
 import pytest
 from balancer import ACK, SYN, XDP_DROP, XDP_PASS, XDP_TX
 
-from xdplb.dataplane import libbpf
-from xdplb.dataplane.source import enum_values
-from xdplb.dataplane.tables import elements
-from xdplb.net import parse_address
-from xdplb.schedulers import SCHEDULERS, choose_real
+from xdplb.kernel import libbpf
+from xdplb.kernel.program_text import enum_values
+from xdplb.kernel.tables import elements
+from xdplb.model.address import parse_address
+from xdplb.model.schedulers import SCHEDULERS, choose_real
 
 pytestmark = pytest.mark.root
 

@@ -5,7 +5,7 @@ import packets
 import pytest
 from balancer import SYN, XDP_TX, Balancer
 
-from xdplb.model import Tunables
+from xdplb.model.tunables import Tunables
 
 pytestmark = pytest.mark.root
 

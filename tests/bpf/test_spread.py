@@ -8,7 +8,7 @@ import pytest
 from balancer import XDP_TX
 from packets import RIP, vlan
 
-from xdplb.net import parse_prefix
+from xdplb.model.address import parse_prefix
 
 pytestmark = pytest.mark.root
 

@@ -5,7 +5,7 @@ import packets
 import pytest
 from balancer import ACK, SYN, XDP_DROP, XDP_TX
 
-from xdplb.dataplane.source import enum_values
+from xdplb.kernel.program_text import enum_values
 
 pytestmark = pytest.mark.root
 

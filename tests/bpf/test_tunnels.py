@@ -12,8 +12,8 @@ from scapy.layers.inet import UDP
 from scapy.layers.inet6 import IPv6ExtHdrDestOpt
 from scapy.packet import Raw
 
-from xdplb.model import Tunnel
-from xdplb.net import parse_address
+from xdplb.model.address import parse_address
+from xdplb.model.tunnel import Tunnel
 
 pytestmark = pytest.mark.root
 

@@ -12,7 +12,7 @@ from balancer import XDP_DROP, XDP_PASS, XDP_REDIRECT, XDP_TX
 from network import SECOND_HOP, SECOND_IFNAME
 from packets import service_vlan, vlan
 
-from xdplb.model import Vlan
+from xdplb.model.network import Vlan
 
 pytestmark = pytest.mark.root
 

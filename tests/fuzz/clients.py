@@ -10,7 +10,7 @@ import packets
 from fuzz import frames
 from fuzz.frames import GRE, ICMP, ICMPV6, IPIP, IPV6, OTHER_PROTOCOLS, TCP, UDP, chance
 from fuzz.network import REALS
-from xdplb.net import parse_address
+from xdplb.model.address import parse_address
 
 TALKS = 200  # that go on at the same time
 # Of paths, with whatever tunnels add, and as much more as IPv6's header has: such sizes matter.

@@ -8,9 +8,10 @@ from random import Random
 import packets
 
 from fuzz.network import LOSABLE, REALS
-from xdplb.model import IPIP, Protocol, Real, Service, ServiceKey, Tunnel
-from xdplb.net import Prefix, parse_address, parse_prefix
-from xdplb.schedulers import SCHEDULERS
+from xdplb.model.address import Prefix, parse_address, parse_prefix
+from xdplb.model.schedulers import SCHEDULERS
+from xdplb.model.service import Protocol, Real, Service, ServiceKey
+from xdplb.model.tunnel import IPIP, Tunnel
 
 KEYS = [
     *map(

@@ -13,7 +13,7 @@ import packets
 from network import NEIGHBOURS, RS1, RS2, SECOND_HOP, SECOND_IFNAME, ip_batch
 from reference.content import NO_NEIGHBOUR, NO_ROUTE, Hop
 
-from xdplb.model import Vlan
+from xdplb.model.network import Vlan
 
 MTU, JUMBO_MTU = 1500, 9000  # of the first interface, of the second
 FAR = [f"192.168.0.{n}" for n in range(7, 13)]  # by the gateway

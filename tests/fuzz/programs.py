@@ -11,7 +11,7 @@ from balancer import Balancer
 from fuzz.session import World
 from fuzz.unwrapping import Unwrapping
 from fuzz.world import CLOCK, TUNABLES, Directing
-from xdplb.dataplane import clock
+from xdplb.kernel import clock
 
 NO_ROOM = "test runs always have headroom; tests/bpf/test_encap.py takes it away"
 UNREACHABLE = {

@@ -8,7 +8,7 @@ from typing import Any
 import packets
 
 from fuzz.arrival import Disagreement
-from xdplb.dataplane.libbpf import XDP_ACTIONS
+from xdplb.kernel.libbpf import XDP_ACTIONS
 
 LAST = 10  # steps
 LONGEST = 100  # letters of a line

@@ -3,7 +3,7 @@
 
 import ctypes
 
-from xdplb.dataplane import libbpf
+from xdplb.kernel import libbpf
 
 LINEAR = 3520  # of a test run's frame, in its first buffer: a page without head- and tailroom
 LARGEST = 9100

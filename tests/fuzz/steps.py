@@ -12,8 +12,8 @@ from reference.icmp import ANSWERS_PER_TICK
 
 from fuzz import drawing
 from fuzz.network import Network
-from xdplb.model import Service, ServiceKey
-from xdplb.net import Prefix
+from xdplb.model.address import Prefix
+from xdplb.model.service import Service, ServiceKey
 
 if TYPE_CHECKING:
     from fuzz.world import Directing

@@ -8,7 +8,7 @@ from reference.checksum import checksum
 
 from fuzz import frames
 from fuzz.frames import GRE, IPIP, IPV6, OTHER_PROTOCOLS, TCP, UDP, chance
-from xdplb.net import parse_address
+from xdplb.model.address import parse_address
 
 VIPS = ["192.168.2.100", "10.0.0.80", "2001:db8:2::100", "2001:db8:9::80"]
 DIRECTORS = [

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The real server's unwrapper (bpf/decap.c) and its reference beside each other."""
+"""The real server's unwrapper (bpf/unwrapper.c) and its reference beside each other."""
 
 import contextlib
 import ctypes
@@ -14,9 +14,10 @@ from unwrapped import quiet_namespace
 from fuzz import frames, tunnels
 from fuzz.arrival import Arrives, Disagreement, Judge
 from fuzz.runner import Runner
-from xdplb import netlink
-from xdplb.dataplane import decap, libbpf
-from xdplb.net import parse_address, parse_prefix
+from xdplb.host import namespaces
+from xdplb.kernel import libbpf
+from xdplb.model.address import parse_address, parse_prefix
+from xdplb.realserver import unwrapper
 
 
 class Unwrapping:
@@ -27,8 +28,8 @@ class Unwrapping:
     def __init__(self, namespace: str, cpu: int) -> None:
         self._namespace = namespace
         self._trust([tunnels.VIPS[0]], [])
-        with netlink.namespace(namespace):
-            [attachment] = decap.attached()
+        with namespaces.entered(namespace):
+            [attachment] = unwrapper.attached()
         pins = attachment.pins
         self.counters = list(attachment.counters)
         self._judge = Judge(self.counters, self._counted)
@@ -48,9 +49,9 @@ class Unwrapping:
             yield cls(name, cpu)
 
     def _trust(self, vips: list[str], directors: list[str]) -> None:
-        with netlink.namespace(self._namespace):
+        with namespaces.entered(self._namespace):
             told = [*map(parse_address, vips)], [*map(parse_prefix, directors)]
-            decap.attach("eth0", *told, frags=True)
+            unwrapper.attach("eth0", *told, frags=True)
 
     def begin(self, random: Random) -> None:
         """Trust some directors, or all there may be; have some VIPs."""

@@ -25,13 +25,14 @@ from fuzz.edges import edge
 from fuzz.memory import differences
 from fuzz.network import JUMBO_MTU, MTU, Network
 from fuzz.runner import LINEAR, Runner
-from xdplb import model
-from xdplb.dataplane.directory import Directory
-from xdplb.dataplane.source import enum_values
-from xdplb.dataplane.tables import elements
-from xdplb.model import Tunables
-from xdplb.net import Prefix, address_of_words, parse_prefix, sort_prefixes
-from xdplb.schedulers import Pick, get_scheduler
+from xdplb.kernel.byte_order import address_of_words
+from xdplb.kernel.program_text import enum_values
+from xdplb.kernel.service_tables import ServiceTables
+from xdplb.kernel.tables import elements
+from xdplb.model import service, tunnel
+from xdplb.model.address import Prefix, parse_prefix, sort_prefixes
+from xdplb.model.schedulers import Pick, get_scheduler
+from xdplb.model.tunables import Tunables
 
 # The program's jiffies are a number in memory, at a place that nobody uses: the first turn.
 CLOCK = "-Dbpf_jiffies64()=(((struct director *)VALUE(DIRECT_DIRECTOR))->turns.first.next)"
@@ -112,7 +113,7 @@ class Directing:
         self.network = network
         self.reference.content.network = network.ways()
 
-    def put_service(self, service: model.Service, place: int) -> None:
+    def put_service(self, service: service.Service, place: int) -> None:
         """Add it, or change it to this. Its new reals get the free places from this one on.
 
         (Left alone, a place is used again only after all others were.)
@@ -123,7 +124,7 @@ class Directing:
         self.lb.tables.put_vlans(self.network.vlans())  # for a new real, the director looked itself
         self.reference.change(self._read_content())
 
-    def remove_service(self, key: model.ServiceKey) -> None:
+    def remove_service(self, key: service.ServiceKey) -> None:
         """Take it away."""
         self.lb.remove_service(key)
         self.reference.change(self._read_content())
@@ -181,13 +182,13 @@ class Directing:
             self.network.ways(),
         )
 
-    def _read_service(self, wanted: model.Service) -> Service:
+    def _read_service(self, wanted: service.Service) -> Service:
         """Its kind is what was asked for, its ring what is in the table."""
         tables = self.lb.tables
-        entry = Directory(tables).find_service(wanted.key).service
+        entry = ServiceTables(tables).find_service(wanted.key).service
         limit = elements(tables.director[0].limits)[entry.id]
         pick = get_scheduler(wanted.scheduler).pick
-        every_flow = pick == Pick.TURN or wanted.key.protocol == model.Protocol.UDP
+        every_flow = pick == Pick.TURN or wanted.key.protocol == service.Protocol.UDP
         return Service(
             id=entry.id,
             pick=pick.name.lower(),
@@ -200,7 +201,7 @@ class Directing:
             source_limit=limit.source_flows,
         )
 
-    def _read_real(self, place: int, tunnel: model.Tunnel, sources: Prefix | None) -> Real:
+    def _read_real(self, place: int, tunnel: tunnel.Tunnel, sources: Prefix | None) -> Real:
         real = self.lb.tables.reals[place]
         rip, dip = (address_of_words(a.high, a.low) for a in (real.address, real.source))
         hosts = bytes(4)

@@ -12,7 +12,7 @@ from pathlib import Path
 from fivehosts import XDPLB, Lab
 
 from xdplb import lab as labs
-from xdplb import netlink
+from xdplb.host import namespaces, netlink
 
 NGINX = """\
 user root;
@@ -42,10 +42,10 @@ def real(lab: Lab, host: str, address: str) -> Iterator[None]:
     """One more real server on the reference case's second network, with a page of its name."""
     namespace = f"{lab.name}-{host}"
     inside = ["nsenter", f"--net=/run/netns/{namespace}", "--"]
-    netlink.create_namespace(namespace)
+    namespaces.create(namespace)
     with contextlib.ExitStack() as stack:
-        stack.callback(netlink.remove_namespace, namespace)
-        with netlink.namespace(f"{lab.name}-net2"):
+        stack.callback(namespaces.remove, namespace)
+        with namespaces.entered(f"{lab.name}-net2"):
             netlink.add_bridge_port("br0", host, "ens33", namespace)
         script = f"""
             echo 1 | tee /proc/sys/net/ipv6/conf/*/disable_ipv6 >/dev/null

@@ -8,10 +8,10 @@ import os
 
 from fivehosts import Lab
 
-from xdplb.controller import pins
-from xdplb.controller.state import State
-from xdplb.controller.store import Place
-from xdplb.dataplane import libbpf
+from xdplb.director import pins
+from xdplb.director.instance import Instance
+from xdplb.director.state import State
+from xdplb.kernel import libbpf
 
 
 def programs(lab: Lab) -> dict[str, tuple[str, int]]:
@@ -41,7 +41,7 @@ def files(lab: Lab) -> dict[str, bytes]:
 
 def tables(lab: Lab) -> dict[str, str]:
     """A hash of each table, but for the counters, which ARP moves too."""
-    place = Place(lab.instance)
+    place = Instance(lab.instance)
     state = State.read(place.state)
     opened = pins.open_tables(place, state)
     found = {}

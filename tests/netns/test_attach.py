@@ -10,8 +10,8 @@ import pytest
 from fivehosts import RS1, RS2, Lab
 from photo import machine, programs
 
-from xdplb import netlink
-from xdplb.dataplane import libbpf
+from xdplb.host import namespaces, netlink
+from xdplb.kernel import libbpf
 from xdplb.lab import VIP
 
 pytestmark = pytest.mark.root
@@ -34,7 +34,7 @@ def lvs(cluster: Lab) -> Iterator[Lab]:
 @contextlib.contextmanager
 def add_interface(lab: Lab) -> Iterator[None]:
     """Give the director another interface, ens34, on the network of the first one."""
-    with netlink.namespace(f"{lab.name}-net2"):
+    with namespaces.entered(f"{lab.name}-net2"):
         netlink.add_bridge_port("br0", "lvs34", "ens34", f"{lab.name}-lvs")
         program = libbpf.prog_load(XDP_PASS)  # or frames that XDP sends are lost: DESIGN, tests
         netlink.attach_xdp("lvs34", program)

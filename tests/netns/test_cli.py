@@ -13,9 +13,9 @@ import pytest
 from fivehosts import RS1, RS2, SMALL, XDPLB, Lab
 from photo import programs
 
-from xdplb import netlink
+from xdplb.host import namespaces
 from xdplb.lab import VIP
-from xdplb.model import Tunables
+from xdplb.model.tunables import Tunables
 
 pytestmark = pytest.mark.root
 
@@ -78,7 +78,7 @@ def balanced(configured: Lab) -> Lab:
 
 def send(lab: Lab, port: int, datagrams: int) -> None:
     """Send datagrams of 1,000 bytes, headers included, from one port of the client to the VIP."""
-    with netlink.namespace(f"{lab.name}-client"):
+    with namespaces.entered(f"{lab.name}-client"):
         udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     with udp:
         for _ in range(datagrams):
@@ -202,7 +202,7 @@ def test_flows(balanced):
     send(balanced, 53, 1)
     send(balanced, 53, 2)
     send(balanced, 5353, 1)  # by itself: it is not recorded
-    with netlink.namespace(f"{balanced.name}-client"):
+    with namespaces.entered(f"{balanced.name}-client"):
         connection = socket.create_connection((VIP, 80), timeout=10)
 
     with connection:

@@ -13,7 +13,7 @@ from fivehosts import RS1, RS2, SMALL, XDPLB, Lab
 from photo import files, machine, tables
 
 from xdplb import lab as labs
-from xdplb import netlink
+from xdplb.host import namespaces
 from xdplb.lab import VIP
 
 pytestmark = pytest.mark.root
@@ -97,7 +97,7 @@ def piped(lab: Lab, text: str, *argv: str) -> str:
 
 def send(lab: Lab, datagrams: int) -> None:
     """Send datagrams from the client to the UDP service."""
-    with netlink.namespace(f"{lab.name}-client"):
+    with namespaces.entered(f"{lab.name}-client"):
         udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     with udp:
         for _ in range(datagrams):

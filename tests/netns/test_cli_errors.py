@@ -13,8 +13,8 @@ from fivehosts import RS1, RS2, XDPLB, Lab, served
 from photo import files, machine, tables
 
 from xdplb import lab as labs
-from xdplb import netlink
-from xdplb.dataplane import libbpf
+from xdplb.host import namespaces, netlink
+from xdplb.kernel import libbpf
 from xdplb.lab import VIP
 
 pytestmark = pytest.mark.root
@@ -50,7 +50,7 @@ def lvs() -> Iterator[Lab]:
         lab.run("lvs", "ip", "route", "add", "unreachable", "203.0.113.0/24")
         lab.run("lvs", "ip", "link", "add", "taken", "type", "veth", "peer", "name", "peer")
         lab.run("lvs", "ip", "link", "add", "bridge9", "type", "bridge")
-        with netlink.namespace(f"{lab.name}-lvs"):
+        with namespaces.entered(f"{lab.name}-lvs"):
             netlink.attach_xdp("taken", libbpf.prog_load(XDP_PASS))
         yield lab
 

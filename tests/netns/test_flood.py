@@ -11,7 +11,7 @@ import pytest
 from fivehosts import Lab
 from load import end_wrk, start_wrk
 
-from xdplb import netlink
+from xdplb.host import namespaces
 from xdplb.lab import VIP
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
@@ -51,7 +51,7 @@ def syns(head: bytes, count: int) -> "list[bytes]":
 
 def flood(lab: Lab, frames: "list[bytes]") -> None:
     """Send frames from the route host to the director, as they are."""
-    with netlink.namespace(f"{lab.name}-route"):
+    with namespaces.entered(f"{lab.name}-route"):
         sender = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
         sender.bind(("ens160", 0))
     for frame in frames:
@@ -66,7 +66,7 @@ def test_a_syn_flood_breaks_no_connection(cluster, scheduler):
     cluster.balance(scheduler)
     head = mac(cluster, "lvs", "ens33") + mac(cluster, "route", "ens160") + b"\x08\x00"
     frames = syns(head, SYNS)
-    with netlink.namespace(f"{cluster.name}-client"):
+    with namespaces.entered(f"{cluster.name}-client"):
         silent = [socket.create_connection((VIP, 80), timeout=5) for _ in range(50)]
     for connection in silent:
         connection.sendall(b"GET / HTTP/1.1\r\nHost: vip\r\n")
@@ -101,7 +101,7 @@ def test_a_limited_flood_breaks_no_connection(cluster, scheduler, kind):
     cluster.balance(scheduler)
     head = mac(cluster, "lvs", "ens33") + mac(cluster, "route", "ens160") + b"\x08\x00"
     frames = syns(head, SYNS // 4)
-    with netlink.namespace(f"{cluster.name}-client"):
+    with namespaces.entered(f"{cluster.name}-client"):
         silent = [socket.create_connection((VIP, 80), timeout=5) for _ in range(50)]
     for connection in silent:
         connection.sendall(b"GET / HTTP/1.1\r\nHost: vip\r\n")

@@ -16,13 +16,14 @@ import pytest
 from fivehosts import RS1, RS2, SMALL, Lab, require_root
 from photo import machine, tables
 
-from xdplb import config, netlink
 from xdplb import lab as labs
-from xdplb.controller import pins
-from xdplb.controller.reconcile import Reconciler
-from xdplb.controller.state import State
-from xdplb.controller.store import Place
+from xdplb.director import pins
+from xdplb.director.instance import Instance
+from xdplb.director.state import State
+from xdplb.director.table_writer import TableWriter
+from xdplb.host import namespaces
 from xdplb.lab import VIP
+from xdplb.model import toml_file
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
@@ -36,18 +37,18 @@ KILLED = """
 import importlib, os, signal, sys
 
 EFFECTS = {
-    "xdplb.controller.store": ["write_bytes"],
-    "xdplb.dataplane.libbpf": [
+    "xdplb.director.instance": ["write_bytes"],
+    "xdplb.kernel.libbpf": [
         "map_update", "map_update_batch", "map_delete", "obj_pin", "link_create", "link_update",
         "link_detach",
     ],
-    "xdplb.dataplane.directory": [
-        "Directory.add_vip", "Directory.put_service", "Directory.remove_vip",
-        "Directory.remove_service",
+    "xdplb.kernel.service_tables": [
+        "ServiceTables.add_vip", "ServiceTables.put_service", "ServiceTables.remove_vip",
+        "ServiceTables.remove_service",
     ],
-    "xdplb.controller.reconcile": ["Reconciler._put_real", "Reconciler._remove_real"],
-    "xdplb.routes": ["_ip"],
-    "xdplb.netlink": ["write_sysctl"],
+    "xdplb.director.table_writer": ["TableWriter._put_real", "TableWriter._remove_real"],
+    "xdplb.host.ip": ["ip"],
+    "xdplb.host.sysctls": ["write"],
     "shutil": ["rmtree"],
     "pathlib": ["Path.unlink", "Path.rename"],
 }
@@ -100,11 +101,11 @@ def run_killed(lab: Lab, effect: int, *argv: str) -> bool:
 def consistent(lab: Lab) -> None:
     """Nothing is pending, and the tables are what the state says: to follow it changes nothing."""
     assert not (lab.state / "pending.json").exists()
-    place = Place(lab.instance)
+    place = Instance(lab.instance)
     state = State.read(place.state)
     before = tables(lab)
-    with netlink.namespace(f"{lab.name}-lvs"):
-        Reconciler(pins.open_tables(place, state), state).all()
+    with namespaces.entered(f"{lab.name}-lvs"):
+        TableWriter(pins.open_tables(place, state), state).all()
     assert before == tables(lab)
 
 
@@ -150,7 +151,7 @@ def test_changes(lvs, tmp_path, case):
         came_so_far = run_killed(lvs, effect, *command)
         lvs.xdplb("set", "0", "0", "0")
         consistent(lvs)
-        seen.append(config.dump(State.read(Place(lvs.instance).state).configuration()))
+        seen.append(toml_file.dump(State.read(Instance(lvs.instance).state).configuration()))
         if not came_so_far:
             break
 

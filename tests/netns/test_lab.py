@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from xdplb import lab as labs
-from xdplb import netlink
-from xdplb.dataplane import libbpf
 from xdplb.errors import AlreadyExists, NotFound, UsageError, XdplbError
+from xdplb.host import namespaces
+from xdplb.kernel import libbpf
+from xdplb.lab import hosts
 
 pytestmark = pytest.mark.root
 
@@ -110,7 +111,7 @@ def test_the_way_between_the_networks_is_the_route_host(lab):
 def test_frames_that_xdp_sends_arrive(lab):
     """All that an XDP program on the director sends back (XDP_TX) reaches the other hosts."""
     lab.run("rs1", "ping", "-c1", "-W2", "192.168.2.200")  # so that no ARP is in the way
-    with netlink.namespace(f"{lab.name}-lvs"):
+    with namespaces.entered(f"{lab.name}-lvs"):
         program = libbpf.prog_load(BOUNCE, "bounce")
         link = libbpf.link_create(program, socket.if_nametoindex("ens33"), 0)
     before = labs.counters(lab.name, "rs1", "ens33")
@@ -246,7 +247,7 @@ def test_up_mends_what_a_crash_left(lab):
     """A lab that lacks a namespace and its mark is built anew."""
     lab.start_web()
     Path("/run/xdplb/lab", lab.name, "up").unlink()
-    netlink.remove_namespace(f"{lab.name}-lvs")
+    namespaces.remove(f"{lab.name}-lvs")
 
     labs.up(lab.name)
 
@@ -269,7 +270,7 @@ def test_up_is_all_or_nothing(lab_name, monkeypatch):
     def refuse(gateway):
         raise XdplbError("no")
 
-    monkeypatch.setattr(netlink, "add_default_route", refuse)
+    monkeypatch.setattr(hosts.netlink, "add_default_route", refuse)
 
     with pytest.raises(XdplbError, match=r"^no$"):
         labs.up(lab_name)

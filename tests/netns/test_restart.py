@@ -10,7 +10,7 @@ import pytest
 from farm import real
 from fivehosts import RS1, RS2, XDPLB, Lab
 
-from xdplb import netlink
+from xdplb.host import namespaces
 from xdplb.lab import VIP
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
@@ -42,7 +42,7 @@ def balanced(farm: Lab) -> Iterator[Lab]:
 def connections(lab: Lab) -> Iterator[list[socket.socket]]:
     """Connections to the VIP over which half a request was sent."""
     with contextlib.ExitStack() as stack:
-        with netlink.namespace(f"{lab.name}-client"):
+        with namespaces.entered(f"{lab.name}-client"):
             opened = [
                 stack.enter_context(socket.create_connection((VIP, 80), timeout=10))
                 for _ in range(CONNECTIONS)

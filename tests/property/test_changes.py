@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
-from xdplb.net import parse_address
-from xdplb.schedulers import SCHEDULERS, choose_real
+from xdplb.model.address import parse_address
+from xdplb.model.schedulers import SCHEDULERS, choose_real
 
 pytestmark = pytest.mark.root
 

@@ -8,8 +8,8 @@ import pytest
 from balancer import SYN, XDP_PASS
 
 from xdplb.errors import TableFull
-from xdplb.model import Protocol, Real, Service, ServiceKey
-from xdplb.net import parse_address
+from xdplb.model.address import parse_address
+from xdplb.model.service import Protocol, Real, Service, ServiceKey
 
 pytestmark = pytest.mark.root
 

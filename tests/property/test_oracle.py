@@ -13,10 +13,10 @@ from balancer import SMALL
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from xdplb.dataplane.source import enum_values
-from xdplb.model import Protocol, Real, Service, ServiceKey
-from xdplb.net import parse_address
-from xdplb.schedulers import SCHEDULERS, choose_real
+from xdplb.kernel.program_text import enum_values
+from xdplb.model.address import parse_address
+from xdplb.model.schedulers import SCHEDULERS, choose_real
+from xdplb.model.service import Protocol, Real, Service, ServiceKey
 
 pytestmark = pytest.mark.root
 

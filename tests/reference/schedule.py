@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Which real a packet goes to: docs/architecture.md, "Why `mh` needs no records"; docs/fidelity.md.
 
-The hashes are the kernel's, by way of xdplb.schedulers, which is held to ip_vs_mh.c and ip_vs_sh.c
-by tests of its own.
+The hashes are the kernel's, by way of xdplb.model.schedulers. Tests hold these to ip_vs_mh.c and
+ip_vs_sh.c.
 """
 
 from collections import Counter
@@ -13,9 +13,9 @@ from reference.flow import NEW, Flows, key_of, see
 from reference.limit import Limits
 from reference.packet import Packet
 from reference.verdict import goes_up, is_lost
-from xdplb.schedulers.mh import MAX_TRIES, OFFSET_KEY
-from xdplb.schedulers.sh import GOLDEN_RATIO_32
-from xdplb.schedulers.siphash import hsiphash_1u32
+from xdplb.model.schedulers.mh import MAX_TRIES, OFFSET_KEY
+from xdplb.model.schedulers.sh import GOLDEN_RATIO_32
+from xdplb.model.schedulers.siphash import hsiphash_1u32
 
 TURN, MH, SH = "turn", "mh", "sh"
 M32 = 0xFFFF_FFFF

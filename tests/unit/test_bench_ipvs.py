@@ -19,10 +19,10 @@ def test_both_directors_have_the_same_services():
     """As many services, at the same addresses, with the same schedulers and reals, by tunnel."""
     from ipvs_rig import TCP, Service
 
-    from xdplb import config
+    from xdplb.model import toml_file
 
     service = Service(9, "mh", TCP, 3)
-    (parsed,) = config.parse(service.toml(), "it").services.values()
+    (parsed,) = toml_file.parse(service.toml(), "it").services.values()
     add, *servers = service.ipvsadm().splitlines()
 
     assert f"-A -t {parsed.key.vip}:{parsed.key.port} -s {parsed.scheduler}" == add

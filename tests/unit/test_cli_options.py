@@ -5,8 +5,8 @@ import pytest
 
 from xdplb.cli.options import real_address
 from xdplb.errors import UsageError
-from xdplb.model import ServiceKey
-from xdplb.net import parse_address
+from xdplb.model.address import parse_address
+from xdplb.model.service import ServiceKey
 
 WEB = ServiceKey.parse("tcp/[2001:db8::100]:80")
 

@@ -7,20 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xdplb import config
 from xdplb.errors import AlreadyExists, UsageError
-from xdplb.model import (
-    MAX_LIMIT,
-    Configuration,
-    Protocol,
-    Real,
-    Service,
-    ServiceKey,
-    Timeouts,
-    Tunnel,
-)
-from xdplb.net import parse_address, parse_prefix
-from xdplb.schedulers import SCHEDULERS
+from xdplb.model import checks, difference, toml_file
+from xdplb.model.address import parse_address, parse_prefix
+from xdplb.model.configuration import Configuration, Timeouts
+from xdplb.model.schedulers import SCHEDULERS
+from xdplb.model.service import MAX_LIMIT, Protocol, Real, Service, ServiceKey
+from xdplb.model.tunnel import Tunnel
 
 REFERENCE = """\
 deny = [
@@ -105,7 +98,7 @@ def services(draw):
     )
 
 
-seconds = st.integers(1, config.MAX_TIMEOUT_S)
+seconds = st.integers(1, checks.MAX_TIMEOUT_S)
 configurations = st.builds(
     lambda some, timeouts, denied: of(*some, timeouts=timeouts, denied=denied),
     st.lists(services(), max_size=3),
@@ -123,38 +116,38 @@ def test_reference_file():
     key = ServiceKey(Protocol.UDP, VIP, 53)
     dns = Service(key, "rr", frozenset(), True, (), 20000, 50, SOURCES)
     denied = ["203.0.113.7", "192.0.2.0/24"]
-    assert of(web, dns, denied=denied) == config.parse(REFERENCE, "lb.toml")
+    assert of(web, dns, denied=denied) == toml_file.parse(REFERENCE, "lb.toml")
 
 
 def test_dump_is_what_an_operator_would_write():
     """Dumping what was read gives the same text."""
-    assert REFERENCE == config.dump(config.parse(REFERENCE, "lb.toml"))
+    assert REFERENCE == toml_file.dump(toml_file.parse(REFERENCE, "lb.toml"))
 
 
 def test_empty_file_is_an_empty_configuration():
     """Everything may be left out; the default scheduler is mh."""
-    assert Configuration() == config.parse("", "lb.toml")
-    only = config.parse('[[service]]\ntcp = "192.168.2.100:80"', "lb.toml")
+    assert Configuration() == toml_file.parse("", "lb.toml")
+    only = toml_file.parse('[[service]]\ntcp = "192.168.2.100:80"', "lb.toml")
     assert of(Service(WEB, "mh")) == only
 
 
 def test_services_are_read_only():
     """What was parsed is frozen."""
-    assert isinstance(config.parse(REFERENCE, "f").services, MappingProxyType)
+    assert isinstance(toml_file.parse(REFERENCE, "f").services, MappingProxyType)
 
 
 @given(configurations)
 @settings(max_examples=100, deadline=None)
 def test_what_is_dumped_is_parsed(configuration):
     """parse(dump(c)) == c, in the same order."""
-    again = config.parse(config.dump(configuration), "lb.toml")
+    again = toml_file.parse(toml_file.dump(configuration), "lb.toml")
     assert configuration == again
     assert list(configuration.services) == list(again.services)
 
 
 def test_drained_real_has_last_weight_0():
     """The file does not know what weight a real had before it was drained."""
-    assert Real(RS1.address, 0, 0) == config.parse_real("192.168.2.220 weight=0")
+    assert Real(RS1.address, 0, 0) == toml_file.parse_real("192.168.2.220 weight=0")
 
 
 SERVICE = '[[service]]\ntcp = "192.168.2.100:80"\n'
@@ -271,7 +264,7 @@ MISTAKES = {
 def test_mistakes_name_file_place_and_mend(text, message):
     """Each mistake is one line: the file, where in it, the reason, then the mend."""
     with pytest.raises(UsageError, match=message) as caught:
-        config.parse(text, "lb.toml")
+        toml_file.parse(text, "lb.toml")
     assert str(caught.value).startswith("lb.toml: ")
     assert "\n" not in str(caught.value)
     assert caught.value.mend
@@ -280,14 +273,14 @@ def test_mistakes_name_file_place_and_mend(text, message):
 def test_kind_of_error_survives_naming_the_place():
     """What was AlreadyExists stays so when file and service are put before it."""
     with pytest.raises(AlreadyExists):
-        config.parse(SERVICE * 2, "lb.toml")
+        toml_file.parse(SERVICE * 2, "lb.toml")
 
 
 def test_check_service_takes_weights_from_anywhere():
     """The range of weights holds for services that no file describes."""
-    config.check_service(Service(WEB, reals=(replace(RS1, weight=65535),)))
+    checks.check_service(Service(WEB, reals=(replace(RS1, weight=65535),)))
     with pytest.raises(UsageError, match="weight '65536' will not do"):
-        config.check_service(Service(WEB, reals=(replace(RS1, weight=65536),)))
+        checks.check_service(Service(WEB, reals=(replace(RS1, weight=65536),)))
 
 
 # What becomes of a configuration.
@@ -347,7 +340,7 @@ def test_diff_reads_like_the_change():
         "+ service udp/192.168.2.100:53 mh mh-fallback,mh-port one_packet limit=20",
         "+ real udp/192.168.2.100:53 192.168.2.210 weight 3",
     ]
-    assert expected == config.diff(old, new)
+    assert expected == difference.diff(old, new)
 
 
 def test_diff_of_tunnels():
@@ -357,23 +350,25 @@ def test_diff_of_tunnels():
     then = of(Service(WEB, reals=(replace(RS1, tunnel=Tunnel("gre")), other)))
 
     assert ["+ real tcp/192.168.2.100:80 192.168.2.210 weight 3 tunnel gue:6080+csum"] == (
-        config.diff(old, new)
+        difference.diff(old, new)
     )
-    assert ["~ real tcp/192.168.2.100:80 192.168.2.220 tunnel ipip → gre"] == config.diff(new, then)
+    assert ["~ real tcp/192.168.2.100:80 192.168.2.220 tunnel ipip → gre"] == difference.diff(
+        new, then
+    )
 
 
 def test_diff_of_the_order_of_reals():
     """Order counts: it is that of rr's turns and of mh's claims."""
     old, new = of(Service(WEB, reals=(RS1, RS2))), of(Service(WEB, reals=(RS2, RS1)))
-    assert ["~ service tcp/192.168.2.100:80 order of reals"] == config.diff(old, new)
+    assert ["~ service tcp/192.168.2.100:80 order of reals"] == difference.diff(old, new)
 
 
 @given(configurations, configurations)
 @settings(max_examples=50, deadline=None)
 def test_diff_is_empty_only_for_the_same(old, new):
     """Nothing differs exactly if the two are equal."""
-    assert [] == config.diff(old, config.parse(config.dump(old), "f"))
-    assert (old == new) == (config.diff(old, new) == [])
+    assert [] == difference.diff(old, toml_file.parse(toml_file.dump(old), "f"))
+    assert (old == new) == (difference.diff(old, new) == [])
 
 
 def test_last_weights_are_carried_over():
@@ -383,7 +378,7 @@ def test_last_weights_are_carried_over():
     raised = of(Service(WEB, reals=(Real(RS1.address, 4, 1),)))
 
     def last_weights(new):
-        carried = config.carry_last_weights(old, new)
+        carried = difference.carry_last_weights(old, new)
         return [real.last_weight for real in carried.services[WEB].reals]
 
     assert [7, 5] == last_weights(drained)
@@ -395,4 +390,4 @@ def test_last_weights_do_not_cross_services():
     mail = ServiceKey(Protocol.TCP, VIP, 25)
     old = of(Service(WEB, reals=(Real(RS1.address, 5, 5),)))
     new = of(Service(mail, reals=(Real(RS1.address, 0, 1),)))
-    assert new == config.carry_last_weights(old, new)
+    assert new == difference.carry_last_weights(old, new)

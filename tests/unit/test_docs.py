@@ -10,9 +10,9 @@ from pathlib import Path
 import click
 import pytest
 
-from xdplb import config
 from xdplb.cli.main import cli
-from xdplb.model import Tunables
+from xdplb.model import toml_file
+from xdplb.model.tunables import Tunables
 
 ROOT = Path(__file__).parents[2]
 PAGES = {
@@ -115,4 +115,4 @@ def test_configurations_shown_are_valid(page):
     """Each block of TOML is a file that `apply` takes."""
     for language, body in FENCE.findall(PAGES[page]):
         if language == "toml":
-            assert config.parse(body, page).services
+            assert toml_file.parse(body, page).services

@@ -12,20 +12,18 @@ PACKAGE = ROOT / "xdplb"
 
 # From top to bottom: a module imports what is below it, or what is in its own package.
 LAYERS = (
-    {"cli", "ipvsadm"},
-    {"traffic"},
-    {"controller"},
-    {"realserver", "lab"},
-    {"dataplane", "netlink", "routes", "config"},
-    {"schedulers"},
-    {"model", "sources"},
-    {"net"},
+    {"cli"},
+    {"lab", "traffic"},
+    {"director", "realserver"},
+    {"host"},
+    {"kernel"},
+    {"model"},
     {"errors"},
 )
 DEPTH = {name: depth for depth, layer in enumerate(LAYERS) for name in layer}
 
 # The one file that may import a library, and only inside functions: it is slow, or not everywhere.
-WRAPPED = {"bcc": "dataplane/loader.py", "pyroute2": "netlink.py"}
+WRAPPED = {"bcc": "kernel/compiler.py", "pyroute2": "host/netlink.py"}
 
 PYTHON_LINES, C_LINES = 400, 250
 PYTHON = sorted(

@@ -6,9 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xdplb.errors import UsageError
-from xdplb.model import Configuration, Protocol, Real, Service, ServiceKey, Timeouts, Tunables
-from xdplb.net import parse_address
-from xdplb.schedulers import SCHEDULERS, check_ring_slots
+from xdplb.model.address import parse_address
+from xdplb.model.configuration import Configuration, Timeouts
+from xdplb.model.schedulers import SCHEDULERS, check_ring_slots
+from xdplb.model.service import Protocol, Real, Service, ServiceKey
+from xdplb.model.tunables import Tunables
 
 keys = st.builds(ServiceKey, st.sampled_from(Protocol), st.ip_addresses(), st.integers(0, 65535))
 

@@ -6,10 +6,12 @@ import subprocess
 
 import pytest
 
-from xdplb import realserver
 from xdplb.errors import UsageError
-from xdplb.net import parse_address
-from xdplb.realserver import Decap, Fact, Host
+from xdplb.model.address import parse_address
+from xdplb.realserver import script, setup
+from xdplb.realserver.host import Host
+from xdplb.realserver.script import Fact
+from xdplb.realserver.setup import Decap
 
 VIP = parse_address("192.0.2.1")
 
@@ -20,7 +22,7 @@ def test_script_is_plain_posix_shell(tmp_path, checker):
     if shutil.which(checker[0]) is None:
         pytest.skip(f"{checker[0]} is not installed")
     file = tmp_path / "realserver.sh"
-    file.write_text(realserver.script())
+    file.write_text(script.script())
 
     done = subprocess.run([*checker, file], capture_output=True, text=True, check=False)
 
@@ -29,7 +31,7 @@ def test_script_is_plain_posix_shell(tmp_path, checker):
 
 def test_script_cut_short_does_nothing(tmp_path):
     """A connection that breaks while the script is sent leaves the host alone."""
-    whole = realserver.script()
+    whole = script.script()
     for length in range(0, whole.rindex("case $verb in") + 1, 997):
         trace = subprocess.run(
             ["sh", "-s", "setup", "--vip", "192.0.2.1"],
@@ -71,7 +73,7 @@ def test_script_refuses_what_it_does_not_know(arguments, message):
     """Bad arguments end in one line with the usage, and status 2."""
     done = subprocess.run(
         ["sh", "-s", *arguments],
-        input=realserver.script(),
+        input=script.script(),
         capture_output=True,
         text=True,
         check=False,
@@ -97,10 +99,10 @@ def test_host_is_here_in_a_namespace_or_behind_ssh():
         lambda: Host(netns="a", ssh="b"),
         lambda: Host(ssh="-oProxyCommand=reboot"),
         lambda: Host(ssh=""),
-        lambda: realserver.setup(Host(ssh="rs1"), [VIP], decap=Decap.XDP),
-        lambda: realserver.setup(Host(), []),
-        lambda: realserver.setup(Host(), [parse_address("fe80::1")]),
-        lambda: realserver.setup(Host(), [VIP], devices=["-x"]),
+        lambda: setup.setup(Host(ssh="rs1"), [VIP], decap=Decap.XDP),
+        lambda: setup.setup(Host(), []),
+        lambda: setup.setup(Host(), [parse_address("fe80::1")]),
+        lambda: setup.setup(Host(), [VIP], devices=["-x"]),
     ],
 )
 def test_contradictions_are_refused(make):
@@ -111,7 +113,7 @@ def test_contradictions_are_refused(make):
 
 def test_report_is_read_back():
     """Facts and settings are what the script printed, fields separated by tabs."""
-    report = realserver._parse(
+    report = script._parse(
         "arp_ignore\t1\t0 on eth0\t0\tsysctl -w a=1\n"
         "tunl0\tup\tup\t1\t\n"
         "#vip\t192.0.2.1 192.0.2.2\n#director\t\n"

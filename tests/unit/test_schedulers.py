@@ -9,12 +9,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from xdplb import schedulers
 from xdplb.errors import TableFull, UsageError
-from xdplb.model import Protocol, Real, Service, ServiceKey
-from xdplb.net import parse_address
-from xdplb.schedulers import SCHEDULERS, Pick, Ring, mh, sh, wrr
-from xdplb.schedulers.siphash import hsiphash_1u32
+from xdplb.model import schedulers
+from xdplb.model.address import parse_address
+from xdplb.model.schedulers import SCHEDULERS, Pick, Ring, mh, sh, wrr
+from xdplb.model.schedulers.siphash import hsiphash_1u32
+from xdplb.model.service import Protocol, Real, Service, ServiceKey
 
 KEY = ServiceKey(Protocol.TCP, parse_address("192.168.2.100"), 80)
 
@@ -67,7 +67,7 @@ def test_flags_of_another_scheduler_are_refused():
 
 def test_names_and_flags_cost_no_numpy():
     """Importing the registry and the configuration does not import numpy (0.1 s)."""
-    code = "import xdplb.config, sys; print('numpy' in sys.modules)"
+    code = "import xdplb.model.toml_file, sys; print('numpy' in sys.modules)"
     assert "False\n" == subprocess.check_output([sys.executable, "-c", code], text=True)
 
 

@@ -9,7 +9,7 @@ from datagram import DF, ICMP, ICMPV6, TCP, V4, V6, with_checksum
 from scapy.utils import checksum
 from ways import VIPS, Way
 
-from xdplb.net import parse_address
+from xdplb.model.address import parse_address
 
 # Errors that are about a flow, by type and code, as IPVS knows them.
 UNREACHABLE, QUENCH, EXCEEDED = 3, 4, 11

@@ -8,7 +8,7 @@ from by_hand import CLIENTS, NOBODY
 from datagram import HEADER, TCP, UDP, V4, V6, in_pieces, with_source
 from ways import MTU, Way
 
-from xdplb.net import parse_address
+from xdplb.model.address import parse_address
 
 ROUTERS = {V4: bytes((203, 0, 113, 1)), V6: bytes.fromhex("20010db8000900000000000000000001")}
 TOO_BIG = {V4: (3, 4), V6: (2, 0)}

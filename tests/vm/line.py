@@ -16,7 +16,7 @@ from fivehosts import RS1, Lab
 from scapy.layers.inet import UDP
 from scapy.packet import Raw
 
-from xdplb import netlink
+from xdplb.host import namespaces
 from xdplb.lab import VIP
 
 ETH_P_ALL = 3
@@ -41,7 +41,7 @@ class Line:
     """A socket on the other end of the director's cable."""
 
     def __init__(self, lab: Lab) -> None:
-        with netlink.namespace(f"{lab.name}-net2"):
+        with namespaces.entered(f"{lab.name}-net2"):
             self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
         self._socket.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
         self._socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, ROOM)

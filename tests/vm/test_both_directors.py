@@ -6,9 +6,10 @@ import wire
 from directors import Ipvs
 from seen import upload
 
-from xdplb import realserver
 from xdplb.lab import VIP
-from xdplb.net import parse_address
+from xdplb.model.address import parse_address
+from xdplb.realserver import setup
+from xdplb.realserver.host import Host
 
 pytestmark = pytest.mark.root
 
@@ -32,14 +33,14 @@ echo 0 > /proc/sys/net/ipv4/conf/all/arp_announce
 @pytest.fixture
 def by_hand(cluster):
     """Real servers that were not set up by us."""
-    hosts = {name: realserver.Host(netns=f"{cluster.name}-{name}") for name in ("rs1", "rs2")}
+    hosts = {name: Host(netns=f"{cluster.name}-{name}") for name in ("rs1", "rs2")}
     for name, host in hosts.items():
-        realserver.teardown(host)
+        setup.teardown(host)
         cluster.run(name, "sh", "-exc", BY_HAND)
     yield
     for name, host in hosts.items():
         cluster.run(name, "sh", "-exc", UNDO)
-        realserver.setup(host, [parse_address(VIP)])
+        setup.setup(host, [parse_address(VIP)])
 
 
 @pytest.mark.parametrize("director", ["by_ipvs", "by_xdplb"])

@@ -7,9 +7,9 @@ import pytest
 from directors import Xdplb
 from fivehosts import RS1, Lab
 
-from xdplb import realserver
 from xdplb.lab import VIP
-from xdplb.net import parse_address
+from xdplb.model.address import parse_address
+from xdplb.realserver import host, script, setup
 
 pytestmark = pytest.mark.root
 
@@ -33,9 +33,9 @@ def director(cluster: Lab, xdplb: Xdplb) -> Iterator[None]:
 
 
 @pytest.fixture
-def rs1(cluster: Lab, director: None) -> realserver.Host:
+def rs1(cluster: Lab, director: None) -> host.Host:
     """A real server that is set up; each test mends what it breaks."""
-    return realserver.Host(netns=f"{cluster.name}-rs1")
+    return host.Host(netns=f"{cluster.name}-rs1")
 
 
 def set_value(dev: str, key: str, value: int) -> str:
@@ -43,7 +43,7 @@ def set_value(dev: str, key: str, value: int) -> str:
     return f"echo {value} > /proc/sys/net/ipv4/conf/{dev}/{key}"
 
 
-def wrong(facts: Iterable[realserver.Fact]) -> dict[str, str]:
+def wrong(facts: Iterable[script.Fact]) -> dict[str, str]:
     """The facts that are wrong, and what was found."""
     return {fact.name: fact.found for fact in facts if not fact.ok}
 
@@ -77,8 +77,8 @@ def test_what_refuses_requests_is_found_and_mended(cluster, rs1, fault, facts):
     """Requests are answered no more; `check` says why; after `setup` they are again."""
     cluster.run("rs1", "sh", "-c", fault)
 
-    broken = is_served(cluster), wrong(realserver.check(rs1, VIPS))
-    mended = wrong(realserver.setup(rs1, VIPS)), is_served(cluster)
+    broken = is_served(cluster), wrong(setup.check(rs1, VIPS))
+    mended = wrong(setup.setup(rs1, VIPS)), is_served(cluster)
     assert ((False, facts), ({}, True)) == (broken, mended)
 
 
@@ -87,8 +87,8 @@ def test_what_is_wrong_for_others_is_found_and_mended(cluster, rs1):
     cluster.run("rs1", "sh", "-c", set_value("all", "arp_ignore", 0))
     cluster.run("rs1", "nft", "flush chain inet xdplb_realserver mss")
 
-    found = wrong(realserver.check(rs1, VIPS))
-    mended = wrong(realserver.setup(rs1, VIPS))
+    found = wrong(setup.check(rs1, VIPS))
+    mended = wrong(setup.setup(rs1, VIPS))
 
     assert ({"arp_ignore": "0 on ens33", f"mss {VIP}": "1460"}, {}) == (found, mended)
 
@@ -97,7 +97,7 @@ def test_a_loose_filter_is_accepted(cluster, rs1):
     """With rp_filter 2 requests are answered: `check` names it, and finds nothing wrong."""
     for dev in ("tunl0", "all"):
         cluster.run("rs1", "sh", "-c", set_value(dev, "rp_filter", 2))
-        facts = {fact.name: fact for fact in realserver.check(rs1, VIPS)}
+        facts = {fact.name: fact for fact in setup.check(rs1, VIPS)}
         served = is_served(cluster)
         cluster.run("rs1", "sh", "-c", set_value(dev, "rp_filter", 0))
 
@@ -109,10 +109,10 @@ def test_a_firewall_is_found_and_its_mend_is_told(cluster, rs1):
     """`setup` changes nobody's rules but its own; `check` has the command that lets tunnels in."""
     cluster.run("rs1", "nft", FIREWALL)
 
-    facts = [fact for fact in realserver.setup(rs1, VIPS) if not fact.ok]
+    facts = [fact for fact in setup.setup(rs1, VIPS) if not fact.ok]
     before = is_served(cluster)
     cluster.run("rs1", "sh", "-ec", facts[0].mend.partition(": ")[2])
-    after = is_served(cluster), wrong(realserver.check(rs1, VIPS))
+    after = is_served(cluster), wrong(setup.check(rs1, VIPS))
 
     cluster.run("rs1", "nft", "delete table inet firewall")
     assert [("protocol 4", "inet firewall input: ip protocol 4 drop")] == [

@@ -13,8 +13,8 @@ import pytest
 from dualstack import meanwhile
 from fivehosts import XDPLB
 
-from xdplb import netlink
-from xdplb.controller.lifecycle import notes_on_vlans
+from xdplb.director.attach import notes_on_vlans
+from xdplb.host import namespaces
 
 pytestmark = pytest.mark.root
 
@@ -83,7 +83,7 @@ def test_requests_are_served_in_their_vlan(tagged, tags, offload):
 def test_stripped_tags_are_told(tagged):
     """Where a driver takes tags off, and there are VLANs: what it harms, and what mends it."""
     interfaces = {"ens33": {"mode": "native"}}
-    with netlink.namespace(f"{tagged.name}-lvs"):
+    with namespaces.entered(f"{tagged.name}-lvs"):
         [note] = notes_on_vlans(interfaces)
         mend = note.partition("mend it: ")[2].split()
         tagged.run("lvs", *mend)

@@ -16,7 +16,7 @@ from scapy.layers import inet
 from scapy.packet import Raw
 from scapy.utils import RawPcapReader
 
-from xdplb import netlink
+from xdplb.host import namespaces
 from xdplb.lab import VIP
 
 ETHERNET, IP_HEADER = 14, 20
@@ -100,7 +100,7 @@ def _listen(lab: Lab, host: str, file: Path) -> "subprocess.Popen[str]":
 
 def _send(lab: Lab, sent: list[bytes]) -> None:
     """Send IP packets on the client, as they are, and so slowly that none overtakes another."""
-    with netlink.namespace(f"{lab.name}-client"):
+    with namespaces.entered(f"{lab.name}-client"):
         sender = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
     with sender:
         for packet in sent:

@@ -11,9 +11,9 @@ import click
 
 from xdplb.cli.options import json_option, print_json
 from xdplb.errors import UsageError
-from xdplb.net import parse_address, parse_endpoint, parse_port
+from xdplb.model.address import parse_address, parse_endpoint, parse_port
 from xdplb.traffic import nexthop, pktgen, wrk
-from xdplb.traffic.watch import Observed, Watch
+from xdplb.traffic.machine_load import MachineLoad, Observed
 
 IMIX = "imix"
 
@@ -91,7 +91,7 @@ def _pktgen(
     )
     pktgen.require(plan)
     click.echo(_told(plan, hop), err=as_json)
-    watch = Watch(instance)
+    watch = MachineLoad(instance)
     sent = pktgen.run(plan)
     observed = watch.end()
     if as_json:
@@ -175,7 +175,7 @@ def _wrk(
     results = []
     for _ in range(rounds):
         for url in urls:
-            watch = Watch(instance)
+            watch = MachineLoad(instance)
             answered = wrk.run(url, load)
             observed = watch.end()
             results.append({**asdict(answered), "observed": asdict(observed)})

@@ -4,8 +4,8 @@
 import click
 
 from xdplb.cli.options import json_option, print_json
-from xdplb.controller.director import Director
-from xdplb.net import parse_prefix
+from xdplb.director.director import Director
+from xdplb.model.address import parse_prefix
 
 prefixes_argument = click.argument("prefixes", metavar="PREFIX…", nargs=-1, required=True)
 

@@ -6,8 +6,8 @@ from dataclasses import fields, replace
 import click
 
 from xdplb.errors import UsageError
-from xdplb.model import Tunables
-from xdplb.net import parse_address
+from xdplb.model.address import parse_address
+from xdplb.model.tunables import Tunables
 
 MODE_MEANING = {
     "native": "in the driver, before the kernel makes an skb: fast",
@@ -17,7 +17,7 @@ MODE_MEANING = {
 
 def _tunables(ctx: click.Context, settings: tuple[str, ...]) -> Tunables | None:
     """What --tune says over what is in force; None if it says nothing."""
-    from xdplb.controller.director import Director
+    from xdplb.director.director import Director
 
     if not settings:
         return None
@@ -61,11 +61,11 @@ def attach_command(
     A VIP that no interface has is added to the first INTERFACE and announced. Run again, it
     upgrades the program in place: no packet and no flow is lost, unless a table's size changes.
     """
-    from xdplb.controller.lifecycle import attach
-    from xdplb.controller.store import Place
+    from xdplb.director.attach import attach
+    from xdplb.director.instance import Instance
 
     addresses = [parse_address(vip, "VIP") for vip in vips]
-    done = attach(Place(ctx.obj), ifnames, addresses, mode, _tunables(ctx, tune))
+    done = attach(Instance(ctx.obj), ifnames, addresses, mode, _tunables(ctx, tune))
     verb = "upgraded in place" if done.upgraded else "attached"
     for name, reached in done.modes.items():
         why = "; the driver has no native XDP" if (mode, reached) == ("auto", "generic") else ""
@@ -84,10 +84,10 @@ def attach_command(
 @click.pass_context
 def detach_command(ctx: click.Context, ifname: str) -> None:
     """Take the director off an interface, and back what attach added there."""
-    from xdplb.controller.lifecycle import detach
-    from xdplb.controller.store import Place
+    from xdplb.director.attach import detach
+    from xdplb.director.instance import Instance
 
-    last = detach(Place(ctx.obj), ifname)
+    last = detach(Instance(ctx.obj), ifname)
     click.echo(f"{ifname}: detached")
     if last:
         click.echo(

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 import click
 
 from xdplb.errors import UsageError
-from xdplb.model import Protocol, ServiceKey
-from xdplb.net import Address, parse_address, parse_endpoint, parse_port
+from xdplb.model.address import Address, parse_address, parse_endpoint, parse_port
+from xdplb.model.service import Protocol, ServiceKey
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

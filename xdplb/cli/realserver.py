@@ -7,10 +7,10 @@ from typing import Any, TypeVar
 
 import click
 
-from xdplb import realserver
 from xdplb.cli.options import json_option, print_json
 from xdplb.errors import UsageError
-from xdplb.net import Address, parse_address, parse_senders
+from xdplb.model.address import Address, parse_address, parse_senders
+from xdplb.realserver import host, script, setup
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -44,7 +44,7 @@ device_option = click.option(
 )
 decap_option = click.option(
     "--decap",
-    type=click.Choice([kind.value for kind in realserver.Decap]),
+    type=click.Choice([kind.value for kind in setup.Decap]),
     default="auto",
     show_default=True,
     help="Who unwraps: the kernel (ipip: tunl0 and its kin), our XDP program, or what there is.",
@@ -55,7 +55,7 @@ def _addresses(texts: Sequence[str], what: str) -> list[Address]:
     return [parse_address(text, what) for text in texts]
 
 
-def _report(facts: Sequence[realserver.Fact], as_json: bool) -> None:
+def _report(facts: Sequence[script.Fact], as_json: bool) -> None:
     if as_json:
         print_json([asdict(fact) for fact in facts])
     else:
@@ -92,12 +92,12 @@ def _setup(
     """Make this host answer for the VIPs. Repeating it changes nothing."""
     if not vips:
         raise UsageError("no VIP is named", "give --vip ADDRESS")
-    facts = realserver.setup(
-        realserver.Host(netns, ssh),
+    facts = setup.setup(
+        host.Host(netns, ssh),
         _addresses(vips, "VIP"),
         [parse_senders(text, "director") for text in directors],
         devices=devices,
-        decap=realserver.Decap(decap),
+        decap=setup.Decap(decap),
         persist=persist,
     )
     _report(facts, as_json)
@@ -119,12 +119,12 @@ def _check(
     as_json: bool,
 ) -> None:
     """Check all that has to hold; exit code 1 if something is wrong. Changes nothing."""
-    facts = realserver.check(
-        realserver.Host(netns, ssh),
+    facts = setup.check(
+        host.Host(netns, ssh),
         _addresses(vips, "VIP"),
         [parse_senders(text, "director") for text in directors],
         devices=devices,
-        decap=realserver.Decap(decap),
+        decap=setup.Decap(decap),
     )
     _report(facts, as_json)
 
@@ -133,10 +133,10 @@ def _check(
 @host_options
 def _teardown(vips: tuple[str, ...], netns: str | None, ssh: str | None) -> None:
     """Take back the VIPs (none given: all) and restore the values that setup found."""
-    realserver.teardown(realserver.Host(netns, ssh), _addresses(vips, "VIP"))
+    setup.teardown(host.Host(netns, ssh), _addresses(vips, "VIP"))
 
 
 @realserver_command.command("script")
 def _script() -> None:
     """Print the POSIX shell script that the others run."""
-    click.echo(realserver.script(), nl=False)
+    click.echo(script.script(), nl=False)

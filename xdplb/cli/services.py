@@ -7,7 +7,6 @@ from typing import Any
 
 import click
 
-from xdplb import config
 from xdplb.cli.options import (
     Command,
     json_option,
@@ -17,12 +16,15 @@ from xdplb.cli.options import (
     service_key,
     service_options,
 )
-from xdplb.controller.director import Director
+from xdplb.director.director import Director
 from xdplb.errors import UsageError
-from xdplb.model import GUE_PORT, IPIP, TUNNEL_KINDS, Service, Timeouts, Tunnel
-from xdplb.net import parse_port
-from xdplb.schedulers import SCHEDULERS
-from xdplb.sources import parse_source
+from xdplb.model import toml_file
+from xdplb.model.address import parse_port
+from xdplb.model.configuration import Timeouts
+from xdplb.model.outer_source import parse_source
+from xdplb.model.schedulers import SCHEDULERS
+from xdplb.model.service import Service
+from xdplb.model.tunnel import GUE_PORT, IPIP, TUNNEL_KINDS, Tunnel
 
 scheduler_option = click.option(
     "-s", "--scheduler", help=f"One of {', '.join(SCHEDULERS)}  [default: mh]"
@@ -307,7 +309,7 @@ def apply_command(instance: str, file: Path, dry_run: bool, as_json: bool) -> No
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not text"
         raise UsageError(f"{file} cannot be read: {reason}", "name a file of TOML") from error
-    lines = Director(instance).apply(config.parse(text, str(file)), dry_run=dry_run)
+    lines = Director(instance).apply(toml_file.parse(text, str(file)), dry_run=dry_run)
     if as_json:
         print_json({"dry_run": dry_run, "changes": lines})
     else:
@@ -319,7 +321,7 @@ def apply_command(instance: str, file: Path, dry_run: bool, as_json: bool) -> No
 @click.pass_obj
 def save_command(instance: str, file: Path | None) -> None:
     """Print the configuration as `apply` takes it, or write it to FILE."""
-    text = config.dump(Director(instance).configuration())
+    text = toml_file.dump(Director(instance).configuration())
     if file is None:
         click.echo(text, nl=False)
         return

@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from xdplb.cli.options import json_option, optional_key, print_json, service_options
-from xdplb.controller.director import Director
-from xdplb.model import ServiceKey
+from xdplb.director.director import Director
+from xdplb.model.service import ServiceKey
 
 STATS = ("flows", "packets", "bytes")
 SHOWN_VIPS = 8  # of status; --json has them all

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from xdplb import netlink
-from xdplb.dataplane import libbpf
 from xdplb.errors import AlreadyExists, MissingPart, XdplbError
-from xdplb.lab import place
+from xdplb.host import namespaces, netlink, sysctls
+from xdplb.kernel import libbpf
+from xdplb.lab import instances, names, processes
 from xdplb.lab.topology import HOSTS, NETWORKS, Host, on_network
 
 _BRIDGE = "br0"
@@ -38,17 +38,17 @@ class HostStatus:
 # Building and removing
 
 
-def up(lab: str = place.DEFAULT_NAME) -> None:
+def up(lab: str = names.DEFAULT_NAME) -> None:
     """Build a lab, after removing what a crash may have left of it; all of it or nothing.
 
     Raises: AlreadyExists if it is up, UsageError, NoPermission, KernelRefused, MissingPart.
     """
-    place.check_name(lab)
-    place.check_root()
-    with place.locked():
+    names.check_name(lab)
+    names.check_root()
+    with names.locked():
         if _complete(lab):
             raise AlreadyExists(
-                f"lab '{lab}' is up already", place.mend(lab, "take it down", "down")
+                f"lab '{lab}' is up already", names.mend(lab, "take it down", "down")
             )
         _remove(lab)
         try:
@@ -58,27 +58,27 @@ def up(lab: str = place.DEFAULT_NAME) -> None:
             raise
 
 
-def down(lab: str = place.DEFAULT_NAME) -> None:
+def down(lab: str = names.DEFAULT_NAME) -> None:
     """Remove a lab, whole or half-built: its recorded processes, namespaces, directors and files.
 
     Raises: UsageError, NoPermission.
     """
-    place.check_name(lab)
-    place.check_root()
-    with place.locked():
+    names.check_name(lab)
+    names.check_root()
+    with names.locked():
         _remove(lab)
 
 
-def status(lab: str = place.DEFAULT_NAME) -> tuple[HostStatus, ...]:
+def status(lab: str = names.DEFAULT_NAME) -> tuple[HostStatus, ...]:
     """Tell how each host is, in the order of the reference case. Raises: UsageError."""
-    place.check_name(lab)
+    names.check_name(lab)
     return tuple(
         HostStatus(
             name=host.name,
-            namespace=place.namespace_of(lab, host.name),
+            namespace=names.namespace_of(lab, host.name),
             addresses=tuple(f"{i.name} {i.address}" for i in host.interfaces),
-            exists=(netlink.NAMESPACES / place.namespace_of(lab, host.name)).exists(),
-            web_pid=place.running(lab, host.name, "nginx"),
+            exists=(namespaces.NAMESPACES / names.namespace_of(lab, host.name)).exists(),
+            web_pid=processes.running(lab, host.name, "nginx"),
         )
         for host in HOSTS.values()
     )
@@ -86,38 +86,38 @@ def status(lab: str = place.DEFAULT_NAME) -> tuple[HostStatus, ...]:
 
 def _complete(lab: str) -> bool:
     """Tell a lab that is up from what a crash left: the mark is written last."""
-    whole = all((netlink.NAMESPACES / name).exists() for name in place.namespaces_of(lab))
-    return whole and (place.directory(lab) / "up").exists()
+    whole = all((namespaces.NAMESPACES / name).exists() for name in names.namespaces_of(lab))
+    return whole and (names.directory(lab) / "up").exists()
 
 
 def _build(lab: str) -> None:
-    place.directory(lab).mkdir()
-    for name in place.namespaces_of(lab):
-        netlink.create_namespace(name)
+    names.directory(lab).mkdir()
+    for name in names.namespaces_of(lab):
+        namespaces.create(name)
     for host in HOSTS.values():
-        with netlink.namespace(place.namespace_of(lab, host.name)):
+        with namespaces.entered(names.namespace_of(lab, host.name)):
             _set_defaults(host)
     for network in NETWORKS:
-        with netlink.namespace(place.namespace_of(lab, network)):
+        with namespaces.entered(names.namespace_of(lab, network)):
             _lay_network(lab, network)
     for host in HOSTS.values():
-        with netlink.namespace(place.namespace_of(lab, host.name)):
+        with namespaces.entered(names.namespace_of(lab, host.name)):
             _configure(host)
-    (place.directory(lab) / "up").touch()
+    (names.directory(lab) / "up").touch()
 
 
 def _remove(lab: str) -> None:
-    place.end_processes(lab)
-    place.remove_instances(lab)
-    for name in place.namespaces_of(lab):
-        netlink.remove_namespace(name)
-    place.remove_directory(lab)
+    processes.end_processes(lab)
+    instances.remove_instances(lab)
+    for name in names.namespaces_of(lab):
+        namespaces.remove(name)
+    names.remove_directory(lab)
 
 
 def _set_defaults(host: Host) -> None:
     """Make the settings that interfaces inherit: before there are any."""
     _disable_ipv6()
-    netlink.write_sysctl("net/ipv4/ip_forward", int(host.forwards))
+    sysctls.write("net/ipv4/ip_forward", int(host.forwards))
     for scope in ("all", "default", "lo"):
         _set_ipv4(scope)
 
@@ -126,12 +126,12 @@ def _disable_ipv6() -> None:
     """No duplicate address detection, no router solicitation: nothing that moves a counter."""
     if Path("/proc/sys/net/ipv6").exists():
         for scope in ("all", "default"):
-            netlink.write_sysctl(f"net/ipv6/conf/{scope}/disable_ipv6", 1)
+            sysctls.write(f"net/ipv6/conf/{scope}/disable_ipv6", 1)
 
 
 def _set_ipv4(scope: str) -> None:
     for setting, value in _IPV4_SETTINGS.items():
-        netlink.write_sysctl(f"net/ipv4/conf/{scope}/{setting}", value)
+        sysctls.write(f"net/ipv4/conf/{scope}/{setting}", value)
 
 
 def _lay_network(lab: str, network: str) -> None:
@@ -139,10 +139,10 @@ def _lay_network(lab: str, network: str) -> None:
     _disable_ipv6()
     # Where br_netfilter is built in, a bridge is a router's firewall too unless told not to be.
     if Path("/proc/sys/net/bridge/bridge-nf-call-iptables").exists():
-        netlink.write_sysctl("net/bridge/bridge-nf-call-iptables", 0)
+        sysctls.write("net/bridge/bridge-nf-call-iptables", 0)
     netlink.add_bridge(_BRIDGE)
     for host, interface in on_network(network):
-        there = place.namespace_of(lab, host.name)
+        there = names.namespace_of(lab, host.name)
         netlink.add_bridge_port(_BRIDGE, host.name, interface.name, there)
         _switch_offloads_off(host.name)
         if host.name == _DIRECTOR:
@@ -186,7 +186,7 @@ def _receive_xdp_frames(port: str) -> None:
 
 def counters(lab: str, host: str, ifname: str) -> netlink.Counters:
     """Read the counters of a host's interface. Raises: UsageError, NotFound."""
-    with netlink.namespace(place.host_namespace(lab, host)):
+    with namespaces.entered(names.host_namespace(lab, host)):
         return netlink.counters(ifname)
 
 
@@ -200,13 +200,13 @@ def command(lab: str, host: str, argv: Sequence[str]) -> list[str]:
     `ip netns exec` would not do: it enters a mount namespace of its own, with a fresh /sys, where
     what is pinned in bpffs dies with the command. Raises: UsageError, NotFound.
     """
-    path = netlink.NAMESPACES / place.host_namespace(lab, host)
+    path = namespaces.NAMESPACES / names.host_namespace(lab, host)
     return [tool("nsenter"), f"--net={path}", "--", *argv]
 
 
 def environment(lab: str, host: str) -> dict[str, str]:
     """Say what a command finds in its environment: on each host `xdplb` means another instance."""
-    return {**os.environ, "XDPLB_INSTANCE": place.instance(lab, host)}
+    return {**os.environ, "XDPLB_INSTANCE": instances.instance(lab, host)}
 
 
 def run(

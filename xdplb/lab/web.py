@@ -4,9 +4,9 @@
 import time
 from pathlib import Path
 
-from xdplb import netlink
 from xdplb.errors import XdplbError
-from xdplb.lab import hosts, place
+from xdplb.host import sysctls
+from xdplb.lab import hosts, names, processes
 from xdplb.lab.topology import HOSTS
 
 _START_S = 5.0
@@ -51,22 +51,22 @@ http {{
 """
 
 
-def start_web(lab: str = place.DEFAULT_NAME) -> None:
+def start_web(lab: str = names.DEFAULT_NAME) -> None:
     """Start nginx on rs1 and rs2, and wait until both take connections; `down` ends them.
 
     `/` is the host's name, `/large` is 10 MiB of zeros, `/upload` takes a body of up to 100 MB and
     then answers like `/`. Raises: NotFound if the lab is not up, MissingPart, XdplbError.
     """
     for host in HOSTS.values():
-        if host.page is not None and place.running(lab, host.name, "nginx") is None:
+        if host.page is not None and processes.running(lab, host.name, "nginx") is None:
             _start(lab, host.name, host.page)
 
 
 def _start(lab: str, host: str, page: str) -> None:
-    place.host_namespace(lab, host)
-    directory = place.directory(lab)
+    names.host_namespace(lab, host)
+    directory = names.directory(lab)
     _make_large_page(directory / "large")
-    pid_file = place.pid_file(lab, host, "nginx")
+    pid_file = names.pid_file(lab, host, "nginx")
     configuration = directory / f"nginx-{host}.conf"
     configuration.write_text(
         _CONFIGURATION.format(
@@ -74,7 +74,7 @@ def _start(lab: str, host: str, page: str) -> None:
             host=host,
             page=page,
             pid_file=pid_file,
-            listen_v6=_LISTEN_V6 if netlink.has_sysctl("net/ipv6") else "",
+            listen_v6=_LISTEN_V6 if sysctls.exists("net/ipv6") else "",
         )
     )
     nginx = hosts.tool("nginx")

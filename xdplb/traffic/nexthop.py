@@ -9,7 +9,8 @@ from ipaddress import IPv4Address
 from typing import Any
 
 from xdplb.errors import MissingPart, UsageError
-from xdplb.routes import ifindex, local_addresses
+from xdplb.host.addresses import local_addresses
+from xdplb.host.interfaces import ifindex
 
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 

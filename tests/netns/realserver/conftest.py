@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 import pytest
 
-from xdplb import netlink, realserver
 from xdplb.errors import XdplbError
-from xdplb.net import parse_address
-from xdplb.realserver import Host
+from xdplb.host import namespaces
+from xdplb.model.address import parse_address
+from xdplb.realserver import setup
+from xdplb.realserver.host import Host
 
 VIP = parse_address("192.168.2.100")
 KEYS = ("rp_filter", "arp_ignore", "arp_announce")
@@ -60,7 +61,7 @@ class Real:
         """The names of the facts that are wrong."""
         return {
             fact.name
-            for fact in realserver.check(self.host, vips or [parse_address("192.168.2.100")])
+            for fact in setup.check(self.host, vips or [parse_address("192.168.2.100")])
             if not fact.ok
         }
 
@@ -70,7 +71,7 @@ def real(request: pytest.FixtureRequest) -> Iterator[Real]:
     """A host on which nothing was set up, with the kernel's own default settings."""
     request.getfixturevalue("lab_name")  # skips or fails without root
     here = Real(f"xdplb-real-{uuid.uuid4().hex[:8]}")
-    netlink.create_namespace(here.name)
+    namespaces.create(here.name)
     try:
         for dev in ("all", "default", "lo"):  # inherited from the machine: stated, not assumed
             for key in KEYS:
@@ -82,22 +83,22 @@ def real(request: pytest.FixtureRequest) -> Iterator[Real]:
         )
         yield here
         with contextlib.suppress(XdplbError):
-            realserver.teardown(here.host)
+            setup.teardown(here.host)
     finally:
-        netlink.remove_namespace(here.name)
+        namespaces.remove(here.name)
 
 
 @pytest.fixture(scope="session")
 def has_ipip() -> bool:
     """Whether this kernel can unwrap by itself."""
     name = f"xdplb-probe-{uuid.uuid4().hex[:8]}"
-    netlink.create_namespace(name)
+    namespaces.create(name)
     try:
         command = "modprobe -q ipip; ip link add tunl0 type ipip; ip link show tunl0"
         argv = ["nsenter", f"--net=/run/netns/{name}", "sh", "-c", command]
         return subprocess.run(argv, capture_output=True, check=False).returncode == 0
     finally:
-        netlink.remove_namespace(name)
+        namespaces.remove(name)
 
 
 @pytest.fixture

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from xdplb import realserver
 from xdplb.errors import NotFound, UsageError, XdplbError
-from xdplb.net import parse_address
-from xdplb.realserver import Decap, Host
+from xdplb.model.address import parse_address
+from xdplb.realserver import script, setup
+from xdplb.realserver.host import Host
+from xdplb.realserver.setup import Decap
 
 pytestmark = pytest.mark.root
 
@@ -42,11 +43,11 @@ def ssh(real, tmp_path, monkeypatch):
 
 def test_script_goes_through_ssh(real, ssh):
     """A remote host is checked, and torn down, by the script alone."""
-    realserver.setup(real.host, [VIP])
+    setup.setup(real.host, [VIP])
 
-    facts = realserver.check(ssh, [VIP])
+    facts = setup.check(ssh, [VIP])
     assert [fact for fact in facts if not fact.ok] == []
-    realserver.teardown(ssh)
+    setup.teardown(ssh)
 
     assert f"vip {VIP}" in real.wrong()
     assert "xdplb_realserver" not in real.run("nft list ruleset")
@@ -55,16 +56,16 @@ def test_script_goes_through_ssh(real, ssh):
 def test_remote_host_without_ipip_is_one_clear_line(real, ssh, has_ipip):
     """XDP unwrapping needs xdplb on the host itself, and the message says what to do instead."""
     with pytest.raises(UsageError, match=r"needs xdplb on real\.example itself.*modprobe ipip"):
-        realserver.setup(ssh, [VIP], decap=Decap.XDP)
+        setup.setup(ssh, [VIP], decap=Decap.XDP)
     if not has_ipip:
         with pytest.raises(XdplbError, match=r"^real\.example: this kernel has no ipip"):
-            realserver.setup(ssh, [VIP])
+            setup.setup(ssh, [VIP])
 
 
 def test_remote_host_out_of_reach_is_one_clear_line(ssh):
     """What ssh says is handed on, with the line to try."""
     with pytest.raises(XdplbError, match=r"cannot reach nowhere by ssh.*; try: ssh nowhere true"):
-        realserver.check(Host(ssh="nowhere"), [VIP])
+        setup.check(Host(ssh="nowhere"), [VIP])
 
 
 def test_unknown_namespace_is_named():
@@ -89,10 +90,10 @@ def systemd(tmp_path, monkeypatch):
 
 def test_persist_installs_a_unit_and_teardown_removes_it(real, systemd):
     """A unit runs the stored script at boot with all that is set up; it goes with the last VIP."""
-    script = systemd / "etc/xdplb/realserver.sh"
+    installed = systemd / "etc/xdplb/realserver.sh"
     unit = systemd / "etc/systemd/system/xdplb-realserver.service"
     file = systemd / "file.sh"
-    file.write_text(realserver.script())
+    file.write_text(script.script())
     environment = f"XDPLB_BOOT_COMMAND={sys.executable}"
 
     def run(arguments: str) -> None:
@@ -101,7 +102,7 @@ def test_persist_installs_a_unit_and_teardown_removes_it(real, systemd):
     run(f"setup --decap xdp --vip {VIP} --persist")
     run(f"setup --vip {OTHER_VIP} --director {DIRECTOR}")
 
-    assert script.read_text() == realserver.script()
+    assert installed.read_text() == script.script()
     start = (
         f"ExecStart={sys.executable} setup --persist --decap xdp "
         f"--vip {VIP} --vip {OTHER_VIP} --director {DIRECTOR}\n"
@@ -111,7 +112,7 @@ def test_persist_installs_a_unit_and_teardown_removes_it(real, systemd):
     assert str(VIP) not in unit.read_text()
     run("teardown")
     assert not unit.exists()
-    assert not script.exists()
+    assert not installed.exists()
     assert "enable --quiet xdplb-realserver.service" in (systemd / "calls").read_text()
 
 
@@ -119,7 +120,7 @@ def test_persist_without_systemd_is_one_clear_line(real, systemd):
     """Where systemd does not run, --persist says so before anything is changed."""
     shutil.rmtree(systemd / "run/systemd")
     file = systemd / "file.sh"
-    file.write_text(realserver.script())
+    file.write_text(script.script())
     before = real.everything()
 
     with pytest.raises(AssertionError, match="needs systemd, which does not run here"):
@@ -131,7 +132,8 @@ def test_persist_without_systemd_is_one_clear_line(real, systemd):
 def test_persist_is_one_command(real, systemd):
     """The command sends the script as a file, and systemd gets the command that can unwrap."""
     setup = (
-        "from xdplb import realserver as r; from xdplb.net import parse_address as a; "
+        "from xdplb.realserver import setup as r; "
+        "from xdplb.model.address import parse_address as a; "
         f"r.setup(r.Host(), [a('{VIP}')], decap=r.Decap.XDP, persist=True)"
     )
     (systemd / "xdplb").touch(mode=0o755)
@@ -140,5 +142,5 @@ def test_persist_is_one_command(real, systemd):
 
     unit = (systemd / "etc/systemd/system/xdplb-realserver.service").read_text()
     assert f"realserver setup --persist --decap xdp --vip {VIP}\n" in unit
-    assert (systemd / "etc/xdplb/realserver.sh").read_text() == realserver.script()
+    assert (systemd / "etc/xdplb/realserver.sh").read_text() == script.script()
     assert real.wrong() == set()

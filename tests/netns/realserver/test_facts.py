@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from xdplb import netlink, realserver
 from xdplb.errors import XdplbError
-from xdplb.net import parse_address, parse_prefix
-from xdplb.realserver import Decap
+from xdplb.host import namespaces
+from xdplb.model.address import parse_address, parse_prefix
+from xdplb.realserver import setup, unwrapper
+from xdplb.realserver.setup import Decap
 
 pytestmark = pytest.mark.root
 
@@ -37,7 +38,7 @@ def test_setup_makes_all_facts_right(real, rp_filter_all, rp_filter_eth0):
     real.put("eth0", "rp_filter", rp_filter_eth0)
     peer = real.effective("peer0", "rp_filter")
 
-    facts = realserver.setup(real.host, [VIP], [DIRECTOR])
+    facts = setup.setup(real.host, [VIP], [DIRECTOR])
 
     assert [fact for fact in facts if not fact.ok] == []
     assert real.wrong() == set()
@@ -59,22 +60,22 @@ def test_setup_makes_all_facts_right(real, rp_filter_all, rp_filter_eth0):
 )
 def test_setup_mends_each_fault(real, fault, fact):
     """A setting that somebody changed is found by its name, and mended by setup."""
-    realserver.setup(real.host, [VIP])
+    setup.setup(real.host, [VIP])
     real.run(fault)
 
     assert {name.partition(" ")[0] for name in real.wrong()} == {fact}
-    realserver.setup(real.host, [VIP])
+    setup.setup(real.host, [VIP])
     assert real.wrong() == set()
 
 
 def test_strict_filter_on_the_way_in_is_a_fault(real):
     """With rp_filter 1 in `all`, clients answered by another interface would be refused."""
-    realserver.setup(real.host, [VIP], decap=Decap.XDP)
+    setup.setup(real.host, [VIP], decap=Decap.XDP)
     real.put("all", "rp_filter", 1)
     real.put("eth0", "rp_filter", 0)
 
     assert real.wrong() == {"rp_filter eth0"}
-    realserver.setup(real.host, [VIP])
+    setup.setup(real.host, [VIP])
     assert real.effective("eth0", "rp_filter") == 2
 
 
@@ -82,32 +83,32 @@ def test_vip_on_an_interface_that_is_down_is_a_fault(real):
     """An address of an interface that is down is nobody's."""
     real.run("ip link set lo down")
     before = real.everything()
-    realserver.setup(real.host, [VIP], decap=Decap.XDP)
+    setup.setup(real.host, [VIP], decap=Decap.XDP)
     assert real.wrong() == set()
     real.run("ip link set lo down")
 
     assert real.wrong() == {f"vip {VIP}"}
-    realserver.teardown(real.host)
+    setup.teardown(real.host)
     assert before == real.everything()
 
 
 def test_program_taken_off_is_a_fault(real):
     """An unwrapper that is gone is found, and attached again."""
-    realserver.setup(real.host, [VIP], decap=Decap.XDP)
-    with netlink.namespace(real.name):
-        realserver.unwrapper.detach("eth0")
+    setup.setup(real.host, [VIP], decap=Decap.XDP)
+    with namespaces.entered(real.name):
+        unwrapper.detach("eth0")
 
     assert real.wrong() == {"program eth0", "decap eth0"}
-    realserver.setup(real.host, [VIP])
+    setup.setup(real.host, [VIP])
     assert real.wrong() == set()
 
 
 def test_setup_twice_is_setup_once(real):
     """Setup changes nothing where all is as it should be."""
-    realserver.setup(real.host, [VIP], [DIRECTOR])
+    setup.setup(real.host, [VIP], [DIRECTOR])
     once = real.everything()
 
-    realserver.setup(real.host, [VIP], [DIRECTOR])
+    setup.setup(real.host, [VIP], [DIRECTOR])
 
     assert once == real.everything()
 
@@ -115,15 +116,15 @@ def test_setup_twice_is_setup_once(real):
 def test_vips_come_and_go_one_by_one(real):
     """A second setup adds its VIP and director; a teardown of one VIP leaves the others."""
     before = real.everything()
-    realserver.setup(real.host, [VIP], [DIRECTOR])
+    setup.setup(real.host, [VIP], [DIRECTOR])
     only_first = real.everything()
 
-    realserver.setup(real.host, [OTHER_VIP])
+    setup.setup(real.host, [OTHER_VIP])
     assert real.wrong(VIP, OTHER_VIP) == set()
-    realserver.teardown(real.host, [OTHER_VIP])
+    setup.teardown(real.host, [OTHER_VIP])
     assert only_first == real.everything()
     assert real.wrong(OTHER_VIP) >= {f"vip {OTHER_VIP}", f"mss {OTHER_VIP}"}
-    realserver.teardown(real.host, [VIP])
+    setup.teardown(real.host, [VIP])
 
     assert before == real.everything()
 
@@ -142,10 +143,10 @@ def test_teardown_restores_what_was_found_at_first(real, repeats):
     before = real.everything()
 
     for vip in (VIP, OTHER_VIP)[:repeats]:
-        realserver.setup(real.host, [vip], [DIRECTOR])
-    realserver.teardown(real.host)
+        setup.setup(real.host, [vip], [DIRECTOR])
+    setup.teardown(real.host)
     assert before == real.everything()
-    realserver.teardown(real.host)
+    setup.teardown(real.host)
 
     assert before == real.everything()
 
@@ -155,9 +156,9 @@ def test_vip_that_was_there_stays(real):
     real.run(f"ip addr add {VIP}/32 dev lo")
     before = real.everything()
 
-    realserver.setup(real.host, [VIP])
+    setup.setup(real.host, [VIP])
     assert real.wrong() == set()
-    realserver.teardown(real.host)
+    setup.teardown(real.host)
 
     assert before == real.everything()
 
@@ -168,7 +169,7 @@ def test_vip_on_the_network_s_interface_is_refused(real):
     before = real.everything()
 
     with pytest.raises(XdplbError, match=r"is on eth0.*ip addr del 192\.168\.2\.100 dev eth0"):
-        realserver.setup(real.host, [VIP])
+        setup.setup(real.host, [VIP])
 
     assert before == real.everything()
     assert f"vip {VIP}" in real.wrong()
@@ -182,15 +183,15 @@ def test_stale_state_of_an_old_namespace_is_not_believed(real):
     state.write_text("decap xdp -\nsysctl all rp_filter 1\nvip 192.0.2.1 lo added\n")
     before = real.everything()
 
-    realserver.setup(real.host, [VIP])
-    realserver.teardown(real.host)
+    setup.setup(real.host, [VIP])
+    setup.teardown(real.host)
 
     assert before == real.everything()
 
 
 def test_syn_asks_for_room(real):
     """A real's SYN-ACK from the VIP advertises 1440; other addresses of the host stay at 1460."""
-    realserver.setup(real.host, [VIP])
+    setup.setup(real.host, [VIP])
 
     rules = real.run("nft list table inet xdplb_realserver")
 
@@ -200,8 +201,8 @@ def test_syn_asks_for_room(real):
 
 def test_only_named_directors_may_tunnel(real):
     """With directors named, the firewall and the program know them, and no others."""
-    realserver.setup(real.host, [VIP], [DIRECTOR])
-    realserver.setup(real.host, [VIP], [OTHER_DIRECTOR])
+    setup.setup(real.host, [VIP], [DIRECTOR])
+    setup.setup(real.host, [VIP], [OTHER_DIRECTOR])
 
     rules = real.run("nft -n list table inet xdplb_realserver")
 
@@ -212,12 +213,12 @@ def test_a_prefix_of_directors_may_tunnel(real):
     """With a prefix named, the firewall or the program knows it whole, beside addresses."""
     prefix = parse_prefix("10.9.0.0/24")
 
-    facts = realserver.setup(real.host, [VIP], [DIRECTOR, prefix])
+    facts = setup.setup(real.host, [VIP], [DIRECTOR, prefix])
 
     rules = real.run("nft -n list table inet xdplb_realserver")
     assert "ip protocol 4 ip saddr != { 10.9.0.0/24, 192.168.2.200 }" in rules
     assert [] == [fact for fact in facts if not fact.ok]
-    assert [] == [fact for fact in realserver.check(real.host) if not fact.ok]
+    assert [] == [fact for fact in setup.check(real.host) if not fact.ok]
 
 
 @pytest.mark.parametrize(
@@ -239,7 +240,7 @@ def test_firewalled_tunnel_is_found(real, hook, rules, blocked):
     chain = "\n".join(["chain c {", f"type filter hook {hook} priority 0", *rules, "}"])
     real.run(f"nft -f - <<'END'\ntable inet firewall {{\n{chain}\n}}\nEND")
 
-    facts = realserver.check(real.host, [VIP], [DIRECTOR], decap=Decap.IPIP)
+    facts = setup.check(real.host, [VIP], [DIRECTOR], decap=Decap.IPIP)
 
     [fact] = [fact for fact in facts if fact.name == "protocol 4"]
     assert blocked == (not fact.ok)
@@ -248,7 +249,7 @@ def test_firewalled_tunnel_is_found(real, hook, rules, blocked):
         mend = "nft insert rule inet firewall c ip protocol 4 ip saddr { 192.168.2.200 } accept"
         assert mend in fact.mend
         real.run(mend.replace("{", "'{").replace("}", "}'"))
-        facts = realserver.check(real.host, [VIP], [DIRECTOR], decap=Decap.IPIP)
+        facts = setup.check(real.host, [VIP], [DIRECTOR], decap=Decap.IPIP)
         assert [fact.ok for fact in facts if fact.name == "protocol 4"] == [True]
 
 
@@ -257,13 +258,13 @@ def test_tunl0_is_the_kernel_s_way(real, ipip):
     real.put("all", "rp_filter", 1)
     before = real.everything()
 
-    facts = realserver.setup(real.host, [VIP], [DIRECTOR])
+    facts = setup.setup(real.host, [VIP], [DIRECTOR])
 
     assert [fact for fact in facts if not fact.ok] == []
     assert f"{VIP}/32" in real.run("ip -o address show dev tunl0")
     assert real.effective("tunl0", "rp_filter") == 0
     assert real.effective("eth0", "rp_filter") == 1
-    realserver.teardown(real.host)
+    setup.teardown(real.host)
     assert before == real.everything()
 
 
@@ -274,7 +275,7 @@ def test_no_ipip_is_one_clear_line(real, has_ipip):
     before = real.everything()
 
     with pytest.raises(XdplbError, match=r"no ipip.*--decap xdp"):
-        realserver.setup(real.host, [VIP], decap=Decap.IPIP)
+        setup.setup(real.host, [VIP], decap=Decap.IPIP)
 
     assert before == real.everything()
 
@@ -284,7 +285,7 @@ def test_no_way_in_is_one_clear_line(real):
     real.run("ip route del default")
 
     with pytest.raises(XdplbError, match="name the --director, or the --dev"):
-        realserver.setup(real.host, [VIP])
-    facts = realserver.setup(real.host, [VIP], devices=["eth0"])
+        setup.setup(real.host, [VIP])
+    facts = setup.setup(real.host, [VIP], devices=["eth0"])
 
     assert [fact for fact in facts if not fact.ok] == []

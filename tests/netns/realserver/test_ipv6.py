@@ -5,9 +5,9 @@ import json
 
 import pytest
 
-from xdplb import realserver
-from xdplb.net import parse_address
-from xdplb.realserver import Decap
+from xdplb.model.address import parse_address
+from xdplb.realserver import setup
+from xdplb.realserver.setup import Decap
 
 pytestmark = pytest.mark.root
 
@@ -48,7 +48,7 @@ def test_setup_of_an_ipv6_vip_touches_nothing_of_ipv4(dual):
     """The VIP is on lo, deprecated; full segments have room for two IPv6 headers."""
     before = dual.run("grep . /proc/sys/net/ipv4/conf/*/*")
 
-    facts = realserver.setup(dual.host, [VIP6], [DIP6], decap=XDP)
+    facts = setup.setup(dual.host, [VIP6], [DIP6], decap=XDP)
 
     expected = ["program eth0", f"vip {VIP6}", f"mss {VIP6}", "protocol 41"]
     assert [*expected, "vips eth0", "directors eth0"] == names(facts)
@@ -74,7 +74,7 @@ def test_setup_of_an_ipv6_vip_touches_nothing_of_ipv4(dual):
 )
 def test_segments_have_room_for_what_the_directors_send(dual, vips, directors, sizes):
     """The outer header is of the directors' family, without any of the VIP's; and of the larger."""
-    names(realserver.setup(dual.host, vips, directors, decap=XDP))
+    names(setup.setup(dual.host, vips, directors, decap=XDP))
 
     found = {
         vip: int(line.split()[-1])
@@ -87,7 +87,7 @@ def test_segments_have_room_for_what_the_directors_send(dual, vips, directors, s
 
 def test_only_tunnels_that_are_used_are_filtered(dual):
     """A 6in4 tunnel of somebody else's goes on, where no director sends such."""
-    names(realserver.setup(dual.host, [VIP, VIP6], [DIP6], decap=XDP))
+    names(setup.setup(dual.host, [VIP, VIP6], [DIP6], decap=XDP))
 
     found = [line.strip() for line in rules(dual).splitlines() if "drop" in line]
     assert [f"meta l4proto {n} ip6 saddr != {DIP6} counter drop" for n in (4, 41)] == found
@@ -104,7 +104,7 @@ def test_only_tunnels_that_are_used_are_filtered(dual):
 )
 def test_faults_have_names(dual, fault, fact):
     """What somebody changed is found."""
-    realserver.setup(dual.host, [VIP6], decap=XDP)
+    setup.setup(dual.host, [VIP6], decap=XDP)
     dual.run(fault)
 
     assert {fact} == dual.wrong(VIP6)
@@ -114,11 +114,11 @@ def test_vips_come_and_go_and_leave_no_trace(dual):
     """One VIP is taken back by itself; the last one takes everything with it."""
     before = dual.everything(), addresses(dual)
 
-    realserver.setup(dual.host, [VIP, VIP6], [DIP6], decap=XDP)
-    realserver.setup(dual.host, [OTHER6], decap=XDP)
-    realserver.teardown(dual.host, [VIP6])
+    setup.setup(dual.host, [VIP, VIP6], [DIP6], decap=XDP)
+    setup.setup(dual.host, [OTHER6], decap=XDP)
+    setup.teardown(dual.host, [VIP6])
     between = {str(OTHER6), "::1"}, str(VIP6) in rules(dual), dual.wrong(VIP, OTHER6)
 
     assert between == (addresses(dual).keys(), False, set())
-    realserver.teardown(dual.host)
+    setup.teardown(dual.host)
     assert before == (dual.everything(), addresses(dual))

@@ -11,10 +11,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from xdplb import netlink, realserver
-from xdplb.lab import place
-from xdplb.net import parse_address
-from xdplb.realserver import Host
+from xdplb.host import namespaces
+from xdplb.lab import names
+from xdplb.model.address import parse_address
+from xdplb.realserver import setup
+from xdplb.realserver.host import Host
 
 pytestmark = pytest.mark.root
 
@@ -27,7 +28,7 @@ class Director(threading.Thread):
 
     def __init__(self, namespace: str) -> None:
         super().__init__()
-        with netlink.namespace(namespace):
+        with namespaces.entered(namespace):
             self.client_side = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
             self.client_side.bind(("ens33", 0x0800))
             self.real_side = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_IPIP)
@@ -66,7 +67,7 @@ def director(lab) -> Iterator[Director]:
     lab.run("lvs", "ip", "address", "add", f"{VIP}/32", "dev", "ens33")
     rules = "add table ip t; add chain ip t c { type filter hook input priority 0; }; "
     lab.run("lvs", "nft", f"{rules} add rule ip t c ip daddr {VIP} drop")
-    thread = Director(place.namespace_of(lab.name, "lvs"))
+    thread = Director(names.namespace_of(lab.name, "lvs"))
     thread.start()
     yield thread
     thread.end()
@@ -76,10 +77,10 @@ def director(lab) -> Iterator[Director]:
 def rs1(lab) -> Iterator[Host]:
     """A web server in the lab, set up as a real server of the VIP."""
     lab.start_web()
-    host = Host(netns=place.namespace_of(lab.name, "rs1"))
-    realserver.setup(host, [parse_address(VIP)], [parse_address(DIP)])
+    host = Host(netns=names.namespace_of(lab.name, "rs1"))
+    setup.setup(host, [parse_address(VIP)], [parse_address(DIP)])
     yield host
-    realserver.teardown(host)
+    setup.teardown(host)
 
 
 def upload(lab, size: int) -> "subprocess.CompletedProcess[str]":
@@ -94,7 +95,7 @@ def test_client_is_answered_from_the_vip(lab, director, rs1):
 
     assert page == "rs1\n"
     director.end()
-    assert [one["decapsulated"] for one in realserver.counters(rs1).values()] in (
+    assert [one["decapsulated"] for one in setup.counters(rs1).values()] in (
         [director.wrapped],
         [],  # tunl0 unwraps
     )
@@ -116,8 +117,8 @@ def test_upload_stalls_without_the_mss(lab, director, rs1):
 
 def test_stranger_s_tunnel_is_refused(lab, director, rs1):
     """What somebody wraps who is no director of this real's does not reach its server."""
-    realserver.teardown(rs1)
-    realserver.setup(rs1, [parse_address(VIP)], [parse_address("192.168.2.201")])
+    setup.teardown(rs1)
+    setup.setup(rs1, [parse_address(VIP)], [parse_address("192.168.2.201")])
 
     done = lab.run("client", "curl", "-sf", "-m", "2", f"http://{VIP}/", check=False)
 

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""One director: its state, its tables, its interfaces."""

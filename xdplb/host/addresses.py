@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: MIT
+"""Addresses on this host's interfaces."""
+
+from xdplb.errors import KernelRefused
+from xdplb.host.ip import addresses_of, ip, links
+from xdplb.model.address import Address
+
+
+def local_addresses() -> set[Address]:
+    """All addresses on this host's interfaces."""
+    return {address for link in links() for address in addresses_of(link)}
+
+
+def set_address(verb: str, ifname: str, address: Address) -> None:
+    """Add or delete ("add", "delete") a VIP on an interface. Raises: KernelRefused.
+
+    Of IPv6 it is deprecated from the start, so that it is the source of nothing that does not ask
+    for it: the kernel takes the address most like the destination (RFC 6724 §5), and a VIP on the
+    reals' network would win over the DIP. Nor is it looked for elsewhere first: reals have it, too.
+    """
+    place = [f"{address}/{address.max_prefixlen}", "dev", ifname]
+    if address.version == 6 and verb == "add":
+        place += ["nodad", "preferred_lft", "0"]
+    done = ip("address", verb, *place)
+    if done.returncode:
+        raise KernelRefused(
+            f"cannot {verb} {address} on {ifname}: {done.stderr.strip() or 'ip failed'}"
+        )

@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: MIT
+"""What an operator says about one director."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from types import MappingProxyType
+
+from xdplb.model.address import Prefix
+from xdplb.model.service import Service, ServiceKey
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    """Idle times after which a flow's record may be given up, in seconds, as IPVS's defaults."""
+
+    tcp: int = 900
+    tcpfin: int = 120
+    udp: int = 300
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """What an operator says about one director's services: `apply` takes it, `save` writes it."""
+
+    services: Mapping[ServiceKey, Service] = field(default_factory=lambda: MappingProxyType({}))
+    timeouts: Timeouts = Timeouts()
+    denied: frozenset[Prefix] = frozenset()
+
+
+TIMEOUTS = tuple(field.name for field in fields(Timeouts))

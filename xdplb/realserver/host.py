@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: MIT
+"""Where a real server is: this host, a network namespace of it, or behind ssh."""
+
+import contextlib
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from xdplb.errors import NotFound, UsageError
+from xdplb.host import namespaces
+
+SSH = ("ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10")
+
+
+@dataclass(frozen=True)
+class Host:
+    """Where a real server is: here, in a named network namespace, or behind ssh.
+
+    Raises: UsageError for what is neither; NotFound for a namespace that is not there.
+    """
+
+    netns: str | None = None
+    ssh: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.netns is not None and self.ssh is not None:
+            raise UsageError("--netns and --ssh contradict each other", "give one of them")
+        if self.ssh is not None and (not self.ssh or self.ssh.startswith("-")):
+            raise UsageError(f"'{self.ssh}' is no host", "give --ssh HOST, as ssh takes it")
+        if self.netns is not None and not (
+            self.netns and "/" not in self.netns and (namespaces.NAMESPACES / self.netns).exists()
+        ):
+            raise NotFound(f"network namespace '{self.netns}' does not exist", "see: ip netns list")
+
+    def command(self, argv: Sequence[str]) -> list[str]:
+        """The command that runs `argv` there."""
+        if self.ssh is not None:
+            return [*SSH, self.ssh, *map(shlex.quote, argv)]
+        if self.netns is not None:  # not `ip netns exec`: that would hide this host's /sys
+            return ["nsenter", f"--net={namespaces.NAMESPACES / self.netns}", *argv]
+        return list(argv)
+
+    @contextlib.contextmanager
+    def entered(self) -> Iterator[None]:
+        """Be in the host's network namespace for a while."""
+        with namespaces.entered(self.netns) if self.netns is not None else contextlib.nullcontext():
+            yield

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: MIT
+"""Set up, check and tear down a real server."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from enum import StrEnum
+from ipaddress import ip_network
+
+from xdplb.errors import UsageError
+from xdplb.host import interfaces
+from xdplb.model import checks
+from xdplb.model.address import Address, Prefix, sort_prefixes
+from xdplb.realserver import unwrapper
+from xdplb.realserver.host import Host
+from xdplb.realserver.script import Fact, Report, run
+
+
+class Decap(StrEnum):
+    """Who unwraps: tunnel devices, our XDP program, or the devices if the kernel has them."""
+
+    AUTO = "auto"
+    IPIP = "ipip"
+    XDP = "xdp"
+
+
+def setup(
+    host: Host,
+    vips: Sequence[Address],
+    directors: Sequence[Address | Prefix] = (),
+    *,
+    devices: Sequence[str] = (),
+    decap: Decap = Decap.AUTO,
+    persist: bool = False,
+) -> list[Fact]:
+    """Make a host a real server of these VIPs; what was set up before stays, and is mended.
+
+    directors: accept tunnelled packets from them only (and those named before); none: from anybody.
+    devices: where these come in; none: the interface towards the directors, or the world.
+    Returns: the facts as they are afterwards; one may be wrong that only a person can decide on.
+    Raises: UsageError, NotFound, NoPermission, MissingPart, XdplbError.
+    """
+    if not vips:
+        raise UsageError("no VIP is given", "give --vip ADDRESS")
+    if host.ssh is not None and decap is Decap.XDP:
+        raise UsageError(
+            f"--decap xdp needs xdplb on {host.ssh} itself",
+            "load ipip there (modprobe ipip) and use --decap ipip, or run xdplb on that host",
+        )
+    if host.netns is not None and persist:
+        raise UsageError(
+            f"network namespace '{host.netns}' does not outlive a reboot", "leave out --persist"
+        )
+    if host.ssh is not None:
+        decap = Decap.IPIP  # what remains of auto
+    arguments = [*_arguments(vips, directors, devices), "--decap", decap]
+    report = run(host, "setup", [*arguments, *(["--persist"] if persist else [])], persist=persist)
+    _unwrap(host, report)
+    return check(host, vips, directors, devices=devices)
+
+
+def check(
+    host: Host,
+    vips: Sequence[Address] = (),
+    directors: Sequence[Address | Prefix] = (),
+    *,
+    devices: Sequence[str] = (),
+    decap: Decap = Decap.AUTO,
+) -> list[Fact]:
+    """Everything that has to hold on a real server, right or wrong. Changes nothing.
+
+    Without VIPs, those that were set up. Raises: UsageError, NotFound, NoPermission, XdplbError.
+    """
+    arguments = [*_arguments(vips, directors, devices), "--decap", decap]
+    report = run(host, "check", arguments)
+    facts = list(report.facts)
+    if host.ssh is None and report.settings["decap"] == (Decap.XDP,):
+        with host.entered():
+            facts += _program_facts(report)
+    return facts
+
+
+def teardown(host: Host, vips: Sequence[Address] = ()) -> None:
+    """Take back these VIPs (none: all) and, with the last one, whatever setup changed.
+
+    Nothing set up is nothing to do. Raises: NotFound, NoPermission, XdplbError.
+    """
+    _unwrap(host, run(host, "teardown", _arguments(vips, (), ())))
+
+
+def counters(host: Host) -> dict[str, dict[str, int]]:
+    """What the XDP unwrappers of a host counted, by interface. None: tunl0 unwraps, see `ip -s`."""
+    if host.ssh is not None:
+        return {}
+    with host.entered():
+        return {each.ifname: each.counters for each in unwrapper.attached()}
+
+
+def _arguments(
+    vips: Sequence[Address], directors: Sequence[Address | Prefix], devices: Sequence[str]
+) -> list[str]:
+    for vip in vips:
+        checks.check_address(vip, "VIP")
+    for sender in directors:
+        first = sender if isinstance(sender, Address) else sender.network_address
+        checks.check_address(first, "director")
+    for device in devices:
+        if not device or device.startswith("-") or any(c in "/ \t\n" for c in device):
+            raise UsageError(f"'{device}' is no interface's name", "see: ip link")
+    return [
+        *(word for vip in vips for word in ("--vip", str(vip))),
+        *(word for director in directors for word in ("--director", str(director))),
+        *(word for device in devices for word in ("--dev", device)),
+    ]
+
+
+def _unwrap(host: Host, report: Report) -> None:
+    """Let XDP unwrap where the script says so, and nowhere else."""
+    if host.ssh is not None:
+        return
+    wanted = report.settings.get("dev", ()) if report.settings.get("decap") == ("xdp",) else ()
+    with host.entered():
+        for device in wanted:
+            frags = interfaces.has_jumbo_frames([device])
+            unwrapper.attach(device, report.vips, report.directors, frags=frags)
+        for attachment in unwrapper.attached():
+            if attachment.ifname not in wanted:
+                unwrapper.detach(attachment.ifname)
+
+
+def _program_facts(report: Report) -> Iterator[Fact]:
+    """What the program was told has to be what the script knows."""
+    attached = {each.ifname: each for each in unwrapper.attached()}
+    mend = "xdplb realserver setup --decap xdp"
+    for device in report.settings.get("dev", ()):
+        program = attached.get(device)
+        if program is None:
+            yield Fact(f"decap {device}", "xdplb's program", "none", False, mend)
+            continue
+        for name, wanted, known in (
+            (f"vips {device}", _words(report.vips), _words(program.vips)),
+            (f"directors {device}", _words(report.directors), _words(program.directors)),
+        ):
+            ok = known == wanted
+            yield Fact(name, wanted, known, ok, "" if ok else mend)
+
+
+def _words(senders: Iterable[Address | Prefix]) -> str:
+    shown = sort_prefixes(map(ip_network, set(senders)))
+    return " ".join(str(p if p.num_addresses > 1 else p.network_address) for p in shown) or "any"

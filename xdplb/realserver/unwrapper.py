@@ -1,0 +1,269 @@
+# SPDX-License-Identifier: MIT
+"""The real server's unwrapper (bpf/decap.c): attach it by a pinned link, tell it whom to trust.
+
+    /sys/fs/bpf/xdplb-decap/<network namespace>-<interface>/
+        link
+        <version>/program directors vips counters
+
+The version names the program's text: an attachment of the same text only gets its tables changed,
+that of another one is replaced in place. Every function works in the caller's network namespace.
+"""
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import socket
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_network
+from pathlib import Path
+
+from xdplb.errors import InterfaceBusy, KernelRefused, MissingPart, NotFound
+from xdplb.kernel import compiler, libbpf, program_text
+from xdplb.kernel.byte_order import mapped, prefix_length
+from xdplb.model.address import Address, Prefix
+from xdplb.model.tunnel import GUE_PORT
+
+BPFFS = Path("/sys/fs/bpf")
+PINS = BPFFS / "xdplb-decap"
+DESCRIPTIONS = Path("/run/xdplb/decap")  # bpffs takes no plain files: the counters' names are here
+
+FILE, FUNCTION = "decap.c", "decap"
+SIZES = {"MAX_DIRECTORS": 1024, "MAX_VIPS": 1024, "GUE_PORT": GUE_PORT}
+
+ANY_DIRECTOR = bytes(20)  # ::/0
+_PREFIX = struct.Struct("=I16s")  # struct prefix of decap.c: its length in bits, the address
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """What unwraps on an interface. `directors` empty: it trusts whoever sends."""
+
+    ifname: str
+    vips: frozenset[Address]
+    directors: frozenset[Address | Prefix]
+    counters: dict[str, int]
+    pins: Path  # of its program and maps
+
+
+def attach(
+    ifname: str,
+    vips: Sequence[Address],
+    directors: Sequence[Address | Prefix] = (),
+    *,
+    frags: bool = False,
+) -> str:
+    """Unwrap on an interface, for these VIPs, from these directors (none: from anybody).
+
+    Idempotent; on an interface that unwraps already, the tables are changed. frags: also jumbo
+    frames.
+    Returns: the mode reached, `native` or `generic`, or `kept`.
+    Raises: NotFound, InterfaceBusy, MissingPart, KernelRefused.
+    """
+    index = _ifindex(ifname)
+    if not os.path.ismount(BPFFS):
+        raise MissingPart(f"{BPFFS} is no bpffs", f"run: mount -t bpf bpf {BPFFS}")
+    with _locked():
+        _sweep()
+        home = _home(ifname)
+        place = home / _version(frags)
+        described = DESCRIPTIONS / f"{place.name}.json"
+        if _is_whole(place) and (home / "link").exists() and described.exists():
+            _fill(place, vips, directors)
+            return "kept"
+        _remove(place)
+        place.mkdir(parents=True, mode=0o700)
+        program = compiler.compile_program(
+            FILE,
+            FUNCTION,
+            [*(f"-D{k}={v}" for k, v in SIZES.items()), f'-DPIN="{place}"'],
+            frags=frags,
+        )
+        described.write_text(json.dumps(program.tables))
+        _fill(place, vips, directors)
+        mode = _link(home / "link", program.fd, index, ifname)
+        libbpf.obj_pin(program.fd, place / "program")  # the mark that it is the one in use
+        for other in home.iterdir():
+            if other.name not in ("link", place.name):
+                _remove(other)
+        return mode
+
+
+def detach(ifname: str) -> None:
+    """Take the program off an interface, if it is there."""
+    with _locked():
+        _remove(_home(ifname))
+
+
+def attached() -> list[Attachment]:
+    """All interfaces of this network namespace that unwrap."""
+    found = []
+    for home in sorted(PINS.glob(f"{_namespace()}-*")) if PINS.is_dir() else []:
+        index = _ifindex_of_link(home)
+        places = [path for path in home.iterdir() if _is_whole(path)]
+        with contextlib.suppress(OSError):  # no interface has this index: what is left of one
+            found += [_read(place, socket.if_indextoname(index)) for place in places[:1]]
+    return found
+
+
+def _read(place: Path, ifname: str) -> Attachment:
+    with _opened(place / "vips") as fd:
+        vips = frozenset(libbpf.map_keys(fd, 16))
+    with _opened(place / "directors") as fd:
+        directors = frozenset(key for key in libbpf.map_keys(fd, 20) if key != ANY_DIRECTOR)
+    return Attachment(
+        ifname,
+        frozenset(_address(packed) for packed in vips),
+        frozenset(map(_director, directors)),
+        _counters(place),
+        place,
+    )
+
+
+def _is_whole(place: Path) -> bool:
+    return (place / "program").exists()
+
+
+@contextlib.contextmanager
+def _locked() -> Iterator[None]:
+    """One at a time: what is half built looks like what somebody left behind."""
+    DESCRIPTIONS.mkdir(parents=True, exist_ok=True)
+    with (DESCRIPTIONS / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _counters(place: Path) -> dict[str, int]:
+    _, fields, _ = json.loads((DESCRIPTIONS / f"{place.name}.json").read_text())["counters"]["leaf"]
+    layout = struct.Struct(f"={len(fields)}Q")
+    with _opened(place / "counters") as fd:
+        per_cpu = [layout.unpack(one) for one in libbpf.read_per_cpu(fd, 0, layout.size)]
+    return {
+        name: sum(values)
+        for (name, *_), values in zip(fields, zip(*per_cpu, strict=True), strict=True)
+    }
+
+
+def _address(packed: bytes) -> Address:
+    address = IPv6Address(packed)
+    return address.ipv4_mapped or address
+
+
+def _director_key(director: Address | Prefix) -> bytes:
+    prefix = ip_network(director)
+    return _PREFIX.pack(prefix_length(prefix), mapped(prefix.network_address))
+
+
+def _director(key: bytes) -> Address | Prefix:
+    length, packed = _PREFIX.unpack(key)
+    address = _address(packed)
+    if length == 8 * len(packed):
+        return address
+    return ip_network((address, length - 8 * len(packed) + address.max_prefixlen))
+
+
+def _fill(place: Path, vips: Sequence[Address], directors: Sequence[Address | Prefix]) -> None:
+    """Make the tables hold exactly these: what is wanted comes before what is not goes."""
+    trusted = set(map(_director_key, directors)) or {ANY_DIRECTOR}
+    for name, wanted in (("directors", trusted), ("vips", {mapped(vip) for vip in vips})):
+        with _opened(place / name) as fd:
+            size = libbpf.map_info(fd).key_size
+            present = set(libbpf.map_keys(fd, size))
+            for key in wanted - present:
+                libbpf.map_update(fd, _buffer(key), _buffer(b"\1"))
+            for key in present - wanted:
+                libbpf.map_delete(fd, _buffer(key))
+
+
+def _buffer(data: bytes) -> object:
+    return ctypes.create_string_buffer(data, len(data))
+
+
+def _link(pin: Path, program: int, index: int, ifname: str) -> str:
+    if pin.exists():
+        with _opened(pin) as link:
+            libbpf.link_update(link, program)
+        return "kept"
+    for mode, flag in (
+        ("native", libbpf.XDP_FLAGS_DRV_MODE),
+        ("generic", libbpf.XDP_FLAGS_SKB_MODE),
+    ):
+        try:
+            link = libbpf.link_create(program, index, flag)
+        except KernelRefused as error:
+            if error.errno in (errno.EBUSY, errno.EEXIST):
+                raise InterfaceBusy(
+                    f"another XDP program is on {ifname}",
+                    f"see: bpftool net; take it off: ip link set {ifname} xdp off",
+                ) from error
+            if mode == "generic":
+                raise
+        else:
+            libbpf.obj_pin(link, pin)
+            os.close(link)
+            break
+    return mode
+
+
+def _remove(path: Path) -> None:
+    """Unpin all that is below, link first: whatever nobody else holds is gone then."""
+    if not path.is_dir():
+        return
+    with contextlib.suppress(FileNotFoundError):
+        (path / "link").unlink()
+    for entry in path.iterdir():
+        if entry.is_dir():
+            _remove(entry)
+        else:
+            entry.unlink()
+    path.rmdir()
+
+
+def _sweep() -> None:
+    """Remove what interfaces and namespaces that are gone have left behind."""
+    for home in PINS.iterdir() if PINS.is_dir() else ():
+        if not _ifindex_of_link(home):
+            _remove(home)
+
+
+def _ifindex_of_link(home: Path) -> int:
+    """The interface that the pinned link is on; 0: there is no link, or it outlived that."""
+    if not (home / "link").exists():
+        return 0
+    with _opened(home / "link") as link:
+        return int(libbpf.link_info(link).ifindex)
+
+
+@contextlib.contextmanager
+def _opened(pin: Path) -> Iterator[int]:
+    fd = libbpf.obj_get(pin)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _ifindex(ifname: str) -> int:
+    try:
+        return socket.if_nametoindex(ifname)
+    except OSError as error:
+        raise NotFound(f"there is no interface '{ifname}'", "see: ip link") from error
+
+
+def _home(ifname: str) -> Path:
+    # bpffs refuses names with dots, as VLAN interfaces have them.
+    return PINS / f"{_namespace()}-{ifname.replace('.', ',')}"
+
+
+def _namespace() -> int:
+    return Path("/proc/thread-self/ns/net").stat().st_ino
+
+
+def _version(frags: bool) -> str:
+    text = program_text.splice(FILE) + repr((*sorted(SIZES.items()), frags))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
