@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""What this host knows of its network: VLAN devices, and ways to reals."""
+"""Parts of this host's network: VLAN devices, and routes to reals."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Vlan:
-    """What leaves by a VLAN device: by which interface (its number), and with which tags.
+    """A VLAN device: the interface below it (its number), and the tags of its frames.
 
-    tags: the outermost first; each a TPID and a VID (IEEE 802.1Q §9.6).
+    tags: the outermost first; each is a TPID and a VID (IEEE 802.1Q §9.6).
     """
 
     parent: int
@@ -17,7 +17,7 @@ class Vlan:
 
 @dataclass(frozen=True)
 class Route:
-    """The way to a real: where it leaves, the neighbour that takes it, the outer source it gets."""
+    """The route to a real: device, next neighbour, outer source; local: the real is this host."""
 
     device: str
     via: str
