@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Next hops that the kernel keeps resolved for us (NTF_EXT_MANAGED)."""
+"""Next hops that the kernel keeps resolved for xdplb (NTF_EXT_MANAGED)."""
 
 import json
 from collections.abc import Iterable
@@ -10,9 +10,9 @@ from xdplb.model.network import Route
 
 
 def keep_neighbours(routes: Iterable[Route]) -> None:
-    """Have the kernel keep the next hops resolved, without traffic to them (NTF_EXT_MANAGED).
+    """Make the kernel keep the next hops resolved, even without traffic to them (NTF_EXT_MANAGED).
 
-    One that an operator made permanent stays as it is.
+    A permanent entry, which an operator made, stays as it is.
     """
     wanted = sorted({(route.via, route.device) for route in routes if not route.local})
     if not wanted:
@@ -25,7 +25,7 @@ def keep_neighbours(routes: Iterable[Route]) -> None:
 
 
 def release_neighbours(routes: Iterable[Route]) -> None:
-    """The kernel may forget these next hops, if they were kept for us."""
+    """Remove the managed entries of these next hops."""
     hops = {(route.via, route.device) for route in routes if not route.local}
     if not hops:
         return
