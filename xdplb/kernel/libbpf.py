@@ -163,9 +163,8 @@ class _MapCreateOpts(ctypes.Structure):
 def map_create_like(template: int, name: str) -> int:
     """A new map with the template's type, sizes, flags and BTF, so that it can replace it.
 
-    It needs the BTF: up to Linux 6.1, an inner map without BTF cannot replace one with BTF.
-    "BTF has no timer" and "no BTF" are two values of timer_off (bpf_map_meta_equal(),
-    kernel/bpf/syscall.c).
+    Up to Linux 6.1, an inner map without BTF cannot replace one with BTF: "BTF has no timer" and
+    "no BTF" are two values of timer_off (bpf_map_meta_equal(), kernel/bpf/syscall.c).
     """
     info = map_info(template)
     opts = _MapCreateOpts(sz=ctypes.sizeof(_MapCreateOpts), map_flags=info.map_flags)
@@ -393,10 +392,7 @@ def possible_cpus() -> int:
 
 
 def read_per_cpu(fd: int, index: int, value_size: int) -> Sequence[bytes]:
-    """All CPUs' values of one element of a per-CPU array.
-
-    Units: value_size in bytes, a multiple of 8.
-    """
+    """All CPUs' values of one element of a per-CPU array; value_size in bytes, a multiple of 8."""
     buffer = ctypes.create_string_buffer(value_size * possible_cpus())
     map_lookup(fd, ctypes.c_uint32(index), buffer)
     return [buffer.raw[i : i + value_size] for i in range(0, len(buffer), value_size)]
