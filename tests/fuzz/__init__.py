@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Random and mutated frames through the real programs, and what the reference says of each.
+"""Random and mutated frames through the real programs and through the reference.
 
-A run is a number of rounds. Each begins with empty tables, and all that happens in it follows from
-the run's seed and its own number: so a round can be repeated alone (`python -m fuzz --help`).
+A run has a number of rounds. Each round begins with empty tables. All that happens in it follows
+from the run's seed and the round's number. So a round can be repeated alone (`python -m fuzz
+--help`).
 """

@@ -36,7 +36,7 @@ def main(frames: int, seed: int | None, number: int | None, names: Sequence[str]
 
 
 def fuzz(console: Console, name: str, seed: int, first: int, frames: int) -> bool:
-    """One program. Returns: whether it came to the end, in agreement with the reference."""
+    """Fuzz one program. Returns: whether it agreed with the reference to the end."""
     counted: Counter[str] = Counter()
     finished = False
     with PROGRAMS[name]() as world:
@@ -61,7 +61,7 @@ def fuzz(console: Console, name: str, seed: int, first: int, frames: int) -> boo
 
 
 def summary(name: str, counters: Sequence[str], counted: Counter[str]) -> Table:
-    """How often each counter was reached."""
+    """Print how often each counter was reached."""
     table = Table("counter", "frames", "", title=name, box=None)
     for counter in counters:
         table.add_row(counter, str(counted[counter]), UNREACHABLE.get(counter, ""))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A frame that comes in, and what is said where program and reference disagree about it."""
+"""A frame that comes in, and the message if program and reference disagree about it."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ RUN = re.compile("x{16,}")
 
 @dataclass(frozen=True)
 class Disagreement:
-    """Each side's action, counters that moved, frame."""
+    """The action, the counters that moved, and the frame, for each side."""
 
     expected: tuple[int, dict[str, int], bytes]
     got: tuple[int, dict[str, int], bytes]
@@ -35,7 +35,7 @@ class Arrives:
 
 
 def code(frame: bytes) -> str:
-    """Scapy code that gives the frame; its bytes alone where scapy would mend something."""
+    """Scapy code that makes the frame; plain bytes if scapy would correct something."""
     raw = f'Ether(bytes.fromhex("{frame.hex()}"))'
     try:
         written = str(scapy.Ether(frame).command())
@@ -48,7 +48,7 @@ def code(frame: bytes) -> str:
 
 
 class Judge:
-    """Compares what became of frames with what should have: action, counters and frame."""
+    """Compares each frame's result with the expected one: action, counters and frame."""
 
     def __init__(self, counters: Sequence[str], read: Callable[[], list[int]]) -> None:
         """counters: their names, in the order in which `read` reads them."""
@@ -63,7 +63,7 @@ class Judge:
     def judge(
         self, frame: bytes, verdict: Verdict, action: int, sent: bytes
     ) -> Verdict | Disagreement:
-        """Returns: the verdict, if that is what became of it. A lost frame's bytes do not count."""
+        """Returns: the verdict, if the result agrees. A dropped frame's bytes are not compared."""
         expected, counted = self._expected, self._read()
         expected[self._number[verdict.counter]] += 1
         wanted = verdict.frame or frame

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What comes to a director: conversations of clients with its services, and everything else."""
+"""Frames that come to a director: clients' conversations with its services, and all others."""
 
 from collections import deque
 from random import Random
@@ -12,8 +12,8 @@ from fuzz.frames import GRE, ICMP, ICMPV6, IPIP, IPV6, OTHER_PROTOCOLS, TCP, UDP
 from fuzz.network import REALS
 from xdplb.model.address import parse_address
 
-TALKS = 200  # that go on at the same time
-# Of paths, with whatever tunnels add, and as much more as IPv6's header has: such sizes matter.
+TALKS = 200  # conversations at the same time
+# Sizes near these limits matter: MTUs of paths, less a tunnel's bytes, or those and 20 more.
 MTUS = (1280, 1290, 1330, 1380, 1400, 1500, 1500)
 ADDED = (0, 20, 24, 28, 32, 40, 44, 48, 52, 60, 64, 68, 72)
 STRANGE6 = tuple(
@@ -24,7 +24,7 @@ STRANGE = tuple(bytes.fromhex(a) for a in ("00000000", "7f000001", "e0000001", "
 
 
 class Talk(NamedTuple):
-    """A client's end and the other one; port 0 of a service: any."""
+    """A conversation: the client's end, and the other end."""
 
     client: bytes
     sport: int
@@ -34,14 +34,14 @@ class Talk(NamedTuple):
 
 
 class Clients:
-    """Frames to these ends, (address, protocol, port), of which some are services."""
+    """Frames to these ends: (address, protocol, port). Some of them are services; port 0 is any."""
 
     def __init__(self, random: Random, ends: list[tuple[bytes, int, int]]) -> None:
         self.random = random
         self.ends = ends
         self.dips = [parse_address(dip).packed for dip in (packets.DIP, packets.DIP6)]
         self.rips = [parse_address(rip).packed for rip in REALS]
-        self.pieces: list[bytes] = []  # of packets, that are still to come
+        self.pieces: list[bytes] = []  # fragments that are still to come
         self.old_pieces: deque[bytes] = deque(maxlen=60)
         self.talks: list[Talk] = []
         self.talks += (self._begin() for _ in range(TALKS))
@@ -58,7 +58,7 @@ class Clients:
         return Talk(client, random.getrandbits(16), vip, dport, protocol)
 
     def _size(self) -> int:
-        """Of an IP packet, in bytes."""
+        """The size of an IP packet, in bytes."""
         random = self.random
         if chance(random, 85):
             return random.randint(20, 100)
@@ -101,7 +101,7 @@ class Clients:
         return piece
 
     def _error(self, talk: Talk) -> bytes:
-        """What a router says of the answer: it quotes its ends, seldom others."""
+        """A router's ICMP about a real's answer. It quotes the answer's ends, seldom others."""
         random = self.random
         payload = frames.segment(random, talk.protocol, talk.dport, talk.sport, self._size())
         source = talk.vip if chance(random, 95) else self._end(talk.vip)
@@ -125,7 +125,7 @@ class Clients:
         return self.random.choice([end for end, _, _ in self.ends if len(end) == len(like)])
 
     def _tells_of_path(self) -> bytes:
-        """What a router between director and reals says of a tunnel's packet."""
+        """A router's ICMP about a tunnel's packet, from between director and reals."""
         random = self.random
         dip, rip = self.dips[random.random() < 0.5], b""
         while len(rip) != len(dip):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Chance, had quickly."""
+"""Fast random numbers."""
 
 from collections.abc import Sequence
 from random import Random
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class Dice(Random):
-    """Draws in half the time, and not quite evenly, which is no matter here."""
+    """Draws in half the time. The numbers are slightly uneven, which does not matter here."""
 
     def _randbelow(self, n: int) -> int:
         return int(self.random() * n)

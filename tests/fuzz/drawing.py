@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Services drawn by lot."""
+"""Random services."""
 
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
@@ -49,7 +49,7 @@ NO_VIPS = ("10.0.0.84", packets.DIP, "80.0.0.10", packets.DIP6, "::ffff:10.0.0.8
 
 
 def ends() -> list[tuple[bytes, int, int]]:
-    """Where frames go, (address, protocol, port): mostly to services."""
+    """The ends that frames go to, (address, protocol, port): mostly services."""
     served = [(key.vip.packed, int(key.protocol), key.port) for key in KEYS]
     beside = [(vip, protocol ^ 6 ^ 17, port) for vip, protocol, port in served]
     others = [(ip_address(vip).packed, 6, 80) for vip in (*IDLE_VIPS, *NO_VIPS)]
@@ -62,7 +62,7 @@ def services(random: Random) -> list[Service]:
 
 
 def service(random: Random, key: ServiceKey, reals: list[str]) -> Service:
-    """Of any scheduler, with any of these reals, some of them drained."""
+    """A service with any scheduler and any of these reals, some of them drained."""
     name = random.choice(sorted(SCHEDULERS))
     flags = sorted(SCHEDULERS[name].flags)
     chosen = random.sample(reals, random.choice((0, 1, 2, 2, 3, 4, 6, 8)))
@@ -89,19 +89,19 @@ def tunnel(random: Random) -> Tunnel:
 
 
 def denied(random: Random) -> frozenset[Prefix]:
-    """Few prefixes, often none, of which some hold many clients."""
+    """A deny list of few prefixes, often none. Some prefixes have many clients."""
     lengths = random.sample((1, 3, 5, 8, 32), random.choice((0, 0, 1, 2)))
     ends = (random.randbytes(4), b"\x80" + random.randbytes(15))  # not in ::ffff:0:0/96
     return frozenset(ip_network((random.choice(ends), n), strict=False) for n in lengths)
 
 
 def limit(random: Random) -> int:
-    """Of new flows a second; often none."""
+    """A limit of new flows per second; often none."""
     return random.choice((0, 0, 0, 1, 2, 5))
 
 
 def addable(losable: bool) -> list[str]:
-    """The reals that have a route: who has none cannot be added."""
+    """The reals that have a route. One without a route cannot be added."""
     return [real for real in REALS if losable or real not in LOSABLE]
 
 

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Packets whose outer checksum comes out where carries get lost, which chance rarely does."""
+"""Packets whose outer checksum is near 0 or 0xffff, where a lost carry shows. Chance rarely makes
+such packets.
+"""
 
 from random import Random
 
@@ -12,10 +14,10 @@ CARRIED = 0xFFFF  # ones' complement counts modulo this
 
 
 def edge(random: Random, frame: bytes, sent: bytes) -> bytes:
-    """A forwarded frame with such other fields that what is sent gets such a checksum.
+    """A forwarded frame, changed so that the frame that is sent gets such a checksum.
 
-    With an IPv4 packet it is the outer header's, with an IPv6 one the tunnel's. Of a frame that is
-    sent without: itself.
+    For IPv4 it is the outer header's checksum, for IPv6 the tunnel's. A frame that is sent without
+    this checksum is returned unchanged.
     """
     if frame[12:14] == IPV6:
         return tunnel_edge(frame, sent, random.choice(TARGETS))
@@ -23,7 +25,7 @@ def edge(random: Random, frame: bytes, sent: bytes) -> bytes:
 
 
 def header_edge(frame: bytes, sent: bytes, target: int) -> bytes:
-    """With another TOS and TTL; with DF, without which the outer ID is another too, and no tags."""
+    """Change TOS and TTL of a frame without tags and with DF (else the outer ID changes too)."""
     if frame[12:14] != IPV4 or not frame[20] & 0x40 or sent[12:14] != IPV4:
         return frame
     check = int.from_bytes(sent[24:26], "big")
@@ -36,7 +38,7 @@ def header_edge(frame: bytes, sent: bytes, target: int) -> bytes:
 
 
 def tunnel_edge(frame: bytes, sent: bytes, target: int) -> bytes:
-    """With another flow label, of which the last 16 bits are a word."""
+    """Change the last 16 bits of the flow label, which are one word of the checksum."""
     protocol, start = (sent[20], 54) if sent[12:14] == IPV6 else (sent[23], 34)
     place = {UDP: start + 6, gre.PROTOCOL: start + 4}.get(protocol)
     if place is None:

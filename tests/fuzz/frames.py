@@ -9,7 +9,7 @@ from reference.checksum import PLACES, checksum, with_checksum
 
 from fuzz.runner import LARGEST
 
-SHORTEST = 14  # a test run takes none without an Ethernet header
+SHORTEST = 14  # a test run needs an Ethernet header
 MACS = bytes.fromhex("0200000002c8 020000000201")
 TO_ALL = bytes.fromhex("ffffffffffff 020000000201")
 IPV4, IPV6_TYPE = b"\x08\x00", b"\x86\xdd"
@@ -27,19 +27,19 @@ OTHER_PROTOCOLS = (ICMP, ICMP, IPIP, IPV6, GRE, ESP, 0, 132, 255, AH, ICMPV6, IC
 FLAGS = (*[0x02] * 6, *[0x10] * 6, 0x18, 0x18, 0x11, 0x04, 0x14, 0x12, 0x03, 0x06, 0xC2, 0x00)
 FRAGMENTS = (*[DF] * 60, *[0] * 30, DF | EVIL, EVIL, MF, 1, 0x1FFF, DF | MF)
 TTLS = (*[64] * 40, 255, 128, 63, 3, 2, 2, 1, 0)
-# Where carries get lost: of the TTL, of ECN in an unwrapper.
+# Values where a lost carry shows: when the TTL changes, and when the unwrapper changes ECN.
 CHECKSUMS = (bytes(2), b"\xff\xff", b"\xfe\xff", b"\xff\xfe", b"\xff\0", b"\xff\1", b"\xff\2")
 NOISY = 48
 NOISE = Random(0).randbytes(4096)
 
 
 def chance(random: Random, percent: float) -> bool:
-    """True so often."""
+    """True with this chance."""
     return random.random() * 100 < percent
 
 
 def noise(random: Random, length: int) -> bytes:
-    """Bytes without sense, had quickly; a long tail of one letter, as somebody is to read it."""
+    """Random bytes, made fast. A long rest is one letter, so that a person can read it."""
     start = random.randrange(len(NOISE) - NOISY)
     return NOISE[start : start + min(length, NOISY)] + b"x" * (length - NOISY)
 
@@ -52,7 +52,7 @@ def ipv4(
     payload: bytes,
     id_and_fragment: Sequence[int] = (),
 ) -> bytes:
-    """A sound packet, whose other fields are anything, the odd ones seldom."""
+    """A valid packet. Its other fields have any value; odd values are rare."""
     options = random.randbytes(4 * random.randint(1, 10)) if chance(random, 6) else b""
     tos = random.getrandbits(8) if chance(random, 40) else 0
     length = 20 + len(options) + len(payload)
@@ -66,7 +66,7 @@ def ipv4(
 
 
 def extensions(random: Random) -> list[tuple[int, bytes]]:
-    """Headers of extensions, mostly sound: each one's protocol and bytes but the first."""
+    """Extension headers, mostly valid: for each, its protocol, and its bytes from the second on."""
     chosen = random.choices((0, 43, 60, 60), k=random.choice((1, 1, 1, 2, 3, 4, 4, 5, 6)))
     headers = []
     lengths = (0, 0, 32, 255, 255) if chance(random, 8) else (0, 0, 0, 0, 1, 2)
@@ -82,18 +82,18 @@ def extensions(random: Random) -> list[tuple[int, bytes]]:
 
 
 def fragment_rest(random: Random) -> bytes:
-    """A fragment header of IPv6 behind its first byte: of all of a packet, a first, a later one."""
+    """An IPv6 fragment header from its second byte on: of a whole packet, a first or later one."""
     word = random.choice((0, 1, 8, 9, 6, random.getrandbits(16)))
     return bytes([random.choice((0, 0, 255))]) + word.to_bytes(2, "big") + fragment_id(random)
 
 
 def fragment_id(random: Random) -> bytes:
-    """Few, so that they meet."""
+    """One of few IDs, so that fragments of different packets meet."""
     return random.randrange(4).to_bytes(4, "big")
 
 
 def ipv6(random: Random, src: bytes, dst: bytes, protocol: int, payload: bytes) -> bytes:
-    """A sound packet, whose other fields are anything, the odd ones seldom."""
+    """A valid packet. Its other fields have any value; odd values are rare."""
     if chance(random, 12):
         for kind, rest in reversed(extensions(random)):
             payload = bytes([protocol]) + rest + payload
@@ -110,7 +110,7 @@ def ip(random: Random, src: bytes, dst: bytes, protocol: int, payload: bytes) ->
 
 
 def segment(random: Random, protocol: int, sport: int, dport: int, size: int) -> bytes:
-    """A transport's header, and payload so that the IP packet is about `size` bytes long.
+    """A transport header with payload, for an IP packet of about `size` bytes.
 
     Its checksum is 0: see `summed`.
     """
@@ -122,7 +122,7 @@ def segment(random: Random, protocol: int, sport: int, dport: int, size: int) ->
         length = max(8, size - 20) - (random.randrange(20) if chance(random, 3) else 0)
         header = start + _PORTS.pack(max(0, length), 0)
     elif protocol == ICMPV6:
-        type_ = random.choice((132, 133, 135, 137, 138))  # neighbour discovery, or beside it
+        type_ = random.choice((132, 133, 135, 137, 138))  # neighbour discovery, or types next to it
         header = bytes((type_, 0, 0, 0))
     else:
         header = start
@@ -130,7 +130,7 @@ def segment(random: Random, protocol: int, sport: int, dport: int, size: int) ->
 
 
 def summed(random: Random, src: bytes, dst: bytes, protocol: int, segment: bytes) -> bytes:
-    """A segment with a right checksum, a wrong one, or none: a tunnel's may follow from it."""
+    """The segment with a right checksum, a wrong one, or none. A tunnel's may depend on it."""
     place = PLACES.get(protocol)
     dice = random.random()
     if place is None or dice < 0.25:
@@ -144,7 +144,7 @@ def summed(random: Random, src: bytes, dst: bytes, protocol: int, segment: bytes
 def pieces(
     random: Random, src: bytes, dst: bytes, protocol: int, payload: bytes
 ) -> Iterator[bytes]:
-    """A packet's fragments, which now and then say DF, all the same."""
+    """A packet's fragments. Some of them have DF."""
     number, df = random.randrange(4), DF if chance(random, 10) else 0
     units = random.choice((1, 2, 3, 5, 60, 173, 181, 183))  # of 8 bytes; the last two do not fit
     units = max(units, len(payload) // 80)
@@ -164,7 +164,7 @@ ERRORS6 = (*[(2, 0)] * 3, (1, 0), (1, 4), (3, 0), (3, 1), (4, 0))
 
 
 def icmp_error(random: Random, quoted: bytes, mtu: int) -> bytes:
-    """An error about a packet, of which it quotes enough, or not; seldom, another message."""
+    """An ICMP error that quotes enough of a packet, or too little; seldom another message."""
     ipv6 = quoted[0] >> 4 == 6
     type_, code = random.choice(ERRORS6 if ipv6 else ERRORS)
     if chance(random, 5):
@@ -178,7 +178,7 @@ def icmp_error(random: Random, quoted: bytes, mtu: int) -> bytes:
 
 
 def on_link(random: Random, packet: bytes) -> bytes:
-    """A frame around an IP packet: with tags or without, with padding or without."""
+    """A frame with an IP packet, with or without tags, with or without padding."""
     macs = TO_ALL if chance(random, 2) else MACS
     tags = b""
     if chance(random, 20):
@@ -190,7 +190,7 @@ def on_link(random: Random, packet: bytes) -> bytes:
 
 
 def oddity(random: Random) -> bytes:
-    """No IP at all, or nothing one could name."""
+    """A frame of another protocol than IP, or without any meaning."""
     if chance(random, 50):
         return MACS + random.choice(ETHERTYPES) + noise(random, random.randint(0, 80))
     return noise(random, random.randint(SHORTEST, 120))
@@ -204,29 +204,29 @@ def lengths(whole: bytes) -> Iterator[bytes]:
 # ---- damage ----------------------------------------------------------------------------------
 
 VALUES = (0x00, 0x01, 0x04, 0x05, 0x06, 0x11, 0x40, 0x45, 0x46, 0x4F, 0x7F, 0x80, 0xFE, 0xFF)
-HEADERS = 74  # bytes from the start in which damage has effects
+HEADERS = 74  # damage has effects in the first so many bytes
 IPV4_OFFSETS = (0, 0, 2, 3, 3, 6, 7, 8, 9)
 
 
 def flip_bits(random: Random, frame: bytearray) -> None:
-    """One to four bits."""
+    """Flip one to four bits."""
     for _ in range(random.randint(1, 4)):
         bit = random.randrange(8 * min(len(frame), HEADERS))
         frame[bit >> 3] ^= 1 << (bit & 7)
 
 
 def set_byte(random: Random, frame: bytearray) -> None:
-    """A byte becomes one that means something somewhere."""
+    """Set a byte to a value that has a meaning somewhere."""
     frame[random.randrange(min(len(frame), HEADERS))] = random.choice(VALUES)
 
 
 def truncate(random: Random, frame: bytearray) -> None:
-    """Cut short, mostly among the headers."""
+    """Cut the frame short, mostly within the headers."""
     del frame[random.randint(SHORTEST, min(len(frame), random.choice((HEADERS, LARGEST)))) :]
 
 
 def set_ip_byte(random: Random, frame: bytearray) -> None:
-    """A lie in one of the first bytes of the IP header: version, lengths, flags, TTL, protocol."""
+    """Change one of the first bytes of the IP header: version, lengths, flags, TTL, protocol."""
     offsets = (0, 4, 4, 5, 5, 6, 6, 7, 40, 40, 41, 43) if is_ipv6(frame) else IPV4_OFFSETS
     at = start_of_ip(frame) + random.choice(offsets)
     if at < len(frame):
@@ -234,7 +234,7 @@ def set_ip_byte(random: Random, frame: bytearray) -> None:
 
 
 def lie_about_length(random: Random, frame: bytearray) -> None:
-    """The IP packet claims to be about as long as its headers, or as the frame."""
+    """Set the IP packet's length to about the length of its headers, or of the frame."""
     at = start_of_ip(frame)
     if is_ipv6(frame):
         at += 2
@@ -245,7 +245,7 @@ def lie_about_length(random: Random, frame: bytearray) -> None:
 
 
 def swap_ends(random: Random, frame: bytearray) -> None:
-    """Source and destination change places: of addresses, or of ports."""
+    """Swap source and destination, of addresses or of ports."""
     addresses, ports = ((8, 16), (40, 2)) if is_ipv6(frame) else ((12, 4), (20, 2))
     at, size = random.choice((addresses, ports))
     at += start_of_ip(frame)
@@ -254,14 +254,14 @@ def swap_ends(random: Random, frame: bytearray) -> None:
 
 
 def cut_out(random: Random, frame: bytearray) -> None:
-    """Some bytes are missing in the middle."""
+    """Remove some bytes in the middle."""
     at = random.randrange(len(frame))
     gone = min(random.randint(1, 20), len(frame) - SHORTEST)
     del frame[at : at + gone]
 
 
 def repeat(random: Random, frame: bytearray) -> None:
-    """Some bytes come twice."""
+    """Repeat some bytes."""
     at = random.randrange(len(frame))
     frame[at:at] = frame[at : at + random.randint(1, 20)]
 
@@ -283,7 +283,7 @@ DAMAGES = (
 
 
 def start_of_ip(frame: Sequence[int]) -> int:
-    """Behind whatever looks like tags."""
+    """The offset behind everything that looks like VLAN tags."""
     at = 12
     while bytes(frame[at : at + 2]) in TAG_TYPES and at < 20:
         at += 4
@@ -291,13 +291,13 @@ def start_of_ip(frame: Sequence[int]) -> int:
 
 
 def is_ipv6(frame: Sequence[int]) -> bool:
-    """By its Ethernet header."""
+    """Whether the frame is IPv6, by its Ethernet header."""
     at = start_of_ip(frame)
     return bytes(frame[at - 2 : at]) == IPV6_TYPE
 
 
 def damage(random: Random, frame: bytes) -> bytes:
-    """The frame, after one or two accidents."""
+    """The frame with one or two kinds of damage."""
     damaged = bytearray(frame)
     for _ in range(random.choice((1, 1, 2))):
         random.choice(DAMAGES)(random, damaged)

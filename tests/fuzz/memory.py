@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What program and reference remember, side by side.
+"""Compare what the program and the reference remember.
 
-The program's records are words: tag | two numbers | tick (bpf/flow.h, fragment.h, path.h). What
-the tag says is the reference's key; here nobody asks for it.
+The program's records are words: tag | two numbers | tick (bpf/flow.h, fragment.h, path.h). The tag
+stands for the reference's key. It is not compared.
 """
 
 from collections import Counter, defaultdict
@@ -17,12 +17,12 @@ from reference import fragment, path
 from reference.director import Director
 
 Records = Counter[tuple[int, int, int]]
-ENOUGH = 40  # flows from a prefix: by chance, none of its bits is the same for all of them
-SHARING = 5  # flows of a round's few hundred: one of GUE's ports has no more by chance
+ENOUGH = 40  # flows from a prefix: with so many, each bit of it differs in some of them
+SHARING = 5  # flows from one GUE port: a round has few hundred, so chance gives no more
 
 
 def differences(lb: Balancer, reference: Director) -> str:
-    """What is remembered or was chosen (ports, outer sources) otherwise than it should be."""
+    """Differences in what is remembered, and wrong choices of ports and outer sources; "": none."""
     said = [
         *compare("flow", *_flows(lb, reference)),
         *compare("fragment", *_fragments(lb, reference)),
@@ -39,13 +39,13 @@ def differences(lb: Balancer, reference: Director) -> str:
 
 
 def compare(kind: str, found: Records, wanted: Records) -> list[str]:
-    """What one side has more often than the other."""
+    """The records that one side has more often than the other."""
     differing = sorted((found - wanted) | (wanted - found))
     return [f"{kind} {each}: {found[each]}, expected {wanted[each]}" for each in differing]
 
 
 def _narrowed(reference: Director) -> Iterator[str]:
-    """Prefixes of outer sources of which flows use only a part."""
+    """Prefixes of outer sources where flows use only some of the bits."""
     used: dict[tuple[bytes, bytes], list[int]] = defaultdict(list)
     for (_, dip, hosts), source in reference.sources.chosen.items():
         used[dip, hosts].append(int.from_bytes(source, "big"))
@@ -56,7 +56,7 @@ def _narrowed(reference: Director) -> Iterator[str]:
 
 
 def _read(memory: Any, shift: int, tick: int, life: Callable[[int], int]) -> Records:
-    """A table's live records. shift: of the tag; life: in ticks, by the first number."""
+    """A table's live records. shift: the tag's; life: in ticks, by the record's first number."""
     words = np.frombuffer(memory, np.uint64)
     words = words[words != 0] & np.uint64((1 << shift) - 1)
     records = ((word >> 32, word >> 16 & 0xFFFF, word & 0xFFFF) for word in words.tolist())
@@ -64,7 +64,7 @@ def _read(memory: Any, shift: int, tick: int, life: Callable[[int], int]) -> Rec
 
 
 def _flows(lb: Balancer, reference: Director) -> tuple[Records, Records]:
-    """State, real, tick."""
+    """Records of (state, real, tick): the program's, the reference's."""
     flows, tick = reference.flows, reference.tick
     numbers = {name.removeprefix("FLOW_"): number for name, number in lb.states.items()}
     lives = {numbers[name]: ticks for name, ticks in flows.timeouts.items()}
@@ -77,7 +77,7 @@ def _flows(lb: Balancer, reference: Director) -> tuple[Records, Records]:
 
 
 def _fragments(lb: Balancer, reference: Director) -> tuple[Records, Records]:
-    """Service, real, tick."""
+    """Records of (service, real, tick): the program's, the reference's."""
     tick, life = reference.tick, fragment.LIFE
     wanted = Counter(
         (service, place, seen & 0xFFFF)
@@ -88,7 +88,7 @@ def _fragments(lb: Balancer, reference: Director) -> tuple[Records, Records]:
 
 
 def _paths(lb: Balancer, reference: Director) -> tuple[Records, Records]:
-    """0, MTU, tick."""
+    """Records of (0, MTU, tick): the program's, the reference's."""
     tick, life = reference.tick, path.LIFE
     wanted = Counter(
         (0, mtu, since & 0xFFFF)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""The network around the director under test, and what changes there while packets come in.
+"""The network around the director under test, and its changes while packets come in.
 
-It is tests/network.py's with a few routes more.
+It is the network of tests/network.py with a few more routes.
 """
 
 import struct
@@ -15,9 +15,9 @@ from reference.content import NO_NEIGHBOUR, NO_ROUTE, Hop
 
 from xdplb.model.network import Vlan
 
-MTU, JUMBO_MTU = 1500, 9000  # of the first interface, of the second
-FAR = [f"192.168.0.{n}" for n in range(7, 13)]  # by the gateway
-SECOND = ["10.3.0.7", "10.3.0.8"]  # by another interface
+MTU, JUMBO_MTU = 1500, 9000  # of the first and of the second interface
+FAR = [f"192.168.0.{n}" for n in range(7, 13)]  # reached by the gateway
+SECOND = ["10.3.0.7", "10.3.0.8"]  # reached by another interface
 NARROW, LOSABLE = ("10.7.0.1", "2001:db8:97::1"), ("10.8.0.1", "2001:db8:98::1")
 SILENT, LOCAL = ("192.168.2.99", "2001:db8:2::99"), (packets.DIP, packets.DIP6)
 FAR6 = [f"2001:db8:9::{n}" for n in range(7, 10)]
@@ -31,9 +31,9 @@ RS_MACS = {RS1: "02:00:00:00:02:dc", RS2: "02:00:00:00:02:d2"}
 
 @dataclass(frozen=True)
 class Network:
-    """What may change: MAC addresses (rs1's may be unknown), a path's MTU, whether a route is.
+    """What may change: MAC addresses (rs1's may be unknown), paths' MTUs, routes, VLAN tags.
 
-    lost: what the losable reals lack: a route, or a neighbour on it.
+    lost: what the LOSABLE reals lack: "route", "neighbour", or "" for nothing.
     """
 
     gateway: str = packets.GATEWAY_MAC
@@ -41,15 +41,15 @@ class Network:
     narrow: int = 1400
     narrow6: int = 1290
     lost: str = ""
-    vlan: tuple[tuple[int, int], ...] = ()  # tags of the second interface, as if it were a VLAN's
+    vlan: tuple[tuple[int, int], ...] = ()  # tags of the second interface, as of a VLAN device
 
     def vlans(self) -> dict[int, Vlan]:
-        """What the director is told of them."""
+        """The VLAN devices as the director gets them."""
         first, second = if_nametoindex("ens33"), if_nametoindex(SECOND_IFNAME)
         return {second: Vlan(first, self.vlan)} if self.vlan else {}
 
     def commands(self) -> list[str]:
-        """Lines for `ip` that make it so."""
+        """Lines for `ip` that make this network."""
         way, way6 = "via 192.168.2.1", "via 2001:db8:2::1"
         address = f"neighbour replace {RS1} lladdr {self.rs1} nud permanent dev ens33"
         return [
@@ -67,19 +67,19 @@ class Network:
         ]
 
     def become(self, other: "Network") -> None:
-        """Make it the other one."""
+        """Change this network to the other one."""
         ip_batch("\n".join(sorted(set(other.commands()) - set(self.commands()))))
 
     @staticmethod
     def begin() -> "Network":
-        """As it is at first."""
+        """Make the first network."""
         first = Network()
         jumbo = f"link set {SECOND_IFNAME} mtu {JUMBO_MTU}\n"
         ip_batch(jumbo + NEIGHBOURS + "\n".join(first.commands()))
         return first
 
     def ways(self) -> dict[bytes, Hop | str]:
-        """What the kernel says of each real."""
+        """The kernel's answer for each real, by its RIP."""
         ways: dict[bytes, Hop | str] = {
             packed(rip): way(self.gateway) for rip in (*FAR, *FAR6, *NARROW, *LOSABLE)
         }
@@ -111,7 +111,7 @@ class Network:
 
 
 def packed(address: str) -> bytes:
-    """Its bytes."""
+    """An address's bytes."""
     return ip_address(address).packed
 
 

@@ -23,7 +23,7 @@ UNREACHABLE = {
 
 @contextmanager
 def on_one_cpu() -> Iterator[int]:
-    """Limits and counters are each CPU's own. Gives: its number."""
+    """Stay on one CPU, because each CPU has its own limits and counters. Yields: its number."""
     home = os.sched_getaffinity(0)
     cpu = min(home)
     os.sched_setaffinity(0, {cpu})

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a person needs of a disagreement: what led to it, and what differs."""
+"""The report of a disagreement: the steps that led to it, and what differs."""
 
 from collections.abc import Sequence
 from difflib import unified_diff
@@ -11,8 +11,8 @@ from fuzz.arrival import Disagreement
 from xdplb.kernel.libbpf import XDP_ACTIONS
 
 LAST = 10  # steps
-LONGEST = 100  # letters of a line
-BYTES = 120  # of a frame
+LONGEST = 100  # characters of a line
+BYTES = 120  # of a frame, shown
 
 
 def describe(disagreement: Disagreement) -> str:
@@ -26,7 +26,7 @@ def describe(disagreement: Disagreement) -> str:
 
 
 def tell(steps: Sequence[Any], complaint: str) -> str:
-    """The last steps that led there, and what was wrong at the end."""
+    """The last steps before the disagreement, and the complaint."""
     lines = list(map(str, steps[-LAST:]))
     if len(steps) > LAST:
         lines.insert(0, f"{len(steps)} steps led here, of which the last:")

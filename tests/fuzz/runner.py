@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""BPF_PROG_TEST_RUN, a few microseconds a frame: buffers are kept, counters read from memory."""
+"""BPF_PROG_TEST_RUN in a few microseconds per frame: buffers are kept, counters read in memory."""
 
 import ctypes
 
 from xdplb.kernel import libbpf
 
-LINEAR = 3520  # of a test run's frame, in its first buffer: a page without head- and tailroom
+LINEAR = 3520  # bytes of a frame in its first buffer: a page without head- and tailroom
 LARGEST = 9100
 ROOM = 1 << 14
 
@@ -31,7 +31,7 @@ class Runner:
         self._pointer = ctypes.byref(self._options)
 
     def run(self, frame: bytes, ifindex: int) -> tuple[int, bytes]:
-        """What the program makes of a frame: action and frame."""
+        """Run the program on a frame. Returns: action and frame."""
         length = len(frame)
         self._in[:length] = frame
         self._context.data_end = length

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A run: rounds of frames, each compared; and what led to a disagreement, as short as it gets."""
+"""A run: rounds of frames, each compared; and the shortest list of steps to a disagreement."""
 
 import time
 from collections import Counter
@@ -27,20 +27,20 @@ class World(Protocol):
     counters: list[str]
 
     def begin(self, random: Random) -> None:
-        """Make all as at first."""
+        """Start again with empty tables."""
 
     def steps(self, random: Random) -> Iterator[Any]:
-        """What happens, without end: frames arrive, or something else is done."""
+        """Steps without end: a frame arrives, or something else happens."""
 
     def arrive(self, frame: bytes, ifindex: int) -> Any:
         """A verdict, or a Disagreement."""
 
     def check_memory(self) -> str:
-        """What is not remembered as it should be."""
+        """The differences in what is remembered; "": none."""
 
 
 def run(world: World, seed: int, first: int, frames: int) -> Iterator[Counter[str]]:
-    """Round after round. Yields: each one's frames by counter. Raises: Failed."""
+    """Run round after round. Yields: each round's frames by counter. Raises: Failed."""
     done, number = 0, first
     while done < frames:
         wanted = min(ROUND, frames - done)
@@ -78,7 +78,7 @@ def _name(world: World, seed: int, number: int) -> str:
 
 
 def shrink(world: World, random: Random, past: Sequence[Any]) -> list[Any]:
-    """As few of the steps as still end in a disagreement, found within half a minute."""
+    """The fewest steps that still end in a disagreement, as far as half a minute finds them."""
     *before, last = past
     end = time.monotonic() + SHRINKING_S
     start = random.getstate()
@@ -89,7 +89,7 @@ def shrink(world: World, random: Random, past: Sequence[Any]) -> list[Any]:
         try:
             for step in steps:
                 step.do(world)
-        except XdplbError:  # a step that makes no sense without one before it
+        except XdplbError:  # this step needs one that was left out
             return False
         return isinstance(last.do(world), Disagreement)
 

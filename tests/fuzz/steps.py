@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What can happen, one thing at a time; each can be done again, and says what it is."""
+"""The steps other than a frame. Each can be repeated, and its repr() says what it does."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from xdplb.model.service import Service, ServiceKey
 if TYPE_CHECKING:
     from fuzz.world import Directing
 
-PLACES = 128  # of reals: so few that they are soon used again
+PLACES = 128  # indices of reals: so few that they are soon used again
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Ticks:
 
 @dataclass(frozen=True)
 class Answered:
-    """So many ICMP answers were sent in this tick."""
+    """`count` ICMP answers were sent in this tick."""
 
     count: int
 
@@ -53,7 +53,7 @@ class NetworkIs:
 
 @dataclass(frozen=True)
 class ServiceIs:
-    """A service was added or changed; `place` is the first that new reals get."""
+    """A service was added or changed. `place`: new reals get free indices from this one on."""
 
     service: Service
     place: int
@@ -84,7 +84,7 @@ class DeniedAre:
 
 @dataclass(frozen=True)
 class TransitionsEnd:
-    """Transitions' time is up."""
+    """The time of all transitions is up."""
 
     def do(self, world: Directing) -> None:
         world.end_transitions()
@@ -94,7 +94,7 @@ Event = Ticks | Answered | NetworkIs | ServiceIs | Removed | DeniedAre | Transit
 
 
 def draw(random: Random, world: Directing) -> Event:
-    """What happens next."""
+    """A random next step."""
     dice = random.random()
     if dice < 0.80:
         return Ticks(_ticks(random, world))
@@ -110,7 +110,7 @@ def draw(random: Random, world: Directing) -> Event:
 
 
 def change_service(random: Random, world: Directing) -> Event:
-    """A service comes, goes or changes. Who was removed may lose his place at once to another."""
+    """Add, remove or change a service. A removed real's index may be used again at once."""
     key = random.choice(drawing.KEYS)
     state = world.lb.state
     losable = world.network.lost != "route"
@@ -124,7 +124,7 @@ def change_service(random: Random, world: Directing) -> Event:
 
 
 def _lost_places(world: Directing) -> list[int]:
-    """Places that records name, of reals that were removed."""
+    """Indices of removed reals that records still name."""
     reference = world.reference
     named = {flow.real for flow in reference.flows.records.values()}
     named |= {place for place, _, _ in reference.fragments.records.values()}
@@ -132,7 +132,7 @@ def _lost_places(world: Directing) -> list[int]:
 
 
 def _ticks(random: Random, world: Directing) -> int:
-    """Mostly few; sometimes just as many as some record still lives, or one more or less."""
+    """Mostly few ticks; sometimes up to a record's end, or one tick more or less."""
     if random.random() < 0.8:
         return random.randint(1, 5)
     tick = world.reference.tick
@@ -143,7 +143,7 @@ def _ticks(random: Random, world: Directing) -> int:
 
 
 def _ends(random: Random, world: Directing) -> list[int]:
-    """When records of a kind expire."""
+    """The ticks when records of one kind expire."""
     reference = world.reference
     flows = reference.flows
     kind = random.choice(("flow", "flow", "fragment", "path"))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Frames for a real server's unwrapper: tunnelled packets, sound and not, and everything else."""
+"""Frames for a real server's unwrapper: tunnelled packets, valid and invalid, and all others."""
 
 from random import Random
 from struct import pack
@@ -36,7 +36,7 @@ ETHERTYPES = {4: frames.IPV4, 16: b"\x86\xdd"}  # by an address's length
 PROTOCOLS = {4: IPIP, 16: IPV6}
 KINDS = ("ip", "ip", "ip", "gre", "gue")
 EXTENSIONS = (0, 43, 44, 60)
-VALUES_AT = 120  # bytes from the start of what lies in two IPv6 headers
+VALUES_AT = 120  # odd values are put in the first so many bytes: two IPv6 headers and more
 
 
 def packed(random: Random, texts: list[str]) -> bytes:
@@ -55,7 +55,7 @@ def ip(random: Random, src: bytes, dst: bytes, protocol: int, payload: bytes) ->
 
 
 def extended(random: Random, protocol: int, payload: bytes) -> tuple[int, bytes]:
-    """Behind one to five extension headers of IPv6, whose lengths are mostly right."""
+    """The payload behind one to five IPv6 extension headers, mostly with right lengths."""
     for _ in range(random.randint(1, 5)):
         kind = random.choice(EXTENSIONS)
         words = 0 if kind == 44 else random.choice((0, 0, 1, 2))
@@ -66,7 +66,7 @@ def extended(random: Random, protocol: int, payload: bytes) -> tuple[int, bytes]
 
 
 def inner_packet(random: Random) -> bytes:
-    """What a client sent."""
+    """A client's packet."""
     protocols = (TCP, TCP, UDP) if chance(random, 85) else OTHER_PROTOCOLS
     protocol = random.choice(protocols)
     vip = packed(random, VIPS if chance(random, 96) else OTHER_VIPS)
@@ -78,7 +78,7 @@ def inner_packet(random: Random) -> bytes:
 
 
 def wrapped(random: Random, inner: bytes, family: int) -> tuple[int, bytes]:
-    """By one of the kinds of tunnel. Returns: the outer header's protocol, and what it carries."""
+    """Wrap by one kind of tunnel. Returns: the outer header's protocol, and its payload."""
     if chance(random, 3):
         family = 20 - family
     kind = random.choice(KINDS)
@@ -122,7 +122,7 @@ def mend_checksum(frame: bytes) -> bytes:
 
 
 def disturb(random: Random, frame: bytes) -> bytes:
-    """Some byte of the headers means something else."""
+    """Change one byte of the headers to another meaning."""
     at = random.randrange(12, min(len(frame), VALUES_AT))
     value = random.choice((*frames.VALUES, *EXTENSIONS, IPIP, IPV6, GRE, frame[at] ^ 0x10))
     return frame[:at] + bytes((value,)) + frame[at + 1 :]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The real server's unwrapper (bpf/unwrapper.c) and its reference beside each other."""
+"""The real server's unwrapper (bpf/decap.c) and its reference, side by side."""
 
 import contextlib
 import ctypes
@@ -21,7 +21,7 @@ from xdplb.realserver import unwrapper
 
 
 class Unwrapping:
-    """The program as it is attached in a namespace, run on one CPU, and its reference."""
+    """The program, attached in a namespace and run on one CPU, and its reference."""
 
     program = "decap"
 
@@ -54,7 +54,7 @@ class Unwrapping:
             unwrapper.attach("eth0", *told, frags=True)
 
     def begin(self, random: Random) -> None:
-        """Trust some directors, or all there may be; have some VIPs."""
+        """Trust some directors, or anybody; have some VIPs."""
         vips = random.sample(tunnels.VIPS, random.choice((1, 3, 4, 4)))
         directors = random.sample(tunnels.DIRECTORS, random.choice((0, 1, 3, 4, 4)))
         self._trust(vips, directors)

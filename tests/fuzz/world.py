@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""The real director and the reference beside each other: the same tables, the same frames.
+"""The real director and the reference, side by side: the same tables, the same frames.
 
-What happens to them is a step: a frame arrives, time passes, a service or the network changes.
+A step is: a frame arrives, time passes, or a service or the network changes.
 """
 
 from collections.abc import Iterator
@@ -34,14 +34,14 @@ from xdplb.model.address import Prefix, parse_prefix, sort_prefixes
 from xdplb.model.schedulers import Pick, get_scheduler
 from xdplb.model.tunables import Tunables
 
-# The program's jiffies are a number in memory, at a place that nobody uses: the first turn.
+# The program's jiffies are a number in memory: the first turn, which no service uses.
 CLOCK = "-Dbpf_jiffies64()=(((struct director *)VALUE(DIRECT_DIRECTOR))->turns.first.next)"
 TUNABLES = Tunables(
     max_reals=steps.PLACES, ring_slots=509, flow_buckets=1 << 15, source_tallies=1 << 12
 )
-FIRST_TICK = 0xF000  # records hold 16 bits of it: they wrap on the way
+FIRST_TICK = 0xF000  # records hold 16 bits of it: these wrap during a round
 EVENTS, EDGES = 1 / 100, 1 / 50  # of all steps
-BURSTS = 2 / 3  # changes of services come together
+BURSTS = 2 / 3  # the chance that another change of a service follows at once
 
 
 @lru_cache(maxsize=64)
@@ -78,9 +78,9 @@ class Directing:
     # ---- the beginning -----------------------------------------------------------------------
 
     def begin(self, random: Random) -> None:
-        """Empty tables, and services drawn by lot."""
+        """Empty the tables, and add random services."""
         self.lb.reset()
-        self.lb.tables.drop_rings(range(1, len(drawing.KEYS) + 1))  # one by one it takes longer
+        self.lb.tables.drop_rings(range(1, len(drawing.KEYS) + 1))  # one by one is slower
         self.lb.tables.director[0].config.flow_key[0] = random.getrandbits(64) | 1
         self.lb.tables.director[0].config.flow_key[1] = random.getrandbits(64)
         self.network = Network.begin()
@@ -93,56 +93,56 @@ class Directing:
         self._judge.begin()
 
     def set_tick(self, tick: int) -> None:
-        """Both clocks."""
+        """Set both clocks."""
         self.reference.tick = tick
         self._clock.next = tick << self.lb.clock.shift
 
     def jiffies(self) -> int:
-        """What Python's side takes for the kernel's."""
+        """The clock that Python takes for the kernel's."""
         return int(self._clock.next) & 0xFFFF_FFFF
 
     def set_answers(self, sent: int) -> None:
-        """How many ICMP answers this tick has seen."""
+        """Set the number of ICMP answers that were sent in this tick."""
         self._limit.tick = self.reference.answers.tick = self.reference.tick
         self._limit.sent = self.reference.answers.sent = sent
 
     def set_network(self, network: Network) -> None:
-        """Let the network change."""
+        """Change the network."""
         self.network.become(network)
         self.lb.tables.put_vlans(network.vlans())
         self.network = network
         self.reference.content.network = network.ways()
 
     def put_service(self, service: service.Service, place: int) -> None:
-        """Add it, or change it to this. Its new reals get the free places from this one on.
+        """Add or change a service. Its new reals get the free indices from `place` on.
 
-        (Left alone, a place is used again only after all others were.)
+        (By default, an index is used again only after all others.)
         """
         with self.lb.rewriting_state() as state:
             state.raw["next_real"] = TUNABLES.max_reals + place
         self.lb.put_services([service])
-        self.lb.tables.put_vlans(self.network.vlans())  # for a new real, the director looked itself
+        self.lb.tables.put_vlans(self.network.vlans())  # the director replaced them for a new real
         self.reference.change(self._read_content())
 
     def remove_service(self, key: service.ServiceKey) -> None:
-        """Take it away."""
+        """Remove a service."""
         self.lb.remove_service(key)
         self.reference.change(self._read_content())
 
     def set_denied(self, prefixes: frozenset[Prefix]) -> None:
-        """Let the deny list be these."""
+        """Replace the deny list."""
         old = frozenset(map(parse_prefix, self.lb.state.raw["denied"]))
         self.lb.director.admit(sort_prefixes(old - prefixes))
         self.lb.director.deny(sort_prefixes(prefixes - old))
         self.reference.change(self._read_content())
 
     def end_transitions(self) -> None:
-        """End those that can be ended."""
+        """End the transitions that can end."""
         self.lb.end_transitions()
         self.reference.change(self._read_content())
 
     def steps(self, random: Random) -> Iterator[Any]:
-        """Frames, and now and then something else."""
+        """Frames, and sometimes another step."""
         clients = Clients(random, drawing.ends())
         jumbo = if_nametoindex(SECOND_IFNAME)
         yield from (Arrives(cut, self.lb.ifindex) for cut in frames.lengths(clients.packet()))
@@ -183,7 +183,7 @@ class Directing:
         )
 
     def _read_service(self, wanted: service.Service) -> Service:
-        """Its kind is what was asked for, its ring what is in the table."""
+        """A service for the reference: its kind as configured, its ring as in the table."""
         tables = self.lb.tables
         entry = ServiceTables(tables).find_service(wanted.key).service
         limit = elements(tables.director[0].limits)[entry.id]

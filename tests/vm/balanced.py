@@ -20,7 +20,7 @@ TUNNELS = {
 
 @dataclass(frozen=True)
 class Balanced:
-    """A service. Weights by real; who is drained had this weight before it lost it."""
+    """A service, with weights by real. A drained real's weight is the one that it had before."""
 
     protocol: str  # tcp, udp
     port: int
@@ -32,11 +32,11 @@ class Balanced:
     vip: str = VIP
 
     def at_port(self, address: str) -> str:
-        """The VIP's, or a real's, as both directors read it."""
+        """An endpoint of the VIP or of a real, as text for both directors."""
         return f"[{address}]:{self.port}" if ":" in address else f"{address}:{self.port}"
 
     def by_ipvsadm(self) -> list[list[str]]:
-        """The commands that make it; the drained last, as then it lives on by its old weight."""
+        """The commands that make it. Draining comes last, so that IPVS keeps the old weight."""
         name = [f"-{self.protocol[0]}", self.at_port(self.vip)]
         flags = ["-b", ",".join(self.flags)] if self.flags else []
         tunnel = TUNNELS[self.tunnel]
@@ -48,7 +48,7 @@ class Balanced:
         return lines
 
     def toml(self, *, drained: bool) -> str:
-        """Its table; with `drained`, after some reals were."""
+        """The service as a TOML table; with `drained`, with its drained reals at weight 0."""
         reals = [
             f"{real} weight={0 if drained and real in self.drained else weight}"
             f" tunnel={self.tunnel}"
@@ -65,7 +65,7 @@ MARKS = Balanced("udp", MARK_PORT, "rr", (), (("10.20.0.250", 1),))
 
 
 def balance_by_ipvs(director: Ipvs, services: Sequence[Balanced]) -> None:
-    """Make IPVS balance these, and whatever comes in midstream."""
+    """Make IPVS balance these services, TCP in midstream too."""
     lines = [line for service in (MARKS, *services) for line in service.by_ipvsadm()]
     rules = "\n".join(map(" ".join, lines))
     script = f"echo 1 > /proc/sys/net/ipv4/vs/sloppy_tcp\nipvsadm -R <<'END'\n{rules}\nEND\n"
@@ -73,13 +73,13 @@ def balance_by_ipvs(director: Ipvs, services: Sequence[Balanced]) -> None:
 
 
 def clear_ipvs(director: Ipvs) -> None:
-    """Take it all back."""
+    """Remove all services from IPVS, and restore its setting."""
     director.flush()
     director.lab.run("lvs", "sh", "-c", "echo 0 > /proc/sys/net/ipv4/vs/sloppy_tcp")
 
 
 def balance_by_xdplb(director: Xdplb, services: Sequence[Balanced]) -> None:
-    """The same, in two steps if some are drained."""
+    """Make xdplb balance these services, in two steps if some reals are drained."""
     director.flush()
     director.lab.apply("".join(each.toml(drained=False) for each in (MARKS, *services)))
     if any(each.drained for each in services):

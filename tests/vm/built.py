@@ -11,7 +11,7 @@ from ways import VIPS, Way
 
 from xdplb.model.address import parse_address
 
-# Errors that are about a flow, by type and code, as IPVS knows them.
+# The ICMP errors about a flow that IPVS handles, by type and code.
 UNREACHABLE, QUENCH, EXCEEDED = 3, 4, 11
 UNREACHABLE6, TOO_BIG6, EXCEEDED6, PROBLEM6 = 1, 2, 3, 4
 ERRORS = {
@@ -24,7 +24,7 @@ ERRORS = {
     ],
 }
 ACK, SYN = (bytes(8) + bytes([0x50, flags]) + b"\xfa\xf0" + bytes(2) for flags in (0x10, 0x02))
-QUOTED = {V4: 28, V6: 1232}  # RFC 792's least, RFC 4443's most
+QUOTED = {V4: 28, V6: 1232}  # bytes: the least by RFC 792, the most by RFC 4443
 
 
 def packet(
@@ -38,7 +38,7 @@ def packet(
     options: bytes = b"",
     extensions: Sequence[tuple[int, bytes]] = (),
 ) -> bytes:
-    """Of the family of both addresses; without an ID. Extensions: types, and what is in them."""
+    """A packet of the addresses' family, without an ID. extensions: their types and contents."""
     if len(ends) == 32:
         names = [kind for kind, _ in extensions] + [protocol]
         chain = b"".join(
@@ -55,7 +55,7 @@ def packet(
 
 
 def transport_checksum(ends: bytes, protocol: int, segment: bytes) -> bytes:
-    """Of a segment that has 0 in its place."""
+    """The checksum of a segment whose checksum field is 0."""
     pseudo = ends + bytes([0, protocol]) + len(segment).to_bytes(4, "big")
     return (checksum(pseudo + segment) or 0xFFFF).to_bytes(2, "big")
 
@@ -69,7 +69,7 @@ def segment(
     *,
     summed: bool = True,
 ) -> bytes:
-    """TCP's or UDP's. fields: TCP's own, without its checksum."""
+    """A TCP or UDP segment. fields: those of TCP's header, without the checksum."""
     head = b"".join(port.to_bytes(2, "big") for port in ports)
     if protocol == TCP:
         head, rest = head + fields[:12], fields[12:] + data
@@ -81,7 +81,7 @@ def segment(
 
 @dataclass(frozen=True)
 class Flow:
-    """A client's."""
+    """A client's flow."""
 
     way: Way
     protocol: int
@@ -90,7 +90,7 @@ class Flow:
 
     @property
     def ends(self) -> bytes:
-        """Both addresses, as its packets have them."""
+        """Both addresses, as in the client's packets."""
         return self.client + vip(self.way.inner)
 
     @property
@@ -99,19 +99,19 @@ class Flow:
         return self.port, self.way.port
 
     def opening(self) -> bytes:
-        """Its first packet."""
+        """The flow's first packet."""
         first = segment(self.ends, self.protocol, self.ports, b"", SYN)
         return packet(self.ends, self.protocol, first, df=True)
 
     def answer(self, size: int = 1300, **fields: Any) -> bytes:
-        """What its real sends to the client, with so much data."""
+        """The real's packet to the client, with this much data."""
         ends = vip(self.way.inner) + self.client
         said = segment(ends, self.protocol, self.ports[::-1], bytes(size))
         return packet(ends, self.protocol, said, df=True, **fields)
 
 
 def vip(version: int) -> bytes:
-    """The VIP's bytes."""
+    """The VIP, as bytes."""
     return parse_address(VIPS[version]).packed
 
 
@@ -125,7 +125,7 @@ def error(
     right: bool = True,
     **fields: int,
 ) -> bytes:
-    """A router's ICMP error to the VIP. rest: the word that may say an MTU; right: its checksum."""
+    """A router's ICMP error to the VIP. rest: the MTU's word; right: whether its checksum is."""
     version = V4 if len(router) == 4 else V6
     ends, protocol = router + vip(version), ICMP if version == V4 else ICMPV6
     message = bytes([kind, code]) + bytes(2) + rest.to_bytes(4, "big") + quoted

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Packets of all kinds that clients may send, by name, to VIPs of both families."""
+"""Named kinds of packets that clients may send, to VIPs of both families."""
 
 import functools
 import struct
@@ -21,12 +21,12 @@ from sent import Sent
 from ways import MTU, WAYS, Way
 
 PLAIN = {version: Way(version, version, "ipip") for version in (V4, V6)}
-# Of IPv6 some, to spare time: where TOS is, and that ECN is a part of it, is what differs.
+# IPv6 has only some values, to save time: only the place of TOS and ECN differs.
 TOS = {V4: range(256), V6: [tos for tos in range(256) if tos >> 2 in (0, 0x08, 0x2E, 0x3F)]}
 
 
 def _of_either(way: Way) -> dict[str, bytes]:
-    """What has nothing to do with the tunnel."""
+    """Cases that do not depend on the tunnel."""
     return {
         **{f"SYN, TOS {tos}": tcp(way, flags="S", tos=tos) for tos in TOS[way.inner]},
         **{f"TTL {ttl}": tcp(way, ttl=ttl) for ttl in (0, 1, 2, 3, 64, 128, 254, 255)},
@@ -84,7 +84,7 @@ def _unknown(kind: int) -> Packet:
 
 
 def _of_way(way: Way) -> dict[str, bytes]:
-    """What has to do with the tunnel."""
+    """Cases that depend on the tunnel."""
     least, fits = HEADER[way.inner], way.fits
     sizes = (least + 20, least + 21, 576, fits - 1, fits, fits + 1, fits + 2, MTU - 1, MTU)
     cases = {f"TCP of {size} bytes": tcp(way, size) for size in sizes}
@@ -101,9 +101,10 @@ def _of_way(way: Way) -> dict[str, bytes]:
 
 
 def _gre_zero(way: Way) -> bytes:
-    """Of a client for whom GRE's checksum is 0: 0x8800, and what is inside less its pseudo header.
+    """A packet whose client is chosen so that GRE's checksum is 0.
 
-    Header and segment, with their checksums, sum to 0 but for that.
+    The checksum covers 0x8800 and the packet inside. Header and segment, with their own checksums,
+    sum to 0, less the pseudo header.
     """
     ends = struct.unpack("!4H", read(tcp(way)).ends)
     last = (0x8800 - ends[0] - ends[2] - ends[3] - 6 - 20) % 0xFFFF

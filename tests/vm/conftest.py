@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The reference case's five hosts on a kernel that has ipip and IPVS; `make test-vm` sees to it."""
+"""The reference case's five hosts on a kernel with ipip and IPVS, which `make test-vm` provides."""
 
 import os
 import platform
@@ -17,7 +17,7 @@ MODULES = ("ipip", "ip_vs", "ip_vs_rr", "ip_vs_mh", "ip_vs_sh")
 
 @pytest.fixture(scope="session")
 def modules() -> None:
-    """What the tests need of the kernel. Skips on a person's machine, fails in CI."""
+    """Check that the kernel has what the tests need. Skips on a person's machine, fails in CI."""
     require_root()
     if subprocess.run(["modprobe", "-q", "-a", *MODULES]).returncode != 0:
         reason = f"kernel {platform.release()} has not all of {MODULES}; run: make test-vm"
@@ -26,9 +26,9 @@ def modules() -> None:
 
 @pytest.fixture(scope="session")
 def cluster(modules: None) -> Iterator[Lab]:
-    """The hosts but for the director: real servers by `xdplb realserver setup`, with tunl0.
+    """The hosts without a director: real servers by `xdplb realserver setup`, with tunl0.
 
-    They have IPv6, too, though no VIP of it.
+    They have IPv6 too, but no IPv6 VIP.
     """
     with served() as lab:
         give_ipv6(lab)
@@ -37,7 +37,7 @@ def cluster(modules: None) -> Iterator[Lab]:
 
 @pytest.fixture(scope="session")
 def by_ipvs(cluster: Lab) -> Seen:
-    """First IPVS, while there is nothing of xdplb on the director."""
+    """The results with IPVS. It comes first, while nothing of xdplb is on the director."""
     director = Ipvs(cluster)
     with director.attached():
         return see(director)
@@ -45,7 +45,7 @@ def by_ipvs(cluster: Lab) -> Seen:
 
 @pytest.fixture(scope="session")
 def xdplb(by_ipvs: Seen, cluster: Lab) -> Iterator[Xdplb]:
-    """Then xdplb, on the same hosts. Attached once: it compiles, which takes a minute here."""
+    """Then xdplb, on the same hosts. It is attached once: compiling takes a minute here."""
     director = Xdplb(cluster)
     with director.attached():
         yield director
@@ -53,5 +53,5 @@ def xdplb(by_ipvs: Seen, cluster: Lab) -> Iterator[Xdplb]:
 
 @pytest.fixture(scope="session")
 def by_xdplb(xdplb: Xdplb) -> Seen:
-    """The same with xdplb."""
+    """The results with xdplb."""
     return see(xdplb)

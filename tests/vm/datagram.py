@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""IP packets of either family: what their headers say, in pieces, and put together again."""
+"""IP packets of both families: read their headers, cut them into fragments, reassemble them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,37 +15,37 @@ DF, MORE = 0x4000, 0x2000
 
 @dataclass(frozen=True)
 class Header:
-    """An IP header; of IPv6 with its extensions, up to the fragment header if there is one."""
+    """An IP header; for IPv6 with its extensions, up to a fragment header if there is one."""
 
     version: int
     tos: int  # or traffic class
-    id: int  # by which a packet is known here, wherever it turns up: its ID, or its flow label
-    length: int  # of the packet: what may be behind it on the wire does not count
+    id: int  # identifies a packet in these tests: IPv4's ID, IPv6's flow label
+    length: int  # of the packet, without padding behind it
     size: int  # of the header
     ttl: int  # or hop limit
-    protocol: int  # of what is behind
+    protocol: int  # of the next header
     ends: bytes  # both addresses
     df: bool = False
-    piece: int | None = None  # of a fragment: what all of its datagram have in common
+    piece: int | None = None  # for a fragment: the ID that all fragments of its datagram have
     offset: int = 0
     more: bool = False
-    names_next: int = 0  # where IPv6 names what is behind, or the fragment header
-    extensions: int = 0  # how many headers IPv6's is followed by, the fragment's among them
-    visits: bool = False  # one of them says where else it is to go
+    names_next: int = 0  # IPv6: offset of the byte that names the next header, or the fragment's
+    extensions: int = 0  # IPv6: number of extension headers, including the fragment header
+    visits: bool = False  # a routing header has hosts still to visit
 
     @property
     def ecn(self) -> int:
-        """RFC 3168."""
+        """The ECN field (RFC 3168)."""
         return self.tos & 3
 
     @property
     def has_options(self) -> bool:
-        """More than the least header."""
+        """Whether it has options or extensions."""
         return self.size > HEADER[self.version]
 
 
 def read(packet: bytes) -> Header:
-    """What a packet's header says."""
+    """Read a packet's header."""
     return _read_v4(packet) if packet[0] >> 4 == V4 else _read_v6(packet)
 
 
@@ -105,16 +105,16 @@ def _number(octets: bytes) -> int:
 
 
 def with_checksum(header: bytes) -> bytes:
-    """An IPv4 header with the checksum that it must have."""
+    """An IPv4 header with the right checksum."""
     header = header[:10] + bytes(2) + header[12:]
     return header[:10] + checksum(header).to_bytes(2, "big") + header[12:]
 
 
-LABELS = 0x9E375  # odd: numbers become labels of which all bits are used, each another
+LABELS = 0x9E375  # odd: each number gives another label, and labels use all bits
 
 
 def with_id(packet: bytes, number: int) -> bytes:
-    """The packet, or fragment, known by a number."""
+    """The packet, or fragment, with this number as its ID or flow label."""
     if packet[0] >> 4 == V4:
         size = (packet[0] & 0xF) * 4
         head = packet[:4] + number.to_bytes(2, "big") + packet[6:size]
@@ -128,7 +128,7 @@ def with_id(packet: bytes, number: int) -> bytes:
 
 
 def in_pieces(packet: bytes, size: int) -> list[bytes]:
-    """The packet in fragments of at most so many bytes; IPv6's extensions are in each."""
+    """The packet in fragments of at most `size` bytes. IPv6's extensions are in each."""
     header = read(packet)
     payload = packet[header.size : header.length]
     room = (size - header.size - (8 if header.version == V6 else 0)) // 8 * 8
@@ -154,7 +154,7 @@ def _piece(packet: bytes, header: Header, part: bytes, offset: int, more: bool) 
 
 
 def with_source(packet: bytes, source: bytes) -> bytes:
-    """The packet, from another address; the transport's checksum stays as it was."""
+    """The packet from another address, with the old transport checksum."""
     at = 12 if packet[0] >> 4 == V4 else 8
     changed = packet[:at] + source + packet[at + len(source) :]
     if packet[0] >> 4 == V4:
@@ -163,7 +163,7 @@ def with_source(packet: bytes, source: bytes) -> bytes:
 
 
 def put_together(pieces: Sequence[bytes]) -> bytes | None:
-    """The datagram of fragments, or the whole packet that there is. None: something is missing."""
+    """The reassembled datagram, or the one whole packet. None: a fragment is missing."""
     parts = sorted(((read(piece), piece) for piece in pieces), key=lambda part: part[0].offset)
     payload = b""
     for header, piece in parts:
@@ -186,7 +186,7 @@ def put_together(pieces: Sequence[bytes]) -> bytes | None:
 
 
 def is_summed(packet: bytes) -> bool:
-    """Whether IPv4's header has the right checksum, and ICMP what ICMP must have."""
+    """Whether IPv4's header and ICMP have right checksums."""
     header = read(packet)
     behind = packet[header.size : header.length]
     sums = [checksum(packet[: header.size])] if header.version == V4 else []

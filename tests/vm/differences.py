@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The differences between both directors that are meant, a line each; docs/fidelity.md has why.
+"""The allowed differences between both directors, one line each. docs/fidelity.md says why.
 
-All else is equal byte for byte, link header included, but for the outer ID where DF is not set (and
-so the outer checksum): IPVS counts, xdplb draws lots.
+All else is equal byte for byte, with the link header. Only the outer ID without DF differs too (and
+so the outer checksum): IPVS uses a counter, xdplb a random number.
 """
 
 from collections.abc import Callable, Sequence
@@ -41,13 +41,13 @@ WRONG_ERROR = "an ICMP error with a wrong checksum: IPVS drops it, xdplb sends i
 ERROR_IN_PIECES = "an ICMP error in pieces: xdplb leaves it to the kernel"
 
 CE, ECT_0 = 3, 2
-SAID = 4  # of what answers say, without the quotation
-ECN_AT = {V4: 0, V6: 4}  # by how many bits it is shifted in a header's second byte
+SAID = 4  # parts of _said() before the quotation
+ECN_AT = {V4: 0, V6: 4}  # bits that ECN is shifted by in a header's second byte
 
 
 @dataclass(frozen=True)
 class Rule:
-    """Where fates differ: what of, and which."""
+    """A difference of fates: which packets it concerns, and the fates with each director."""
 
     difference: str
     concerns: Callable[[Sent], bool]
@@ -84,12 +84,12 @@ MEANT = {rule.difference for rule in RULES} | {
     OUT_OF_ORDER,
     DF_OF_PIECES,
 }
-# Not met with every kernel: by their source older ones drop it, but Debian's 6.1.0-56 sends it.
+# Not seen with every kernel: by the source IPVS drops it, but Debian's 6.1.0-56 sends it.
 BY_KERNEL = {WRONG_ERROR}
 
 
 def compare(sent: Sent, ipvs: Sequence[bytes], xdplb: Sequence[bytes]) -> set[str]:
-    """The differences that were met; if there is another one, what it is."""
+    """The allowed differences that were found, and a description of any other one."""
     fates = fate(ipvs), fate(xdplb)
     for rule in RULES:
         if fates[0] in rule.ipvs and fates[1] in rule.xdplb and rule.concerns(sent):
@@ -127,9 +127,9 @@ def _compare_answers(sent: Sent, ipvs: bytes, xdplb: bytes) -> set[str]:
 
 
 def _said(frame: bytes) -> list[bytes]:
-    """Of an ICMP error: link, addresses, type, code, MTU; and of the quotation what both have.
+    """An ICMP error's link, addresses, type, code and MTU, and the compared part of the quotation.
 
-    That is all of IPv6, and the first 28 bytes of IPv4, but for TTL and checksum.
+    For IPv6 that is all of it; for IPv4 the first 28 bytes; both without TTL and checksum.
     """
     header = header_of(frame)
     icmp = frame[ETHERNET + header.size :]
@@ -168,7 +168,7 @@ def _compare_frames(sent: Sent, ipvs: bytes, xdplb: bytes) -> set[str]:
 
 
 def _copied_ce(sent: Sent, left: bytearray, right: bytearray, outer: Header) -> bool:
-    """Whether IPVS made ECT(0) of CE; then it is made CE again, without the checksum."""
+    """Whether IPVS made ECT(0) of CE. Then `left` gets CE again, and the checksums are cleared."""
     at, shift = ETHERNET + 1, ECN_AT[outer.version]
     if sent.header.ecn != CE or outer.ecn != ECT_0:
         return False
@@ -179,14 +179,14 @@ def _copied_ce(sent: Sent, left: bytearray, right: bytearray, outer: Header) -> 
 
 
 def _compare_tunnels(sent: Sent, left: bytearray, right: bytearray, at: int) -> set[str]:
-    """What kinds of tunnels have of their own; it is cleared."""
+    """The differences of each kind of tunnel. The fields that differ are cleared."""
     met = set()
     if sent.way.tunnel.startswith("gue"):
         if left[at : at + 2] != right[at : at + 2]:
             met.add(GUE_SOURCE)
         ports, checks = _words(left, right, at), _words(left, right, at + 6)
         _clear(left, right, at, 2)
-        # The port is a part of the checksum, of one's complement: both together must agree.
+        # The port is part of the checksum (ones' complement), so their sum must be equal.
         if all(checks) and not (ports[0] + checks[0] - ports[1] - checks[1]) % 0xFFFF:
             _clear(left, right, at + 6, 2)
     if sent.way.tunnel == "gre+csum" and _words(left, right, at + 4) == (0xFFFF, 0):
@@ -196,7 +196,7 @@ def _compare_tunnels(sent: Sent, left: bytearray, right: bytearray, at: int) -> 
 
 
 def _words(left: bytearray, right: bytearray, at: int) -> tuple[int, int]:
-    """16 bits of each."""
+    """A 16-bit word of each."""
     return int.from_bytes(left[at : at + 2], "big"), int.from_bytes(right[at : at + 2], "big")
 
 
@@ -205,19 +205,19 @@ def _clear(left: bytearray, right: bytearray, at: int, length: int) -> None:
 
 
 def _unsummed(frame: bytes) -> tuple[object, ...]:
-    """Link, outer header but for lengths and ID, and what is inside."""
+    """The link header, the outer header without lengths and ID, and the packet inside."""
     packet = bytes(frame[ETHERNET:])
     return *_outer(frame[:ETHERNET], read(packet)), kind(packet), unwrapped(packet)
 
 
 def _outer(link: bytes, outer: Header) -> tuple[object, ...]:
-    """What pieces of one datagram have in common in front of it."""
+    """The link and outer header fields that all fragments of one datagram share."""
     label = outer.id if outer.version == V6 else None
     return link, outer.version, outer.tos, outer.ttl, outer.protocol, outer.ends, outer.df, label
 
 
 def _compare_arrived(sent: Sent, ipvs: Sequence[bytes], xdplb: Sequence[bytes]) -> set[str]:
-    """Of a datagram in pieces: what the real has of it in the end, and how the first came."""
+    """Compare a fragmented datagram: what the real has in the end, and the first headers."""
     left, right = arrived(ipvs), arrived(xdplb)
     if left.datagram and not right.datagram and sent.header.offset:
         return {OUT_OF_ORDER}

@@ -17,13 +17,13 @@ STATISTICS = "/proc/net/ip_vs_stats"  # two lines of heading, ten words; connect
 
 @dataclass(frozen=True)
 class Ipvs:
-    """`ipvsadm -i`, which needs the VIP on the director."""
+    """IPVS by `ipvsadm -i`, which needs the VIP on the director."""
 
     lab: Lab
 
     @contextmanager
     def attached(self) -> Iterator[None]:
-        """Have the VIP for a while; no services at first, nor in the end."""
+        """Have the VIP for a while. There are no services at the start and at the end."""
         self.lab.run("lvs", "ip", "address", "add", f"{VIP}/32", "dev", "ens33")
         try:
             yield
@@ -42,14 +42,14 @@ class Ipvs:
         self.lab.run("lvs", "ipvsadm", "-C")
 
     def packets(self) -> int:
-        """How many packets it was given."""
+        """The number of packets that IPVS handled."""
         _connections, packets, *_ = self.lab.output("lvs", "cat", STATISTICS).split()[10:]
         return int(packets, 16)
 
 
 @dataclass(frozen=True)
 class Xdplb:
-    """`xdplb attach ens33 --vip …`, which adds the VIPs by itself: one of each family."""
+    """xdplb by `xdplb attach ens33 --vip …`, which adds the VIPs, one of each family."""
 
     lab: Lab
 
@@ -69,5 +69,5 @@ class Xdplb:
             self.lab.xdplb("server", "add", *service, "-r", real, "-i")
 
     def flush(self) -> None:
-        """Remove all services: from now on the program passes everything up, to IPVS."""
+        """Remove all services: the program then passes all packets, and IPVS gets them."""
         self.lab.xdplb("flush")

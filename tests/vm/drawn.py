@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Packets of all kinds that clients may send, by lot, to VIPs of both families."""
+"""Random packets of all kinds that clients may send, to VIPs of both families."""
 
 from random import Random
 from typing import Any
@@ -10,7 +10,7 @@ from sent import Sent
 from ways import MTU, WAYS
 
 FLAGS = (0x02, 0x10, 0x18, 0x11, 0x12, 0x01, 0x00, 0xC2) * 4 + (0x04, 0x14, 0x3F)  # few RSTs
-# Options that no host acts on; of what records something on its way IPVS sends on the record.
+# Options that no host acts on. (Behind IPVS, options that record something are changed.)
 INERT = (b"\x01" * 4, b"\x01\x00\x00\x00", b"\x94\x04\x00\x00", b"\x88\x04\x12\x34", b"\x01" * 40)
 EXTENSIONS = (
     (HOP_BY_HOP, b"\x01\x04" + bytes(4)),
@@ -23,7 +23,7 @@ QUOTED_MOST = {V4: 548, V6: 1232}
 
 
 def drawn(random: Random, count: int, first: int) -> list[Sent]:
-    """Any packets, with numbers from there."""
+    """Random packets, numbered from `first` on."""
     flows = [_flow(random) for _ in range(count // 4)]
     found: list[Sent] = []
     while len(found) < count:
@@ -44,7 +44,7 @@ def _flow(random: Random) -> Flow:
 
 
 def _address(random: Random, version: int) -> bytes:
-    """Of a host far away."""
+    """An address of a host far away."""
     if version == V4:
         first = random.choice([n for n in range(1, 224) if n not in (10, 127, 192)])
         return bytes([first]) + random.randbytes(3)
@@ -60,7 +60,7 @@ def _whole(random: Random, flow: Flow, number: int) -> Sent:
 
 
 def _in_pieces(random: Random, flow: Flow, number: int) -> Sent:
-    """They come in order; some are too big for the tunnel."""
+    """Fragments, in order. Some are too big for the tunnel."""
     more, _length = _options(random, flow)
     whole = _packet(random, flow, _segment(random, flow, random.randint(MTU, 4 * MTU)), **more)
     pieces = in_pieces(whole, random.randint(MTU // 3, MTU))
@@ -68,7 +68,7 @@ def _in_pieces(random: Random, flow: Flow, number: int) -> Sent:
 
 
 def _options(random: Random, flow: Flow) -> tuple[dict[str, Any], int]:
-    """Some have options, or extensions; how long they are."""
+    """Options or extensions, which some packets have, and their length."""
     if random.random() > 0.08:
         return {}, 0
     if flow.way.inner == V4:
@@ -94,7 +94,7 @@ def _size(random: Random, least: int) -> int:
 
 
 def _segment(random: Random, flow: Flow, size: int) -> bytes:
-    """TCP's or UDP's, of so much data; of UDP's not all have a checksum."""
+    """A TCP or UDP segment with this much data. Some of UDP's have no checksum."""
     data = random.randbytes(min(size, 16)).ljust(size, b"x")
     flags = bytes([0x50, random.choice(FLAGS)])
     fields = random.randbytes(8) + flags + random.randbytes(4)
@@ -103,7 +103,7 @@ def _segment(random: Random, flow: Flow, size: int) -> bytes:
 
 
 def _error(random: Random, number: int) -> list[Sent]:
-    """A flow's first packet, and an error about what its real sends."""
+    """A flow's first packet, and an ICMP error about its real's answer."""
     flow = _flow(random)
     version = flow.way.inner
     router, (kind, code) = _address(random, version), random.choice(ERRORS[version])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""ICMP errors of routers about what reals send to a client, by name."""
+"""Named ICMP errors from routers about reals' packets to a client."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from xdplb.model.address import parse_address
 
 ROUTERS = {V4: bytes((203, 0, 113, 1)), V6: bytes.fromhex("20010db8000900000000000000000001")}
 TOO_BIG = {V4: (3, 4), V6: (2, 0)}
-# Parameter problem and redirect; of IPv6 the first is one that IPVS steers.
+# Parameter problem and redirect. In IPv6, IPVS sends the first one to the real.
 NOT_STEERED = {V4: [(12, 0), (5, 1)], V6: [(4, 0), (4, 1), (4, 2)]}
 
 
@@ -21,14 +21,14 @@ def _flow(way: Way, protocol: int = TCP, port: int = 40001) -> Flow:
 
 
 def _about(flow: Flow, kind: int, code: int, **fields: Any) -> bytes:
-    """An error about what the flow's real sends."""
+    """An ICMP error about the real's packet to the client."""
     version = flow.way.inner
     quoted = fields.pop("quoted", flow.answer())[: fields.pop("quote", QUOTED[version])]
     return error(ROUTERS[version], quoted, kind, code, 1400, **{"tos": 0xC0, **fields})
 
 
 def of_way(way: Way) -> dict[str, bytes]:
-    """About flows that begin here: too big, first of all."""
+    """Errors about flows that begin here, mainly too big."""
     cases = {}
     for name, protocol in (("TCP", TCP), ("UDP", UDP)):
         flow = _flow(way, protocol)
@@ -46,7 +46,7 @@ def _too_big(flow: Flow, **fields: Any) -> bytes:
 
 
 def of_family(way: Way) -> dict[str, bytes]:
-    """After the others, that have begun the flow."""
+    """Errors to send after the packets that begin the flow."""
     flow, too_big = _flow(way), TOO_BIG[way.inner]
     answer, header = flow.answer(), HEADER[way.inner]
     padded = {V4: {"options": b"\x01" * 4}, V6: {"extensions": [(60, b"\x01\x04" + bytes(4))]}}

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""The director's own line: frames that are put on it towards the director, and what it sends.
+"""The director's own line: send frames to the director, and read the frames that it sends.
 
-Thousands a second, where client and tcpdump are good for some dozens.
+This handles thousands of packets a second; client and tcpdump handle some dozens.
 """
 
 import socket
@@ -25,14 +25,14 @@ SOL_PACKET, PACKET_IGNORE_OUTGOING = 263, 23  # include/uapi/linux/if_packet.h
 SO_RCVBUFFORCE = 33
 ROOM = 64 << 20  # bytes of frames that wait to be read
 AT_ONCE = 100  # frames on their way: a veth with XDP takes 256
-A_SECOND = 5000  # so that what is too big is not too much: xdplb answers 1000 a second
+A_SECOND = 5000  # packets: few enough of them are too big, as xdplb answers only 1000 a second
 TOO_LONG_S = 60
 
 MARK_PORT = 7
 MARK = b"mark %09d"
-# Where reals are that nobody is: rs1, which does not forward, takes what is sent there.
+# Networks of reals that do not exist. Their packets go to rs1, which does not forward them.
 REALS = {"10.20.0.0/24": RS1, "2001:db8:20::/64": RS1_6}
-# Which answers the kernel limits: a number, and a list.
+# The kernel's limits of ICMP answers: a number, and a list.
 RATE_MASKS = {"/proc/sys/net/ipv4/icmp_ratemask": "0", "/proc/sys/net/ipv6/icmp/ratemask": ""}
 ETHERNET = 14
 
@@ -57,7 +57,7 @@ class Line:
     def exchange(self, sent: Sequence[bytes]) -> list[bytes]:
         """Send IP packets to the director. Returns: the frames with IP that it sent, in order.
 
-        But for neighbour discovery, and other ICMPv6 that is no error.
+        Neighbour discovery, and other ICMPv6 that is no error, is left out.
         """
         got: list[bytes] = []
         for start in range(0, len(sent), AT_ONCE):
@@ -68,7 +68,7 @@ class Line:
         return got
 
     def _until_marked(self) -> Iterator[bytes]:
-        """What comes before a packet that is sent now: it overtakes none of the others."""
+        """Read all frames that come before the frame of a last packet, which is sent now."""
         self._marks += 1
         mark = MARK % self._marks
         probe = packets.ip(UDP(sport=9, dport=MARK_PORT) / Raw(mark), dst=VIP)
@@ -84,7 +84,7 @@ class Line:
         self._socket.send(self._link + ETHERTYPES[packet[0] >> 4] + packet)
 
     def close(self) -> None:
-        """No more."""
+        """Close the socket."""
         self._socket.close()
 
 
@@ -97,10 +97,10 @@ def _is_ip(frame: bytes) -> bool:
 
 @contextmanager
 def opened(lab: Lab) -> Iterator[Line]:
-    """A line to a director whose answers go no further, and are not limited in number."""
+    """A line to a director. Its answers go no further, and the kernel does not limit them."""
     for reals, via in REALS.items():
         lab.run("lvs", "ip", "route", "add", reals, "via", via)
-        lab.run("lvs", "ping", "-c1", "-W5", via)  # so that its MAC address is known
+        lab.run("lvs", "ping", "-c1", "-W5", via)  # so that lvs knows its MAC address
     for family in ("-4", "-6"):
         lab.run("route", "ip", family, "route", "add", "blackhole", "default")
     masks = {file: lab.output("lvs", "cat", file).strip() for file in RATE_MASKS}

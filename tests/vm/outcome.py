@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What became of packets behind a director: its frames, told apart, unwrapped, put together."""
+"""The fate of packets behind a director: sorts its frames, unwraps and reassembles them."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -15,7 +15,7 @@ NETWORKS = {V4: bytes((10, 20, 0)), V6: bytes.fromhex("20010db800200000")}  # th
 
 
 class Fate(Enum):
-    """Of a packet."""
+    """The fate of a packet."""
 
     FORWARDED = "forwarded"
     IN_PIECES = "forwarded in pieces"
@@ -30,12 +30,12 @@ def header_of(frame: bytes) -> Header:
 
 
 def is_tunnelled(outer: Header) -> bool:
-    """Whether what has this header is for a real."""
+    """Whether a packet with this header is for a real."""
     return outer.ends[len(outer.ends) // 2 :].startswith(NETWORKS[outer.version])
 
 
 def unwrapped(packet: bytes) -> bytes:
-    """What a tunnel's packet carries, and what the frame has behind it."""
+    """The packet inside a tunnel's packet, and the padding behind it."""
     outer = read(packet)
     if outer.protocol == GRE:
         return packet[outer.size + (8 if packet[outer.size] & 0x80 else 4) :]
@@ -43,7 +43,7 @@ def unwrapped(packet: bytes) -> bytes:
 
 
 def kind(packet: bytes) -> bytes:
-    """What a tunnel's packet says of the one inside: GRE's EtherType, GUE's port and header."""
+    """The tunnel's own fields about the packet inside: GRE's EtherType, GUE's port and header."""
     outer = read(packet)
     behind = packet[outer.size :]
     if outer.protocol == GRE:
@@ -57,7 +57,7 @@ def _answer(frame: bytes, header: Header) -> tuple[int, bytes]:
 
 
 def fate(frames: Sequence[bytes]) -> Fate:
-    """By the frames that left for it."""
+    """A packet's fate, by the frames that left for it."""
     headers = [header_of(frame) for frame in frames]
     tunnelled = [header for header in headers if is_tunnelled(header)]
     if tunnelled:
@@ -70,9 +70,9 @@ def fate(frames: Sequence[bytes]) -> Fate:
 
 
 def by_id(frames: Iterable[bytes]) -> dict[tuple[int, int], list[bytes]]:
-    """What left for each packet, by its version and ID: quoted by an answer, or in a tunnel.
+    """The frames that left for each packet, by the version and ID in a tunnel or in an answer.
 
-    The first piece of a tunnel's packet may be too small to hold that: the last one tells.
+    The first fragment of a tunnel's packet may be too small for that. Then the last one is read.
     """
     found: dict[tuple[int, int], list[bytes]] = defaultdict(list)
     begun: dict[int | None, list[bytes]] = defaultdict(list)
@@ -95,14 +95,14 @@ def by_id(frames: Iterable[bytes]) -> dict[tuple[int, int], list[bytes]]:
 class Arrived:
     """What the real has in the end."""
 
-    datagram: bytes | None  # put together; None: not all of it came
+    datagram: bytes | None  # reassembled; None: a part is missing
     kind: bytes
     link: bytes  # of the first frame
     outer: Header
 
 
 def arrived(frames: Sequence[bytes]) -> Arrived:
-    """By frames to it: it puts tunnels' packets together, then what is inside."""
+    """What a real has of its frames: it reassembles the tunnel's packets, then the one inside."""
     outer: dict[int, list[bytes]] = defaultdict(list)
     for number, frame in enumerate(frames):
         packet = frame[ETHERNET:]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Packets in pieces (RFC 791 §3.2, RFC 8200 §4.5), by name."""
+"""Named packets in fragments (RFC 791 §3.2, RFC 8200 §4.5)."""
 
 from by_hand import tcp, udp
 from datagram import HEADER, V6, in_pieces
@@ -11,7 +11,7 @@ TOS = (0, 0xB9, 0xBA, 0xBB)
 
 
 def of_way(way: Way) -> dict[str, list[bytes]]:
-    """Whose pieces fit the tunnel, or do not."""
+    """Packets whose fragments fit the tunnel, or do not."""
     large = udp(way, 4000, ip_flags=0)
     return {
         "UDP in pieces": in_pieces(large, 1400),
@@ -23,7 +23,7 @@ def of_way(way: Way) -> dict[str, list[bytes]]:
 
 
 def of_family(way: Way) -> dict[str, list[bytes]]:
-    """Of which much has nothing to do with the tunnel."""
+    """Fragmented packets; many of these cases do not depend on the tunnel."""
     pieces = in_pieces(udp(way, 4000, ip_flags=0), 1400)
     header = HEADER[way.inner] + (8 if way.inner == V6 else 0)
     small = in_pieces(udp(way, 100, ip_flags=0), header + 8)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The reference case, as seen from the client and at the real servers."""
+"""The reference case, seen from the client and at the real servers."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from xdplb.lab import VIP
 
 @dataclass(frozen=True)
 class Seen:
-    """What one director made of the reference case."""
+    """The results of the reference case with one director."""
 
     pages: list[str]  # the answers to four requests
     uploaded: str  # the answer to 20 MB, and how many bytes were sent
@@ -20,7 +20,7 @@ class Seen:
 
 
 def see(director: Ipvs | Xdplb) -> Seen:
-    """Let clients use a director that has just been attached."""
+    """Let the client use a director that was just attached."""
     lab = director.lab
     director.add_service()
     pages, uploaded = lab.fetch(4), upload(lab, 20_000_000)
@@ -33,6 +33,6 @@ def see(director: Ipvs | Xdplb) -> Seen:
 
 
 def upload(lab: Lab, size: int) -> str:
-    """POST so many bytes to the VIP: who answered, and how many were sent."""
+    """POST this many bytes to the VIP. Returns: who answered, and how many bytes were sent."""
     curl = f"curl -sSf -m 240 --data-binary @- -w '%{{size_upload}}' http://{VIP}/upload"
     return lab.output("client", "sh", "-c", f"head -c {size} /dev/zero | {curl}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What clients, and routers on the way to them, send; and what of it matters to differences."""
+"""Packets from clients and from routers on the way, with the properties that differences use."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,60 +14,60 @@ RECORD_ROUTE, SOURCE_ROUTE = 7, 0x83
 
 @dataclass(frozen=True)
 class Sent:
-    """An IP packet, whole or in pieces, by the way that its flow goes."""
+    """An IP packet, whole or in fragments, and the way of its flow."""
 
     pieces: tuple[bytes, ...]
     way: Way
 
     @cached_property
     def header(self) -> Header:
-        """Of the first piece."""
+        """The header of the first fragment."""
         return read(self.pieces[0])
 
     @cached_property
     def packet(self) -> bytes:
-        """The whole."""
+        """The whole packet, or else the first fragment."""
         return (put_together(self.pieces) if self.in_pieces else None) or self.pieces[0]
 
     @property
     def id(self) -> tuple[int, int]:
-        """What it is known by wherever it turns up."""
+        """The version and ID that identify it in all frames."""
         return self.header.version, self.header.id
 
     @property
     def in_pieces(self) -> bool:
-        """It is more than one frame, or should be."""
+        """Whether it is fragmented."""
         return self.header.piece is not None
 
     @property
     def too_big(self) -> bool:
-        """A piece of it has no room in the tunnel."""
+        """Whether a fragment of it does not fit the tunnel."""
         return any(read(piece).length > self.way.fits for piece in self.pieces)
 
     @property
     def may_be_cut(self) -> bool:
-        """By others than its sender: of IPv4, without DF; IPVS cuts ICMP errors with it, too."""
+        """Whether a router may cut it: IPv4 without DF. IPVS cuts ICMP errors with DF, too."""
         return self.header.version == V4 and (not self.header.df or self.is_error)
 
     @property
     def is_error(self) -> bool:
-        """ICMP's."""
+        """Whether it is an ICMP error."""
         return self.header.protocol in (ICMP, ICMPV6)
 
     @property
     def is_complete(self) -> bool:
-        """All pieces of it are sent."""
+        """Whether all of its fragments are sent."""
         return put_together(self.pieces) is not None
 
     @property
     def is_extended(self) -> bool:
-        """It has more extension headers than anybody sends, such that steer, or authentication."""
+        """Whether it has over four extension headers, hosts still to visit, or authentication."""
         header = self.header
         return header.extensions > 4 or header.visits or header.protocol == AUTHENTICATION
 
     @property
     def is_about_nobody(self) -> bool:
-        """An error about a client who never came."""
+        """Whether it is an error about a flow that never began."""
         if not self.is_error:
             return False
         quoted = self.transport[8:]
@@ -76,7 +76,7 @@ class Sent:
 
     @property
     def quotes_oddly(self) -> bool:
-        """An error: it quotes options, or less than 8 bytes behind the header."""
+        """Whether it is an error that quotes options, or less than 8 bytes behind the header."""
         if not self.is_error:
             return False
         quoted = self.transport[8:]
@@ -85,30 +85,30 @@ class Sent:
 
     @property
     def splits_tcp(self) -> bool:
-        """The first piece has not all of TCP's header."""
+        """Whether the first fragment has only a part of TCP's header."""
         length = self.header.length - self.header.size
         return self.in_pieces and self.header.protocol == TCP and length < 20
 
     @property
     def transport(self) -> bytes:
-        """From TCP's or UDP's header on."""
+        """The packet from the transport header on."""
         return self.packet[read(self.packet).size :]
 
     @property
     def resets(self) -> bool:
-        """It is a TCP segment with RST."""
+        """Whether it is a TCP segment with RST."""
         return self.header.protocol == TCP and bool(self.transport[13] & 0x04)
 
     @property
     def is_obeyed(self) -> bool:
-        """It has an option that routers write to, go by, or refuse it for."""
+        """Whether it has an option that routers write to, route by, or refuse the packet for."""
         if self.header.version == V6:
             return self.packet[6] == HOP_BY_HOP and self.packet[42] >> 6 != 0
         return self.header.has_options and self.packet[20] in (RECORD_ROUTE, SOURCE_ROUTE)
 
     @property
     def summed(self) -> bool:
-        """The transport's checksum says what the packet sums to."""
+        """Whether the packet's sum follows from the transport's checksum."""
         if self.in_pieces or (self.header.version == V6 and self.header.has_options):
             return False
         return self.header.protocol != UDP or any(self.transport[6:8])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Behind xdplb everything is as behind IPVS, with the same hosts."""
+"""With the same hosts, all is the same behind xdplb as behind IPVS."""
 
 import pytest
 import wire
@@ -32,7 +32,7 @@ echo 0 > /proc/sys/net/ipv4/conf/all/arp_announce
 
 @pytest.fixture
 def by_hand(cluster):
-    """Real servers that were not set up by us."""
+    """Real servers that xdplb did not set up."""
     hosts = {name: Host(netns=f"{cluster.name}-{name}") for name in ("rs1", "rs2")}
     for name, host in hosts.items():
         setup.teardown(host)
@@ -51,13 +51,13 @@ def test_requests_are_served_by_turns(director, request):
 
 @pytest.mark.parametrize("director", ["by_ipvs", "by_xdplb"])
 def test_an_upload_arrives_whole(director, request):
-    """20 MB in one POST, and nobody touched the client's MTU."""
+    """20 MB arrive in one POST, with the client's usual MTU."""
     assert "rs2\n20000000" == request.getfixturevalue(director).uploaded
 
 
 @pytest.mark.parametrize("host", wire.REALS)
 def test_the_same_frames_are_on_the_wire(by_ipvs, by_xdplb, host):
-    """Frames to a real are equal byte for byte, but for ID (and checksum) where DF is not set."""
+    """Frames to a real are equal byte for byte. Without DF, the ID (and checksum) may differ."""
     assert len(wire.SENT) == sum(len(frames) for frames in by_ipvs.frames.values())
     ipvs, xdplb = (list(map(wire.comparable, by.frames[host])) for by in (by_ipvs, by_xdplb))
     assert ipvs == xdplb
@@ -66,7 +66,7 @@ def test_the_same_frames_are_on_the_wire(by_ipvs, by_xdplb, host):
 def test_real_servers_by_hand_are_as_good(cluster, xdplb, by_hand):
     """Behind both directors, the reference case's own commands make real servers too.
 
-    Nothing asks for smaller segments then: ICMP tells the client how much fits into the tunnel.
+    Nothing asks for smaller segments then: ICMP tells the client how much fits the tunnel.
     """
     for director in (Ipvs(cluster), xdplb):
         director.add_service()

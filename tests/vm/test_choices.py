@@ -15,7 +15,7 @@ from xdplb.lab import VIP
 
 pytestmark = pytest.mark.root
 
-CLIENTS = 10_000  # of each combination, half of them by TCP
+CLIENTS = 10_000  # for each combination, half of them with TCP
 FLAGS = {"mh": ("mh-port", "mh-fallback"), "sh": ("sh-port", "sh-fallback")}
 COMBINATIONS = [
     (scheduler, flags)
@@ -28,7 +28,7 @@ VIP_BYTES = bytes(map(int, VIP.split(".")))
 
 
 def draw_service(random, protocol, port, scheduler, flags):
-    """Some reals with any weights. With a fallback some are drained: else IPVS refuses clients."""
+    """Some reals with any weights. With a fallback, some are drained (else IPVS refuses them)."""
     reals = random.sample(REALS, random.randint(2, len(REALS)))
     weights = tuple((real, random.choice((1, 1, 2, 3, 7, 100))) for real in reals)
     fallback = any(flag.endswith("fallback") for flag in flags)
@@ -37,7 +37,7 @@ def draw_service(random, protocol, port, scheduler, flags):
 
 
 def draw_client(random):
-    """An address and a port; from port 20 IPVS takes nothing, for active FTP's sake."""
+    """An address and a port. Port 20 is left out: IPVS does not schedule it, for active FTP."""
     first = random.choice([n for n in range(1, 224) if n not in (10, 127, 192)])
     return bytes([first]) + random.randbytes(3), random.randint(1024, 65535)
 
@@ -58,7 +58,7 @@ def begin_flow(service, number, client, sport):
 
 
 def reals_of(frames):
-    """Which real each packet was sent to, by its own ID."""
+    """The real that each packet was sent to, by the packet's ID."""
     return {
         int.from_bytes(frame[ETHERNET + 24 : ETHERNET + 26], "big"): frame[30:34]
         for frame in frames
@@ -68,7 +68,7 @@ def reals_of(frames):
 
 @pytest.fixture(scope="module")
 def choices(cluster, xdplb):
-    """For each combination, what both directors chose."""
+    """Both directors' choices, for each combination."""
     seed = int(os.environ.get("SEED", Random().getrandbits(32)))
     print(f"\nSEED={seed}")
     random = Random(seed)
@@ -101,7 +101,7 @@ def choices(cluster, xdplb):
 
 @pytest.mark.parametrize("combination", COMBINATIONS, ids=lambda c: " ".join((c[0], *c[1])))
 def test_clients_have_the_same_real(choices, combination):
-    """10,000 clients at random, any weights: each is sent to the real that IPVS sends it to."""
+    """10,000 random clients, any weights: xdplb sends each to the same real as IPVS."""
     services, by_ipvs, by_xdplb = choices
     ipvs, xdplb = by_ipvs[combination], by_xdplb[combination]
     other = {n: (ipvs.get(n), xdplb.get(n)) for n in range(CLIENTS) if ipvs.get(n) != xdplb.get(n)}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The same packets through IPVS and through xdplb: what leaves is equal, but for what is meant."""
+"""The same packets through IPVS and xdplb: the frames that leave differ only as allowed."""
 
 import os
 from collections import Counter
@@ -19,13 +19,13 @@ from ways import SERVICES
 
 pytestmark = pytest.mark.root
 
-PACKETS = 16_000  # by lot
+PACKETS = 16_000  # random ones
 SHOWN = 5
 
 
 @pytest.fixture(scope="module")
 def seed():
-    """Of the packets by lot; SEED= repeats them."""
+    """The seed of the random packets; SEED= repeats them."""
     chosen = int(os.environ.get("SEED", Random().getrandbits(32)))
     print(f"\nSEED={chosen}")
     return chosen
@@ -33,13 +33,13 @@ def seed():
 
 @pytest.fixture(scope="module")
 def random_packets(seed):
-    """Numbered behind the cases."""
+    """The random packets. Their numbers follow those of the cases."""
     return drawn(Random(seed), PACKETS, len(named()) + 1)
 
 
 @pytest.fixture(scope="module")
 def seen(cluster, xdplb, random_packets):
-    """Packets' IDs → the differences that were met."""
+    """The differences that were found, by the packets' IDs."""
     sent = [*named().values(), *random_packets]
     ipvs, got = Ipvs(cluster), []
     with opened(cluster) as line:
@@ -74,7 +74,7 @@ def test_packets_by_lot(seen, seed, random_packets):
 
 
 def test_every_difference_is_met(seen):
-    """What is called a difference is one, and is seen in every run."""
+    """Every allowed difference is real: each run finds it."""
     counted = Counter(difference for met in seen.values() for difference in met)
     print(counted)
 

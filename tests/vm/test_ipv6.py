@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""IPv6 unwrapped by the kernel's own devices: ip6tnl0 and sit0, beside tunl0."""
+"""The kernel's own devices unwrap IPv6: ip6tnl0 and sit0, beside tunl0."""
 
 import json
 import subprocess
@@ -22,7 +22,7 @@ HOSTS = ("rs1", "rs2")
 
 @pytest.fixture(scope="module")
 def dual(cluster: Lab, xdplb: Xdplb) -> Iterator[Lab]:
-    """Both families; real servers for a VIP of each, from directors of each."""
+    """Real servers with a VIP of each family and directors of each family."""
     subprocess.run(["modprobe", "-q", "-a", "ip6_tunnel", "sit"], check=True)
     names = ["--vip", VIP, "--vip", VIP6, "--director", DIP, "--director", DIP6]
     for host in HOSTS:
@@ -34,7 +34,7 @@ def dual(cluster: Lab, xdplb: Xdplb) -> Iterator[Lab]:
 
 
 def test_the_devices_are_set_up(dual):
-    """Each is there, up, and checked; ip6tnl0 takes IPv4, too."""
+    """Each device exists, is up, and passes `check`; ip6tnl0 takes IPv4, too."""
     facts = json.loads(dual.xdplb("realserver", "check", "--json", host="rs1"))
 
     assert {"tunl0", "ip6tnl0", "sit0", "mode ip6tnl0", "protocol 4", "protocol 41"} <= {
@@ -45,7 +45,7 @@ def test_the_devices_are_set_up(dual):
 @pytest.mark.parametrize("outer", ["6", "4"])
 @pytest.mark.parametrize("inner", ["6", "4"])
 def test_the_kernel_unwraps_each_family_in_each(dual, inner, outer):
-    """A page comes from each real, whatever its VIP's and its own family is."""
+    """Each real sends a page, for any family of the VIP and of the real."""
     service, url = SERVICES[inner]
     dual.balance("rr", REALS[outer], service)
 
@@ -53,7 +53,7 @@ def test_the_kernel_unwraps_each_family_in_each(dual, inner, outer):
 
 
 def test_strangers_are_not_unwrapped(dual):
-    """What another than the director wraps is dropped by our table, of IPv6 as of IPv4."""
+    """Our table drops tunnelled packets from anybody but the director, IPv6 as IPv4."""
     dual.balance("rr", (RS1_6,), SERVICES["6"][0])
     shell(
         dual,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Under load, xdplb takes over from IPVS and gives back to it: no request fails."""
+"""Under load, xdplb replaces IPVS, and IPVS replaces xdplb: no request fails."""
 
 import signal
 import subprocess
@@ -13,12 +13,12 @@ from load import Load, end_wrk, start_wrk
 pytestmark = pytest.mark.root
 
 LONGER_THAN_THE_TEST_S = 600
-STATISTICS_LAG_S = 3  # Linux 6.1's estimation_timer() sums them up every two seconds: ip_vs_est.c
+STATISTICS_LAG_S = 3  # Linux 6.1's estimation_timer() sums them every two seconds: ip_vs_est.c
 
 
 @pytest.fixture
 def ipvs(cluster, xdplb):
-    """IPVS with mh. It takes connections in midstream: it has not seen those of xdplb's time."""
+    """IPVS with mh. It accepts TCP in midstream: it has no record of xdplb's connections."""
     sloppy_tcp = "echo {} > /proc/sys/net/ipv4/vs/sloppy_tcp"
     director = Ipvs(cluster)
     # By its address alone, the one client would have one real.
@@ -36,9 +36,9 @@ def end(wrk: "subprocess.Popen[str]") -> Load:
 
 
 def test_no_request_fails(cluster, xdplb, ipvs):
-    """IPVS → xdplb → IPVS: connections are kept, and new ones come, whoever is the director.
+    """IPVS → xdplb → IPVS: with each director, old connections continue and new ones begin.
 
-    Some are begun with IPVS, live through xdplb's time and go on; some are begun with xdplb.
+    Some begin with IPVS, live through xdplb's time and continue. Some begin with xdplb.
     """
     loads = {
         "begun with IPVS": start_wrk(cluster, LONGER_THAN_THE_TEST_S, 4),

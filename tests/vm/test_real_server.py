@@ -26,7 +26,7 @@ table inet firewall {
 
 @pytest.fixture(scope="module")
 def director(cluster: Lab, xdplb: Xdplb) -> Iterator[None]:
-    """Rs1 is the only real server."""
+    """A director whose only real server is rs1."""
     cluster.balance("rr", [RS1])
     yield
     xdplb.flush()
@@ -34,7 +34,7 @@ def director(cluster: Lab, xdplb: Xdplb) -> Iterator[None]:
 
 @pytest.fixture
 def rs1(cluster: Lab, director: None) -> host.Host:
-    """A real server that is set up; each test mends what it breaks."""
+    """A real server that is set up. Each test mends what it breaks."""
     return host.Host(netns=f"{cluster.name}-rs1")
 
 
@@ -44,7 +44,7 @@ def set_value(dev: str, key: str, value: int) -> str:
 
 
 def wrong(facts: Iterable[script.Fact]) -> dict[str, str]:
-    """The facts that are wrong, and what was found."""
+    """The wrong facts, and what was found."""
     return {fact.name: fact.found for fact in facts if not fact.ok}
 
 
@@ -74,7 +74,7 @@ def is_served(lab: Lab) -> bool:
     ids=["rp_filter 1 on tunl0", "rp_filter 1 on all", "VIP missing", "tunl0 down"],
 )
 def test_what_refuses_requests_is_found_and_mended(cluster, rs1, fault, facts):
-    """Requests are answered no more; `check` says why; after `setup` they are again."""
+    """Requests fail; `check` says why; after `setup` they succeed again."""
     cluster.run("rs1", "sh", "-c", fault)
 
     broken = is_served(cluster), wrong(setup.check(rs1, VIPS))
@@ -83,7 +83,7 @@ def test_what_refuses_requests_is_found_and_mended(cluster, rs1, fault, facts):
 
 
 def test_what_is_wrong_for_others_is_found_and_mended(cluster, rs1):
-    """Answering ARP for the VIP, and asking for full segments: `check` finds, `setup` mends it."""
+    """If the real answers ARP for the VIP, or asks for full segments, `setup` mends it."""
     cluster.run("rs1", "sh", "-c", set_value("all", "arp_ignore", 0))
     cluster.run("rs1", "nft", "flush chain inet xdplb_realserver mss")
 
@@ -94,7 +94,7 @@ def test_what_is_wrong_for_others_is_found_and_mended(cluster, rs1):
 
 
 def test_a_loose_filter_is_accepted(cluster, rs1):
-    """With rp_filter 2 requests are answered: `check` names it, and finds nothing wrong."""
+    """With rp_filter 2 requests succeed. `check` shows the value, and finds nothing wrong."""
     for dev in ("tunl0", "all"):
         cluster.run("rs1", "sh", "-c", set_value(dev, "rp_filter", 2))
         facts = {fact.name: fact for fact in setup.check(rs1, VIPS)}
@@ -106,7 +106,7 @@ def test_a_loose_filter_is_accepted(cluster, rs1):
 
 
 def test_a_firewall_is_found_and_its_mend_is_told(cluster, rs1):
-    """`setup` changes nobody's rules but its own; `check` has the command that lets tunnels in."""
+    """`setup` changes only its own rules. `check` prints the command that lets tunnels in."""
     cluster.run("rs1", "nft", FIREWALL)
 
     facts = [fact for fact in setup.setup(rs1, VIPS) if not fact.ok]

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """VIP and reals in a VLAN, and in a VLAN in a VLAN, tagged on the wire by the kernel's 8021q.
 
-The director is attached to the interface below them. A veth hands a tag over beside the frame, as a
-driver does that strips it, or in the frame: as the sending end's `tx-vlan-offload` says.
+The director is attached to the interface below them. A veth passes a tag beside the frame, as a
+driver that strips tags does, or in the frame. The sending end's `tx-vlan-offload` decides this.
 """
 
 import re
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.root
 
 PORTS = {"route": "ens160", "lvs": "ens33", "rs1": "ens33", "rs2": "ens33"}
 HOSTS = {"route": 1, "lvs": 200, "rs1": 220, "rs2": 210}
-NETS = {"10": "10.10.0", "7.10": "10.20.0"}  # by tags, the outermost first: as devices are named
+NETS = {"10": "10.10.0", "7.10": "10.20.0"}  # by tags, the outermost first, as in devices' names
 
 
 def lay(port, host):
@@ -38,7 +38,7 @@ def lay(port, host):
 
 @pytest.fixture(scope="module")
 def tagged(cluster, xdplb):
-    """The VLANs are beside the reference case's second network, each with a VIP."""
+    """The reference case with VLANs on its second network, each with a VIP."""
     subprocess.run(["modprobe", "8021q"], check=True)
     vips = [word for net in NETS.values() for word in ("--vip", f"{net}.100")]
     with ExitStack() as stack:
@@ -59,7 +59,7 @@ def tagged(cluster, xdplb):
 @pytest.mark.parametrize("tags", NETS)
 @pytest.mark.parametrize("offload", ["on", "off"], ids=["stripped", "in the frame"])
 def test_requests_are_served_in_their_vlan(tagged, tags, offload):
-    """By turns, and what goes to the reals has each of its VLAN's tags once."""
+    """The reals answer by turns, and frames to them have each tag of their VLAN once."""
     net, features = NETS[tags], ("txvlan", "tx-vlan-stag-hw-insert")
     words = [word for feature in features for word in (feature, offload)]
     tagged.run("net2", "ethtool", "-K", "lvs", *words)
@@ -81,7 +81,7 @@ def test_requests_are_served_in_their_vlan(tagged, tags, offload):
 
 
 def test_stripped_tags_are_told(tagged):
-    """Where a driver takes tags off, and there are VLANs: what it harms, and what mends it."""
+    """If a driver strips tags and there are VLANs, `attach` says the harm and the mend."""
     interfaces = {"ens33": {"mode": "native"}}
     with namespaces.entered(f"{tagged.name}-lvs"):
         [note] = notes_on_vlans(interfaces)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""All ways from a VIP of either family into a tunnel of either, and a service for each."""
+"""All ways from a VIP of one family into a tunnel of one family, and a service for each."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ TUNNEL_HEADER = {"ipip": 0, "gre": 4, "gre+csum": 8, "gue": 12, "gue+csum": 12}
 
 @dataclass(frozen=True)
 class Way:
-    """Families of the VIP and of the reals, and what they are reached by."""
+    """The families of the VIP and of the reals, and the tunnel."""
 
     inner: int
     outer: int
@@ -29,18 +29,19 @@ class Way:
 
     @property
     def fits(self) -> int:
-        """The largest packet that has room in the tunnel."""
+        """The largest packet that fits the tunnel, in bytes."""
         return MTU - HEADER[self.outer] - TUNNEL_HEADER[self.tunnel]
 
     @property
     def port(self) -> int:
-        """Of its services."""
+        """The VIP of its services."""
         return FIRST_PORT + WAYS.index(self)
 
     def service(self, protocol: str) -> Balanced:
-        """With three reals of its own.
+        """A service with three reals of its own.
 
-        By sh where mh differs: of IPv6 reals of an IPv4 service it looks at the first 4 bytes only.
+        It uses sh where the kernel's mh differs: for IPv6 reals of an IPv4 service, that mh hashes
+        only the first 4 bytes of the address.
         """
         name = "sh" if (self.inner, self.outer) == (V4, V6) else "mh"
         numbers = (10 * WAYS.index(self) + n for n in (1, 2, 3))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Packets that the client sends, and the frames in which they reach the real servers."""
+"""Packets from the client, and the frames in which they reach the real servers."""
 
 import socket
 import subprocess
@@ -20,7 +20,7 @@ from xdplb.host import namespaces
 from xdplb.lab import VIP
 
 ETHERNET, IP_HEADER = 14, 20
-ID, FLAGS, CHECKSUM = 4, 6, 10  # where they are in an IPv4 header
+ID, FLAGS, CHECKSUM = 4, 6, 10  # offsets in an IPv4 header
 DF = 0x40
 REALS = ("rs1", "rs2")
 Frames = dict[str, list[bytes]]
@@ -37,8 +37,8 @@ def datagram(sport: int, size: int, **fields: Any) -> bytes:
     return packets.ip(inet.UDP(sport=sport, dport=5353) / payload, dst=VIP, **fields)[ETHERNET:]
 
 
-# New flows go to rs2 and rs1 by turns. ECN's CE is not among them: it is copied by xdplb and not
-# by IPVS, on purpose (docs/fidelity.md).
+# New flows go to rs2 and rs1 by turns. ECN's CE is left out: xdplb copies it and IPVS does not, on
+# purpose (docs/fidelity.md).
 ECT_0, ECT_1 = 2, 1
 SENT = [
     segment("S", 40001),
@@ -61,7 +61,7 @@ SENT = [
 
 
 def record(lab: Lab) -> Frames:
-    """Send SENT. Returns: the frames that each real server got, as tcpdump heard them there."""
+    """Send SENT. Returns: the frames that each real server got, as tcpdump saw them there."""
     with TemporaryDirectory() as directory, _deaf(lab):
         files = {host: Path(directory, f"{host}.pcap") for host in REALS}
         recorders = [_listen(lab, host, file) for host, file in files.items()]
@@ -77,7 +77,7 @@ def record(lab: Lab) -> Frames:
 
 @contextmanager
 def _deaf(lab: Lab) -> Iterator[None]:
-    """Let real servers answer nothing, or the client's kernel would send packets of its own."""
+    """Stop the real servers' answers. Otherwise the client's kernel would send its own packets."""
     chain = "type filter hook prerouting priority -300; ip protocol 4 drop;"
     for host in REALS:
         lab.run(host, "nft", f"table ip deaf {{ chain tunnel {{ {chain} }}; }}")
@@ -89,7 +89,7 @@ def _deaf(lab: Lab) -> Iterator[None]:
 
 
 def _listen(lab: Lab, host: str, file: Path) -> "subprocess.Popen[str]":
-    # What the kernel has not handed over yet when tcpdump ends is lost: it shall hand over at once.
+    # Packets that the kernel still holds when tcpdump ends are lost: so it delivers each at once.
     tcpdump = ["tcpdump", "--immediate-mode", "-ni", "ens33", "-Z", "root", "-U", "-w", str(file)]
     recorder = lab.start(host, [*tcpdump, "ip proto 4"])
     assert recorder.stdout
@@ -99,7 +99,7 @@ def _listen(lab: Lab, host: str, file: Path) -> "subprocess.Popen[str]":
 
 
 def _send(lab: Lab, sent: list[bytes]) -> None:
-    """Send IP packets on the client, as they are, and so slowly that none overtakes another."""
+    """Send IP packets on the client, unchanged, and so slowly that they stay in order."""
     with namespaces.entered(f"{lab.name}-client"):
         sender = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
     with sender:
@@ -109,9 +109,9 @@ def _send(lab: Lab, sent: list[bytes]) -> None:
 
 
 def comparable(frame: bytes) -> bytes:
-    """A frame without what is a director's own choice: an outer ID where DF is not set.
+    """A frame without the director's own choice: the outer ID if DF is not set.
 
-    The outer checksum covers it: that it is right is checked here.
+    The outer checksum covers the ID, so it is checked here and removed too.
     """
     outer = frame[ETHERNET : ETHERNET + IP_HEADER]
     assert packets.checksum(outer) == 0
