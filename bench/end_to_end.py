@@ -35,9 +35,8 @@ from rich.progress import track
 from rich.table import Table
 from rig import Balanced
 
-from xdplb.director import pins
+from xdplb.director import machine, store
 from xdplb.director.instance import Instance
-from xdplb.director.state import State
 from xdplb.host import namespaces, netlink
 from xdplb.kernel import compiler, libbpf
 from xdplb.kernel.tables import Tables, decode_type
@@ -82,12 +81,13 @@ class Ends:
 class Attached:
     """The director that `xdplb attach` left on the interface, and its link."""
 
-    def __init__(self, instance: str) -> None:
-        place = Instance(instance)
-        state = State.read(place.state)
-        self._link = libbpf.obj_get(pins.link_pin(place, INTERFACE))
-        self.fd = libbpf.obj_get(pins.program_pin(place, state))
-        self._tables: Tables = pins.open_tables(place, state)
+    def __init__(self, place: Instance) -> None:
+        state = store.read_state(place)
+        assert state.attached is not None
+        self._link = libbpf.obj_get(place.link(INTERFACE))
+        programs = place.layout(state.attached.layout) / state.attached.programs
+        self.fd = libbpf.obj_get(programs / machine.MAIN)
+        self._tables: Tables = store.open_tables(place, state)
 
     def put(self, fd: int) -> None:
         """Lets another program have the interface, or the director again."""

@@ -38,15 +38,19 @@ class UsageError(XdplbError):
     exit_code = 2
 
 
-class NotFound(UsageError):
+class Conflict(XdplbError):
+    """Contradicts what there is: the director's state, this host's network."""
+
+
+class NotFound(Conflict):
     """Names something that is not there."""
 
 
-class AlreadyExists(UsageError):
+class AlreadyExists(Conflict):
     """Names something that is there already."""
 
 
-class TableFull(UsageError):
+class TableFull(Conflict):
     """Asks for more than the tables hold."""
 
 

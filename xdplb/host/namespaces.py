@@ -4,6 +4,8 @@
 import contextlib
 import ctypes
 import os
+import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from xdplb.host.ip import ip
 
 NAMESPACES = Path("/run/netns")  # where iproute2 keeps them, so that `ip netns` lists ours
 _CLONE_NEWNET = 0x40000000
+_SO_NETNS_COOKIE = 71  # include/uapi/asm-generic/socket.h
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -49,6 +52,26 @@ def entered(name: str) -> Iterator[None]:
     finally:
         os.close(there)
         os.close(home)
+
+
+def cookie() -> int:
+    """The number of the thread's network namespace. No other one has it until the next boot."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        return int.from_bytes(
+            probe.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8), sys.byteorder
+        )
+
+
+def suffix() -> str:
+    """What tells this network namespace's files from others': "" in that of process 1, else
+    @cookie.
+    """
+    try:
+        if Path("/proc/thread-self/ns/net").samefile("/proc/1/ns/net"):
+            return ""
+    except OSError:  # not root: whoever cannot see process 1 can read none of the files
+        return ""
+    return f"@{cookie()}"
 
 
 def _setns(fd: int, name: str) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 from xdplb.errors import KernelRefused, MissingPart, NoPermission
 
+MAP_TYPE_ARRAY = 2
 MAP_TYPE_PROG_ARRAY = 3  # enum bpf_map_type and the flags: include/uapi/linux/bpf.h
 PROG_TYPE_XDP = 6
 ATTACH_XDP = 37
@@ -23,6 +24,7 @@ XDP_FLAGS_SKB_MODE = 1 << 1
 XDP_FLAGS_DRV_MODE = 1 << 2
 BPF_F_TEST_XDP_LIVE_FRAMES = 1 << 1
 BPF_F_XDP_HAS_FRAGS = 1 << 5
+BPF_F_MMAPABLE = 1 << 10
 
 LOAD_IMMEDIATE_64 = 0x18  # BPF_LD | BPF_DW | BPF_IMM
 PSEUDO_MAP_VALUE = 2
@@ -187,6 +189,15 @@ def map_create_like(template: int, name: str) -> int:
     finally:
         if opts.btf_fd:
             os.close(opts.btf_fd)
+
+
+def map_create_array(name: str, value_size: int) -> int:
+    """A new array of one value, which can be mapped into memory; value_size in bytes."""
+    opts = _MapCreateOpts(sz=ctypes.sizeof(_MapCreateOpts), map_flags=BPF_F_MMAPABLE)
+    return _check(
+        _lib().bpf_map_create(MAP_TYPE_ARRAY, name.encode(), 4, value_size, 1, ctypes.byref(opts)),
+        f"cannot create map {name}",
+    )
 
 
 def map_update(fd: int, key: Any, value: Any) -> None:
