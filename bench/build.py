@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""Compiles this tree's program into a pin directory and fills its tables: a process of its own.
+"""Compile this tree's program into a pin directory and fill its tables, as a process of its own.
 
     python bench/build.py PIN_DIR < SPECIFICATION > DESCRIPTIONS
 
-A measurement of two versions runs each version's own copy of this, so that each one's tables are
-filled by those who know their layout. SPECIFICATION is JSON: {"tunables": {name: value},
-"source": DIP, "source_v6": its DIP of IPv6, "services": [{"key": "tcp/192.0.2.1:80",
-"scheduler": "mh", "reals": [RIP, …], "tunnel": "ipip"}, …]}. An older tree's copy knows neither
-"source_v6" nor "tunnel": rig.py looks for that word.
+A measurement of two versions runs each version's own copy of this file, so each version's tables
+are filled by its own code. SPECIFICATION is JSON: {"tunables": {name: value}, "source": DIP,
+"source_v6": the IPv6 DIP, "services": [{"key": "tcp/192.0.2.1:80", "scheduler": "mh",
+"reals": [RIP, …], "tunnel": "ipip"}, …]}. An older tree's copy has neither "source_v6" nor
+"tunnel": rig.py searches the file for that word.
 """
 
 import json

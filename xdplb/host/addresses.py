@@ -16,9 +16,9 @@ def local_addresses() -> set[Address]:
 def set_address(verb: str, ifname: str, address: Address) -> None:
     """Add or delete ("add", "delete") a VIP on an interface. Raises: KernelRefused.
 
-    Of IPv6 it is deprecated from the start, so that it is the source of nothing that does not ask
-    for it: the kernel takes the address most like the destination (RFC 6724 §5), and a VIP on the
-    reals' network would win over the DIP. Nor is it looked for elsewhere first: reals have it, too.
+    An IPv6 VIP is deprecated from the start, so that the kernel does not choose it as a source.
+    Otherwise it takes the address most like the destination (RFC 6724 §5), and could prefer a VIP
+    on the reals' network to the DIP. There is no duplicate address detection: reals have it, too.
     """
     place = [f"{address}/{address.max_prefixlen}", "dev", ifname]
     if address.version == 6 and verb == "add":

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Telling the network which interface has an address: gratuitous ARP, neighbour advertisements."""
+"""Tell the network which interface has an address: gratuitous ARP, neighbour advertisements."""
 
 import socket
 import struct
@@ -12,9 +12,8 @@ from xdplb.model.address import Address, parse_address
 def announce(vip: Address) -> None:
     """Tell the network which interface has this VIP now.
 
-    By gratuitous ARP (RFC 5227 §2.3), or one unsolicited neighbour advertisement (RFC 4861 §7.2.6,
-    of which there may be more, each a second later). Nothing is said where no Ethernet interface
-    has it.
+    It sends gratuitous ARP (RFC 5227 §2.3), or one unsolicited neighbour advertisement (RFC 4861
+    §7.2.6 allows more, one second apart). If no Ethernet interface has the VIP, it sends nothing.
     """
     for link in links():
         if link.get("link_type") != "ether" or vip not in addresses_of(link):
@@ -33,8 +32,8 @@ def _arp(vip: Address, mac: bytes) -> bytes:
 
 
 def _advertisement(vip: Address, mac: bytes) -> bytes:
-    """To all nodes, from none of their routers: override what you know of it."""
-    target = bytes((2, 1)) + mac  # the option of its link-layer address
+    """A frame to all nodes. Flags: override what is cached; the sender is not a router."""
+    target = bytes((2, 1)) + mac  # option: target link-layer address
     message = bytes((136, 0, 0, 0)) + b"\x20\0\0\0" + vip.packed + target
     all_nodes = parse_address("ff02::1").packed
     pseudo = vip.packed + all_nodes + struct.pack("!II", len(message), socket.IPPROTO_ICMPV6)

@@ -12,7 +12,7 @@ from pathlib import Path
 from xdplb.errors import KernelRefused, NotFound, refused
 from xdplb.host.ip import ip
 
-NAMESPACES = Path("/run/netns")  # where iproute2 keeps them, so that `ip netns` lists ours
+NAMESPACES = Path("/run/netns")  # iproute2's directory, so that `ip netns` lists ours
 _CLONE_NEWNET = 0x40000000
 _SO_NETNS_COOKIE = 71  # include/uapi/asm-generic/socket.h
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -26,16 +26,16 @@ def create(name: str) -> None:
 
 
 def remove(name: str) -> None:
-    """Remove a named network namespace, or the file that a crash left in its place."""
+    """Remove a named network namespace, or the file that a crash left of it."""
     ip("netns", "delete", name)
 
 
 @contextlib.contextmanager
 def entered(name: str) -> Iterator[None]:
-    """Let the calling thread, and what it starts, live in this network namespace for a while.
+    """Move the calling thread and its children into this network namespace, and back at the end.
 
-    The network namespace alone is entered: mounts, /sys/fs/bpf among them, stay as they are.
-    Raises: NotFound.
+    Only the network namespace changes. Mounts stay as they are, /sys/fs/bpf too.
+    Raises: NotFound, KernelRefused.
     """
     home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:

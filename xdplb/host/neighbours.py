@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Next hops that the kernel keeps resolved for us (NTF_EXT_MANAGED)."""
+"""Next hops that the kernel keeps resolved for xdplb (NTF_EXT_MANAGED)."""
 
 import json
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ from xdplb.model.network import Hop
 def keep_neighbours(hops: Iterable[Hop]) -> None:
     """Have the kernel keep these next hops resolved, without traffic to them (NTF_EXT_MANAGED).
 
-    One that an operator made permanent stays as it is.
+    A permanent entry, which an operator made, stays as it is.
     """
     wanted = sorted(set(hops))
     if not wanted:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The ways from this host to real servers."""
+"""The routes from this host to real servers."""
 
 import json
 import re
@@ -17,7 +17,7 @@ _NO_ROUTE = re.compile(r"Command failed -:(\d+)")
 def resolve(addresses: Sequence[str]) -> dict[str, Route]:
     """The routes to these addresses. Raises: Conflict naming one that has none."""
     done = ip("-json", batch=[f"route get {address}" for address in addresses])
-    for number in _NO_ROUTE.findall(done.stderr):  # also of a route that refuses
+    for number in _NO_ROUTE.findall(done.stderr):  # also for unreachable and prohibit routes
         address = addresses[int(number) - 1]
         raise Conflict(
             f"real {address} is in no route of this host",
@@ -32,8 +32,10 @@ def resolve(addresses: Sequence[str]) -> dict[str, Route]:
 
 
 def _route(address: str, route: dict[str, Any]) -> Route:
-    """From what `ip route get` said. Raises: Conflict if nothing of this host's can be the DIP:
-    it is of the real's family, and a packet from a loopback or link-local one arrives nowhere.
+    """The route in an answer of `ip route get`. Raises: Conflict if the host has no DIP for it.
+
+    The DIP has the real's family. It is not a loopback or link-local address: a packet from such
+    an address does not arrive.
     """
     if route.get("type") == "broadcast":
         raise Conflict(f"real {address} is no host's address", "give the real's RIP")

@@ -11,7 +11,7 @@ from xdplb.model.service import Service, ServiceKey
 
 @dataclass(frozen=True)
 class Timeouts:
-    """Idle times after which a flow's record may be given up, in seconds, as IPVS's defaults."""
+    """Idle times after which a flow's record expires, in seconds. The defaults are IPVS's."""
 
     tcp: int = 900
     tcpfin: int = 120

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What this host knows of its network: VLAN devices, and ways to reals."""
+"""Parts of this host's network: VLAN devices, and routes to reals."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 @dataclass(frozen=True)
 class Vlan:
-    """What leaves by a VLAN device: by which interface (its number), and with which tags.
+    """A VLAN device: the interface below it (its number), and the tags of its frames.
 
-    tags: the outermost first; each a TPID and a VID (IEEE 802.1Q §9.6).
+    tags: the outermost first; each is a TPID and a VID (IEEE 802.1Q §9.6).
     """
 
     parent: int
