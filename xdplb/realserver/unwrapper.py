@@ -11,7 +11,6 @@ that of another one is replaced in place. Every function works in the caller's n
 
 import contextlib
 import ctypes
-import errno
 import fcntl
 import hashlib
 import json
@@ -24,7 +23,7 @@ from ipaddress import IPv6Address, ip_network
 from pathlib import Path
 
 from xdplb.errors import InterfaceBusy, KernelRefused, MissingPart, NotFound
-from xdplb.kernel import compiler, libbpf, program_text
+from xdplb.kernel import compiler, libbpf, program_text, xdp_link
 from xdplb.kernel.byte_order import mapped, prefix_length
 from xdplb.model.address import Address, Prefix
 from xdplb.model.tunnel import GUE_PORT
@@ -73,7 +72,7 @@ def attach(
         home = _home(ifname)
         place = home / _version(frags)
         described = DESCRIPTIONS / f"{place.name}.json"
-        if _is_whole(place) and (home / "link").exists() and described.exists():
+        if _is_whole(place) and _ifindex_of_link(home) == index and described.exists():
             _fill(place, vips, directors)
             return "kept"
         _remove(place)
@@ -185,37 +184,25 @@ def _buffer(data: bytes) -> object:
 
 
 def _link(pin: Path, program: int, index: int, ifname: str) -> str:
-    if pin.exists():
-        with _opened(pin) as link:
-            libbpf.link_update(link, program)
+    if _ifindex_of_link(pin.parent) == index:
+        xdp_link.update(pin, program)
         return "kept"
-    for mode, flag in (
-        ("native", libbpf.XDP_FLAGS_DRV_MODE),
-        ("generic", libbpf.XDP_FLAGS_SKB_MODE),
-    ):
-        try:
-            link = libbpf.link_create(program, index, flag)
-        except KernelRefused as error:
-            if error.errno in (errno.EBUSY, errno.EEXIST):
-                raise InterfaceBusy(
-                    f"another XDP program is on {ifname}",
-                    f"see: bpftool net; take it off: ip link set {ifname} xdp off",
-                ) from error
-            if mode == "generic":
-                raise
-        else:
-            libbpf.obj_pin(link, pin)
-            os.close(link)
-            break
-    return mode
+    try:
+        return xdp_link.attach(pin, program, index, xdp_link.MODES["auto"])
+    except KernelRefused as error:
+        if error.errno in xdp_link.OCCUPIED:
+            raise InterfaceBusy(
+                f"another XDP program is on {ifname}",
+                f"see: bpftool net; take it off: ip link set {ifname} xdp off",
+            ) from error
+        raise
 
 
 def _remove(path: Path) -> None:
-    """Unpin all that is below, link first: whatever nobody else holds is gone then."""
+    """Take the program off, then unpin all that is below: what nobody else holds is gone then."""
     if not path.is_dir():
         return
-    with contextlib.suppress(FileNotFoundError):
-        (path / "link").unlink()
+    xdp_link.detach(path / "link")
     for entry in path.iterdir():
         if entry.is_dir():
             _remove(entry)
@@ -233,10 +220,8 @@ def _sweep() -> None:
 
 def _ifindex_of_link(home: Path) -> int:
     """The interface that the pinned link is on; 0: there is no link, or it outlived that."""
-    if not (home / "link").exists():
-        return 0
-    with _opened(home / "link") as link:
-        return int(libbpf.link_info(link).ifindex)
+    link = xdp_link.info(home / "link")
+    return link.ifindex if link else 0
 
 
 @contextlib.contextmanager
