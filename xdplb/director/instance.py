@@ -7,7 +7,6 @@ are "address=place,weight,last_weight …", with ",tunnel" where that is not ipi
 [way, "address …"] for each way they share.
 """
 
-import fcntl
 import json
 import os
 import re
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from xdplb.errors import NoPermission, UsageError, XdplbError
+from xdplb.host import directories, locks
 
 RUN = Path("/run/xdplb")
 RESERVED = ("lab", "realserver", "decap")  # other directories under RUN
@@ -48,9 +48,8 @@ class Instance:
         """Hold the instance's lock. Raises: NoPermission."""
         if os.geteuid() != 0:
             raise _not_root()
-        self.run.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with (self.run / "lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        directories.make(self.run)
+        with locks.locked(self.run / "lock"):
             yield
 
 

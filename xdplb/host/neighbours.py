@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Next hops that the kernel keeps resolved for us (NTF_EXT_MANAGED)."""
 
-import json
 from collections.abc import Iterable
 from typing import Any
 
-from xdplb.host.ip import ip
+from xdplb.host.ip import ip, shown
 from xdplb.model.network import Route
 
 
@@ -34,5 +33,4 @@ def release_neighbours(routes: Iterable[Route]) -> None:
 
 
 def _neighbours() -> list[dict[str, Any]]:
-    shown: list[dict[str, Any]] = json.loads(ip("-json", "neighbour").stdout or "[]")
-    return shown
+    return shown("neighbour")

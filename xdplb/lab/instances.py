@@ -5,7 +5,8 @@ import contextlib
 import shutil
 from pathlib import Path
 
-from xdplb.host.namespaces import NAMESPACES
+from xdplb.errors import KernelRefused
+from xdplb.host import namespaces
 from xdplb.kernel.bpffs import BPFFS
 from xdplb.lab.names import namespace_of
 from xdplb.lab.topology import HOSTS
@@ -23,13 +24,13 @@ def instance(lab: str, host: str) -> str:
 def remove_instances(lab: str) -> None:
     """Forget what `xdplb` pinned and wrote for the hosts, while their namespaces still are there.
 
-    A director's is named by its instance, a real server's by its namespace's number.
+    A director's is named by its instance, a real server's by its network namespace.
     """
     for host in HOSTS:
         for directory in _INSTANCES:
             shutil.rmtree(directory / instance(lab, host), ignore_errors=True)
-        with contextlib.suppress(FileNotFoundError):
-            number = (NAMESPACES / namespace_of(lab, host)).stat().st_ino
+        with contextlib.suppress(FileNotFoundError, KernelRefused):  # no namespace
+            number = (namespaces.NAMESPACES / namespace_of(lab, host)).stat().st_ino
             _REALSERVER_STATES.joinpath(f"{number}.state").unlink(missing_ok=True)
-            for directory in unwrapper.PINS.glob(f"{number}-*"):
-                shutil.rmtree(directory, ignore_errors=True)
+            with namespaces.entered(namespace_of(lab, host)):
+                unwrapper.detach_all()

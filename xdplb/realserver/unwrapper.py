@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The real server's unwrapper (bpf/decap.c): attach it by a pinned link, tell it whom to trust.
 
-    /sys/fs/bpf/xdplb-decap/<network namespace>-<interface>/
+    /sys/fs/bpf/xdplb-decap/<network namespace's cookie>-<interface>/
         link
         <version>/program directors vips counters
 
@@ -11,7 +11,6 @@ that of another one is replaced in place. Every function works in the caller's n
 
 import contextlib
 import ctypes
-import fcntl
 import hashlib
 import json
 import os
@@ -22,13 +21,15 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_network
 from pathlib import Path
 
-from xdplb.errors import InterfaceBusy, KernelRefused, MissingPart, NotFound
+from xdplb.errors import InterfaceBusy, KernelRefused
+from xdplb.host import directories, locks, namespaces
+from xdplb.host.interfaces import ifindex
 from xdplb.kernel import compiler, libbpf, program_text, xdp_link
+from xdplb.kernel.bpffs import BPFFS, check_bpffs
 from xdplb.kernel.byte_order import mapped, prefix_length
 from xdplb.model.address import Address, Prefix
 from xdplb.model.tunnel import GUE_PORT
 
-BPFFS = Path("/sys/fs/bpf")
 PINS = BPFFS / "xdplb-decap"
 DESCRIPTIONS = Path("/run/xdplb/decap")  # bpffs takes no plain files: the counters' names are here
 
@@ -64,9 +65,8 @@ def attach(
     Returns: the mode reached, `native` or `generic`, or `kept`.
     Raises: NotFound, InterfaceBusy, MissingPart, KernelRefused.
     """
-    index = _ifindex(ifname)
-    if not os.path.ismount(BPFFS):
-        raise MissingPart(f"{BPFFS} is no bpffs", f"run: mount -t bpf bpf {BPFFS}")
+    index = ifindex(ifname)
+    check_bpffs()
     with _locked():
         _sweep()
         home = _home(ifname)
@@ -76,7 +76,8 @@ def attach(
             _fill(place, vips, directors)
             return "kept"
         _remove(place)
-        place.mkdir(parents=True, mode=0o700)
+        for directory in (PINS, home, place):
+            directories.make(directory)
         program = compiler.compile_program(
             FILE,
             FUNCTION,
@@ -99,10 +100,17 @@ def detach(ifname: str) -> None:
         _remove(_home(ifname))
 
 
+def detach_all() -> None:
+    """Take the program off all interfaces of this network namespace."""
+    with _locked():
+        for home in _homes():
+            _remove(home)
+
+
 def attached() -> list[Attachment]:
     """All interfaces of this network namespace that unwrap."""
     found = []
-    for home in sorted(PINS.glob(f"{_namespace()}-*")) if PINS.is_dir() else []:
+    for home in _homes():
         index = _ifindex_of_link(home)
         places = [path for path in home.iterdir() if _is_whole(path)]
         with contextlib.suppress(OSError):  # no interface has this index: what is left of one
@@ -131,9 +139,8 @@ def _is_whole(place: Path) -> bool:
 @contextlib.contextmanager
 def _locked() -> Iterator[None]:
     """One at a time: what is half built looks like what somebody left behind."""
-    DESCRIPTIONS.mkdir(parents=True, exist_ok=True)
-    with (DESCRIPTIONS / "lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    directories.make(DESCRIPTIONS)
+    with locks.locked(DESCRIPTIONS / "lock"):
         yield
 
 
@@ -233,20 +240,14 @@ def _opened(pin: Path) -> Iterator[int]:
         os.close(fd)
 
 
-def _ifindex(ifname: str) -> int:
-    try:
-        return socket.if_nametoindex(ifname)
-    except OSError as error:
-        raise NotFound(f"there is no interface '{ifname}'", "see: ip link") from error
+def _homes() -> list[Path]:
+    """Where the pins of this network namespace's interfaces are."""
+    return sorted(PINS.glob(f"{namespaces.cookie()}-*"))
 
 
 def _home(ifname: str) -> Path:
     # bpffs refuses names with dots, as VLAN interfaces have them.
-    return PINS / f"{_namespace()}-{ifname.replace('.', ',')}"
-
-
-def _namespace() -> int:
-    return Path("/proc/thread-self/ns/net").stat().st_ino
+    return PINS / f"{namespaces.cookie()}-{ifname.replace('.', ',')}"
 
 
 def _version(frags: bool) -> str:
