@@ -30,6 +30,7 @@ from xdplb.director.table_writer import TableWriter
 from xdplb.director.transaction import Transaction
 from xdplb.host import namespaces, sysctls
 from xdplb.kernel import libbpf, program_text
+from xdplb.kernel.bpffs import BPFFS
 from xdplb.kernel.byte_order import address_of_words
 from xdplb.kernel.clock import Clock
 from xdplb.kernel.compiler import compile_director
@@ -42,7 +43,6 @@ from xdplb.model.tunables import Tunables
 
 XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_TX, XDP_REDIRECT = range(5)
 
-BPFFS = Path("/sys/fs/bpf")
 SMALL = Tunables(max_reals=4096, flow_buckets=1024, max_denied=64)
 # A flow's record: tag | state (3 bits) | real (16) | tick (16); bpf/types.h, enum flow_state.
 # A tick of minutes, where the state says seconds: no test begins in one and ends in another but by

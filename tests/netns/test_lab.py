@@ -205,11 +205,13 @@ def test_down_forgets_what_was_attached_on_its_hosts(lab):
     real = Path("/run/netns", f"{lab.name}-rs1").stat().st_ino
     with namespaces.entered(f"{lab.name}-lvs"):
         directors = Instance()
+    with namespaces.entered(f"{lab.name}-rs1"):
+        cookie = namespaces.cookie()
     left = [
         directors.run / "state.json",
         Path("/run/xdplb/realserver", f"{real}.state"),
         directors.pins / "program",
-        Path("/sys/fs/bpf/xdplb-decap", f"{real}-ens33", "program"),
+        Path("/sys/fs/bpf/xdplb-decap", f"{cookie}-ens33", "program"),
     ]
     program = libbpf.prog_load(BOUNCE, "bounce")
     for path in left:

@@ -20,7 +20,7 @@ from xdplb.director.table_writer import TableWriter
 from xdplb.director.transaction import undo
 from xdplb.director.vips import check_vip, place_vips
 from xdplb.errors import Conflict, XdplbError
-from xdplb.host import interfaces, neighbours, vlans
+from xdplb.host import directories, interfaces, neighbours, vlans
 from xdplb.kernel import clock, compiler, libbpf, program_text
 from xdplb.kernel.bpffs import check_bpffs
 from xdplb.kernel.tables import Tables
@@ -138,14 +138,15 @@ def _load(
     kept = old is not None and old.layout == layout and _is_whole(instance, state)
     if not kept:
         shutil.rmtree(directory, ignore_errors=True)  # what a killed command left
-        directory.mkdir(parents=True, mode=0o700)
+        directories.make(instance.pins)
+        directories.make(directory)
         failed.callback(shutil.rmtree, directory, ignore_errors=True)
     program = compiler.compile_director(
         program_text.defines(tunables, directory, timer), frags=frags
     )
     tables = Tables(directory, program.tables)
     programs = directory / f"programs_{libbpf.prog_info(program.fd).id}"
-    programs.mkdir(mode=0o700)
+    directories.make(programs)
     failed.callback(shutil.rmtree, programs, ignore_errors=True)
     libbpf.obj_pin(program.fd, programs / machine.MAIN)
     names = program_text.kinds()

@@ -14,22 +14,6 @@ def not_root() -> NoPermission:
     return NoPermission("xdplb needs root: only root may read its maps and its state", "use sudo")
 
 
-def make_directory(path: Path) -> None:
-    """Make a directory and its parents, with mode 0700 whatever the umask. Raises: XdplbError."""
-    try:
-        for each in (*reversed(path.parents), path):
-            if not each.exists():
-                each.mkdir(mode=0o700, exist_ok=True)
-                each.chmod(0o700)
-    except PermissionError as error:
-        raise not_root() from error
-    except OSError as error:
-        raise XdplbError(
-            f"directory {path} cannot be made: {error.strerror}",
-            f"see: df {path.parents[0]}; mount",
-        ) from error
-
-
 def write_bytes(path: Path, content: bytes) -> None:
     """Replace a file by rename. Raises: XdplbError; then the file is as it was."""
     new = path.with_name(f"{path.name}.new")

@@ -12,9 +12,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 
 from xdplb.director import files
-from xdplb.director.instance import RUN, Instance, locked
+from xdplb.director.instance import RUN, Instance
 from xdplb.errors import KernelRefused
-from xdplb.host import addresses, sysctls
+from xdplb.host import addresses, directories, locks, sysctls
 from xdplb.model.address import Address
 
 # The program asks the FIB on behalf of lo, which has to forward for that.
@@ -132,8 +132,8 @@ class HostShares:
 
     @contextmanager
     def _changing(self) -> Iterator[_Shares]:
-        files.make_directory(RUN)
-        with locked(self._path.with_suffix(".lock")):
+        directories.make(RUN, 0o755)
+        with locks.locked(self._path.with_suffix(".lock")):
             shares = self._read()
             self._end_passing(shares)  # of a command that was killed
             try:

@@ -9,7 +9,6 @@ process 1 the directories are <name>@<namespace cookie>. A cookie is unique unti
 both file systems are empty then.
 """
 
-import fcntl
 import os
 import re
 from collections.abc import Iterator
@@ -18,8 +17,8 @@ from functools import cached_property
 from pathlib import Path
 
 from xdplb.director import files
-from xdplb.errors import Conflict, UsageError, XdplbError
-from xdplb.host import namespaces
+from xdplb.errors import Conflict, UsageError
+from xdplb.host import directories, locks, namespaces
 from xdplb.kernel.bpffs import BPFFS
 
 RUN = Path("/run/xdplb")
@@ -102,8 +101,8 @@ class Instance:
                 f"instance '{self.name}{self.namespace}' is in another network namespace",
                 "enter it: ip netns list; nsenter --net=/run/netns/NAME",
             )
-        files.make_directory(self.run)
-        with locked(self.run / "lock"):
+        directories.make(self.run)
+        with locks.locked(self.run / "lock"):
             yield
 
 
@@ -113,19 +112,3 @@ _LINK = "link_"
 def link_name(ifname: str) -> str:
     """What the pin of an interface's link is called."""
     return f"{_LINK}{ifname.replace('.', '@')}"
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold a lock file, which only root can open. Raises: XdplbError."""
-    try:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    except OSError as error:
-        raise XdplbError(
-            f"lock {path} cannot be opened: {error.strerror}", f"see: ls -l {path}"
-        ) from error
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(fd)

@@ -18,6 +18,20 @@ _SO_NETNS_COOKIE = 71  # include/uapi/asm-generic/socket.h
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
+def cookie() -> int:
+    """The number of the calling thread's network namespace, which no other one gets until a reboot.
+
+    (The number of its inode, as in /proc/self/ns/net, is given again once it is gone.)
+    Raises: KernelRefused before Linux 5.14.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        try:
+            number = any_socket.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8)
+        except OSError as error:
+            raise refused("the network namespace has no cookie", error.errno or 0) from error
+    return int.from_bytes(number, sys.byteorder)
+
+
 def create(name: str) -> None:
     """Create a named network namespace, as `ip netns add` does. Raises: KernelRefused."""
     done = ip("netns", "add", name)
@@ -54,18 +68,8 @@ def entered(name: str) -> Iterator[None]:
         os.close(home)
 
 
-def cookie() -> int:
-    """The number of the thread's network namespace. No other one has it until the next boot."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        return int.from_bytes(
-            probe.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8), sys.byteorder
-        )
-
-
 def suffix() -> str:
-    """What tells this network namespace's files from others': "" in that of process 1, else
-    @cookie.
-    """
+    """What the names of this namespace's files end in: nothing in that of process 1, else @cookie."""
     try:
         if Path("/proc/thread-self/ns/net").samefile("/proc/1/ns/net"):
             return ""

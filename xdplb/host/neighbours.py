@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Next hops that the kernel keeps resolved for xdplb (NTF_EXT_MANAGED)."""
 
-import json
 from collections.abc import Iterable
 from typing import Any
 
-from xdplb.host.ip import ip
+from xdplb.host.ip import ip, shown
 from xdplb.model.network import Hop
 
 
@@ -34,5 +33,4 @@ def release_neighbours(hops: Iterable[Hop]) -> None:
 
 
 def _neighbours() -> list[dict[str, Any]]:
-    shown: list[dict[str, Any]] = json.loads(ip("-json", "neighbour").stdout or "[]")
-    return shown
+    return shown("neighbour")
