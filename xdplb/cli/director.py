@@ -72,7 +72,6 @@ def attach_command(
         click.echo(f"{name}: {verb}, {reached} mode ({MODE_MEANING[reached]}{why})")
     for vip in done.added_vips:
         click.echo(f"{ifnames[0]}: VIP {vip} added and announced")
-    click.echo(f"compiled with the headers in {done.headers}")
     if not done.flows_kept:
         click.echo("the tables' layout changed: recorded flows are lost, services are kept")
     for note in done.notes:

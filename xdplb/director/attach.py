@@ -21,8 +21,9 @@ from xdplb.director.state import State
 from xdplb.director.table_writer import Pending, TableWriter
 from xdplb.errors import KernelRefused, MissingPart, NotFound, UsageError
 from xdplb.host import addresses, announcements, interfaces, neighbours, vlans
-from xdplb.kernel import clock, compiler, libbpf, program_text
+from xdplb.kernel import clock, libbpf, loader, program_cache, program_text
 from xdplb.kernel.bpffs import check_bpffs
+from xdplb.kernel.compiled import Compiled
 from xdplb.kernel.service_tables import ServiceTables
 from xdplb.kernel.tables import Tables
 from xdplb.model import checks
@@ -39,7 +40,6 @@ class Attached:
     added_vips: tuple[str, ...]
     upgraded: bool
     flows_kept: bool
-    headers: str
     notes: tuple[str, ...]  # what the operator should hear, though nothing failed
 
 
@@ -50,14 +50,23 @@ def attach(
     mode: str,
     tunables: Tunables | None,
 ) -> Attached:
-    """Compile, load, pin and attach; on interfaces that have a director, upgrade it in place.
+    """Load, pin and attach; on interfaces that have a director, upgrade it in place.
 
     tunables: None keeps those in force. Raises: NotFound, InterfaceBusy, MissingPart, NoPermission,
     UsageError; then everything is as it was.
     """
-    with place.locked(), ExitStack() as undo:
+    with place.locked():  # but not while it compiles
         state = State.read(place.state)
-        _check(state, ifnames, vips, mode, tunables or state.tunables)
+        wanted = tunables or state.tunables
+        _check(state, ifnames, vips, mode, wanted)
+    timer = clock.running_clock()
+    compiled = program_cache.director(wanted, timer)
+    with place.locked(), ExitStack() as undo, ExitStack() as opened:
+        state = State.read(place.state)
+        if (tunables or state.tunables) != wanted:  # another attach came between
+            wanted = tunables or state.tunables
+            compiled = program_cache.director(wanted, timer)
+        _check(state, ifnames, vips, mode, wanted)
         with suppress(MissingPart):  # its pins are gone: there is nothing to finish
             finish(place, state)
         before = place.state.read_bytes() if place.state.exists() else None
@@ -65,7 +74,13 @@ def attach(
         old_layout = state.raw["layout"] if upgraded else ""
 
         frags = interfaces.has_jumbo_frames([*state.raw["interfaces"], *ifnames])
-        program = _load(place, state, tunables or state.tunables, frags, old_layout, undo)
+        state.raw.update(
+            tunables=asdict(wanted),
+            layout=program_text.layout_hash(wanted, frags=frags),
+            hz=timer.hz,
+        )
+        program = _load(place, state, compiled, frags, old_layout, undo)
+        opened.callback(program.close)
         tables = Tables(pins.directory(place, state), program.tables)
         added = _want_vips(state, ifnames[0], vips)
         for name in ifnames:
@@ -95,7 +110,6 @@ def attach(
             tuple(map(str, added)),
             upgraded,
             not upgraded or old_layout == state.raw["layout"],
-            program.headers,
             tuple(notes_on_vlans(state.raw["interfaces"])),
         )
 
@@ -119,13 +133,10 @@ def _check(
 
 
 def _load(
-    place: Instance, state: State, wanted: Tunables, frags: bool, old_layout: str, undo: ExitStack
-) -> compiler.Program:
-    """Compiles the program with its tables: those in force if their layout stays, else new ones."""
-    timer = clock.measure()
-    layout = program_text.layout_hash(wanted, frags=frags)
-    state.raw.update(tunables=asdict(wanted), layout=layout, hz=timer.hz)
-    directory = pins.directory(place, state)
+    place: Instance, state: State, compiled: Compiled, frags: bool, old_layout: str, undo: ExitStack
+) -> loader.Program:
+    """Loads the program with its tables: those in force if their layout stays, else new ones."""
+    layout, directory = state.raw["layout"], pins.directory(place, state)
     if layout != old_layout:
         shutil.rmtree(directory, ignore_errors=True)  # what one that was killed left
         directory.mkdir(parents=True)
@@ -133,7 +144,7 @@ def _load(
         if not place.tables(layout).exists():
             undo.callback(place.tables(layout).unlink, missing_ok=True)
         state.renew_places()
-    return compiler.compile_director(program_text.defines(wanted, directory, timer), frags=frags)
+    return loader.load(compiled, directory, frags=frags)
 
 
 def _want_vips(state: State, ifname: str, vips: Sequence[Address]) -> list[Address]:
@@ -166,7 +177,7 @@ def _restore(place: Instance, before: bytes | None) -> None:
     place.pending.unlink(missing_ok=True)
 
 
-def _replace_programs(tables: Tables, program: compiler.Program, undo: ExitStack) -> None:
+def _replace_programs(tables: Tables, program: loader.Program, undo: ExitStack) -> None:
     """The programs for kinds of packets come before the one that calls them: they take any's."""
     old = tables.open_programs()
     for fd in old.values():

@@ -24,17 +24,13 @@ from ipaddress import IPv6Address, ip_network
 from pathlib import Path
 
 from xdplb.errors import InterfaceBusy, KernelRefused, MissingPart, NotFound
-from xdplb.kernel import compiler, libbpf, program_text
+from xdplb.kernel import libbpf, loader, program_cache, program_text
 from xdplb.kernel.byte_order import mapped, prefix_length
 from xdplb.model.address import Address, Prefix
-from xdplb.model.tunnel import GUE_PORT
 
 BPFFS = Path("/sys/fs/bpf")
 PINS = BPFFS / "xdplb-decap"
 DESCRIPTIONS = Path("/run/xdplb/decap")  # bpffs takes no plain files: the counters' names are here
-
-FILE, FUNCTION = "decap.c", "decap"
-SIZES = {"MAX_DIRECTORS": 1024, "MAX_VIPS": 1024, "GUE_PORT": GUE_PORT}
 
 ANY_DIRECTOR = bytes(20)  # ::/0
 _PREFIX = struct.Struct("=I16s")  # struct prefix of decap.c: its length in bits, the address
@@ -68,23 +64,20 @@ def attach(
     index = _ifindex(ifname)
     if not os.path.ismount(BPFFS):
         raise MissingPart(f"{BPFFS} is no bpffs", f"run: mount -t bpf bpf {BPFFS}")
-    with _locked():
+    home = _home(ifname)
+    place = home / _version(frags)
+    # Not under the lock, if it has to be compiled.
+    compiled = None if _is_attached(place) else program_cache.unwrapper()
+    with _locked(), contextlib.ExitStack() as opened:
         _sweep()
-        home = _home(ifname)
-        place = home / _version(frags)
-        described = DESCRIPTIONS / f"{place.name}.json"
-        if _is_whole(place) and (home / "link").exists() and described.exists():
+        if _is_attached(place):
             _fill(place, vips, directors)
             return "kept"
         _remove(place)
         place.mkdir(parents=True, mode=0o700)
-        program = compiler.compile_program(
-            FILE,
-            FUNCTION,
-            [*(f"-D{k}={v}" for k, v in SIZES.items()), f'-DPIN="{place}"'],
-            frags=frags,
-        )
-        described.write_text(json.dumps(program.tables))
+        program = loader.load(compiled or program_cache.unwrapper(), place, frags=frags)
+        opened.callback(program.close)
+        _description(place).write_text(json.dumps(program.tables))
         _fill(place, vips, directors)
         mode = _link(home / "link", program.fd, index, ifname)
         libbpf.obj_pin(program.fd, place / "program")  # the mark that it is the one in use
@@ -129,6 +122,14 @@ def _is_whole(place: Path) -> bool:
     return (place / "program").exists()
 
 
+def _is_attached(place: Path) -> bool:
+    return _is_whole(place) and (place.parent / "link").exists() and _description(place).exists()
+
+
+def _description(place: Path) -> Path:
+    return DESCRIPTIONS / f"{place.name}.json"
+
+
 @contextlib.contextmanager
 def _locked() -> Iterator[None]:
     """One at a time: what is half built looks like what somebody left behind."""
@@ -139,7 +140,7 @@ def _locked() -> Iterator[None]:
 
 
 def _counters(place: Path) -> dict[str, int]:
-    _, fields, _ = json.loads((DESCRIPTIONS / f"{place.name}.json").read_text())["counters"]["leaf"]
+    _, fields, _ = json.loads(_description(place).read_text())["counters"]["leaf"]
     layout = struct.Struct(f"={len(fields)}Q")
     with _opened(place / "counters") as fd:
         per_cpu = [layout.unpack(one) for one in libbpf.read_per_cpu(fd, 0, layout.size)]
@@ -265,5 +266,5 @@ def _namespace() -> int:
 
 
 def _version(frags: bool) -> str:
-    text = program_text.splice(FILE) + repr((*sorted(SIZES.items()), frags))
+    text = repr((program_text.unwrapper(), frags))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
