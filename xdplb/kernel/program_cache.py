@@ -5,11 +5,12 @@
                      lock          held by who compiles
                      new           what is being written
 
-The key is of all that the instructions depend on: text, functions, flags, machine. The kernel and
-its headers are not: only uapi headers are included, whose structs and numbers never change, and BCC
-makes the same of them on any kernel. The compiler is named in the file: where another one is
-installed, the file is stale; where none is, it serves. Whatever is not root's alone, or not whole,
-is not believed, and made anew.
+The key is a hash of all that the instructions depend on: text, functions, flags, machine, and our
+own modules that make the file. The kernel and its headers are not part of it: the programs include
+uapi headers alone, whose structs and numbers never change, and BCC gave the same instructions on
+Linux 6.1 and 6.18. The file names its compiler: where another one is installed, the file is stale;
+where none is, it serves. A file that is not whole, or that somebody else could have written, is
+made anew.
 """
 
 import hashlib
@@ -22,6 +23,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from xdplb.errors import XdplbError
+from xdplb.kernel import compiled as compiled_form
 from xdplb.kernel import compiler, program_text
 from xdplb.kernel.clock import Clock, running_clock
 from xdplb.kernel.compiled import Compiled
@@ -30,7 +32,6 @@ from xdplb.model.tunables import Tunables
 
 DIRECTORY = Path("/var/cache/xdplb")
 KEPT = 32  # programs, the last used ones
-_FORMAT = 1  # of the files
 _NOT_OURS = stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -72,8 +73,9 @@ def compiled(source: Source) -> Compiled:
 
 
 def _key(source: Source) -> str:
-    parts = [source.text, source.functions, source.flags, compiler.CFLAGS, os.uname().machine]
-    return hashlib.sha256(json.dumps([_FORMAT, *parts]).encode()).hexdigest()[:32]
+    ours = [Path(str(module.__file__)).read_text() for module in (compiled_form, compiler)]
+    parts = [*ours, os.uname().machine, source.text, source.functions, source.flags]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 
 def _path(key: str) -> Path:
