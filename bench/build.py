@@ -16,7 +16,7 @@ from pathlib import Path
 
 from xdplb.director.state import Attached, State, Wanted
 from xdplb.director.table_writer import TableWriter
-from xdplb.kernel import clock, compiler, libbpf, program_text
+from xdplb.kernel import clock, libbpf, loader, program_cache
 from xdplb.kernel.tables import Tables
 from xdplb.model.address import parse_address
 from xdplb.model.network import Route
@@ -29,8 +29,8 @@ def main() -> None:
     pin_dir = Path(sys.argv[1])
     specification = json.load(sys.stdin)
     tunables = Tunables(**specification["tunables"])
-    timer = clock.measure()
-    program = compiler.compile_director(program_text.defines(tunables, pin_dir, timer))
+    timer = clock.running_clock()
+    program = loader.load(program_cache.director(tunables, timer), pin_dir)
     libbpf.obj_pin(program.fd, pin_dir / "program")
 
     state = State(Wanted(tunables=tunables))

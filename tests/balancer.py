@@ -29,11 +29,10 @@ from xdplb.director.state import Attached, State, Wanted
 from xdplb.director.table_writer import TableWriter
 from xdplb.director.transaction import Transaction
 from xdplb.host import namespaces, sysctls
-from xdplb.kernel import libbpf, program_text
+from xdplb.kernel import libbpf, loader, program_cache, program_text
 from xdplb.kernel.bpffs import BPFFS
 from xdplb.kernel.byte_order import address_of_words
 from xdplb.kernel.clock import Clock
-from xdplb.kernel.compiler import compile_director
 from xdplb.kernel.flows import decode_flows
 from xdplb.kernel.tables import Tables
 from xdplb.model import checks, toml_file
@@ -98,9 +97,9 @@ class Balancer:
         self.tunables = tunables
         self.namespace = namespace
         self.clock = SLOW
-        program_text.BPF_DIR = directory = bpf_directory()  # enum_values() reads the C text there
-        flags = [*program_text.defines(tunables, pins, self.clock), *flags]
-        self.program = compile_director(flags, directory, frags=frags)
+        program_text.BPF_DIR = bpf_directory()
+        source = program_text.director(tunables, self.clock, *flags)
+        self.program = loader.load(program_cache.compiled(source), pins, frags=frags)
         self.fd = self.program.fd
         self.tables = Tables(pins, self.program.tables)
         self.tables.put_programs(self.program.kinds)
@@ -135,6 +134,7 @@ class Balancer:
                 scratch = undo.enter_context(tempfile.TemporaryDirectory(prefix=name))
                 lb = cls(tunables, name, pins, Path(scratch), flags, frags=frags)
                 undo.callback(lb.tables.close)
+                undo.callback(lb.program.close)
                 lb.ifindex = socket.if_nametoindex("ens33")
                 lb.unused_ifindex = socket.if_nametoindex("unused")
                 # Attached anywhere, a program keeps its place in the kernel's XDP dispatcher;

@@ -327,7 +327,10 @@ IN_PRIVATE = ["unshare", "--mount", "sh", "-ec"]
 MOUNTS = {
     "no headers": (
         "no kernel headers are installed",
-        [*IN_PRIVATE, 'for d in /usr/src /lib/modules; do mount -t tmpfs t $d; done; exec "$@"'],
+        [
+            *IN_PRIVATE,
+            'for d in /usr/src /lib/modules /var/cache; do mount -t tmpfs t $d; done; exec "$@"',
+        ],
     ),
     "bpffs is not mounted here": (
         "/sys/fs/bpf is one of a private mount namespace",
@@ -340,12 +343,7 @@ MOUNTS = {
     "no bpffs anywhere": (
         "/sys/fs/bpf is not a BPF file system; run: mount -t bpf",
         [
-            *IN_PRIVATE[:2],
-            "--pid",
-            "--fork",
-            "--mount-proc",
-            "sh",
-            "-ec",
+            *(*IN_PRIVATE[:2], "--pid", "--fork", "--mount-proc", "sh", "-ec"),
             'umount /sys/fs/bpf; "$@"',
         ],
     ),

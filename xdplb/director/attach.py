@@ -21,8 +21,9 @@ from xdplb.director.transaction import undo
 from xdplb.director.vips import check_vip, place_vips
 from xdplb.errors import Conflict, XdplbError
 from xdplb.host import directories, interfaces, neighbours, vlans
-from xdplb.kernel import clock, compiler, libbpf, program_text
+from xdplb.kernel import clock, libbpf, loader, program_cache, program_text, xdp_link
 from xdplb.kernel.bpffs import check_bpffs
+from xdplb.kernel.compiled import Compiled
 from xdplb.kernel.tables import Tables
 from xdplb.model.address import Address
 from xdplb.model.schedulers import check_ring_slots
@@ -55,13 +56,34 @@ def attach(
     check_bpffs()
     for vip in vips:
         check_vip(vip)
+    tunables = _tunables(store.read_state(instance), sizes)
+    compiled = program_cache.director(tunables, clock.running_clock())  # not under the lock
     with instance.locked():
         state = recovery.recover(instance)
-        tunables = replace(state.wanted.tunables, **sizes)
-        check_tunables(tunables)
-        check_ring_slots(tunables.ring_slots)
+        if tunables != _tunables(state, sizes):  # another attach came between
+            tunables = _tunables(state, sizes)
+            compiled = program_cache.director(tunables, clock.running_clock())
         _check_modes(state, ifnames, mode)
-        return _attach(instance, state, ifnames, vips, mode, tunables)
+        _check_orphan(instance, state)
+        return _attach(instance, state, compiled, ifnames, vips, mode, tunables)
+
+
+def _tunables(state: State, sizes: Mapping[str, int]) -> Tunables:
+    tunables = replace(state.wanted.tunables, **sizes)
+    check_tunables(tunables)
+    check_ring_slots(tunables.ring_slots)
+    return tunables
+
+
+def _check_orphan(instance: Instance, state: State) -> None:
+    """Never empty a director that forwards, though nobody knows its state. Raises: Conflict."""
+    for name, pin in instance.links().items():
+        link = xdp_link.info(pin)
+        if state.attached is None and link is not None and link.ifindex:
+            raise Conflict(
+                f"a director forwards on {name}, and its state is lost (it was in {instance.run})",
+                f"it goes on until you take it off: xdplb detach {name}",
+            )
 
 
 def _check_modes(state: State, ifnames: Sequence[str], mode: str) -> None:
@@ -78,6 +100,7 @@ def _check_modes(state: State, ifnames: Sequence[str], mode: str) -> None:
 def _attach(
     instance: Instance,
     state: State,
+    compiled: Compiled,
     ifnames: Sequence[str],
     vips: Sequence[Address],
     mode: str,
@@ -86,12 +109,11 @@ def _attach(
     old, modes = state.attached, dict.fromkeys(ifnames, mode)
     if old is not None:
         modes |= old.interfaces
-    frags = interfaces.has_jumbo_frames(modes)
     with ExitStack() as failed:
-        tables, kept = _load(instance, state, tunables, frags, modes, failed)
+        tables, kept = _load(instance, state, compiled, tunables, modes, failed)
         attached = state.attached
         assert attached is not None
-        place_vips(state, vips, "")
+        place_vips(state, vips, ifnames[0])
         needed = real_routes.learn(state, state.addresses())
         needed |= real_routes.hops_of(state, state.addresses())
         journal = Journal(hops=sorted(needed), machine=True)
@@ -123,8 +145,8 @@ def _attach(
 def _load(
     instance: Instance,
     state: State,
+    compiled: Compiled,
     tunables: Tunables,
-    frags: bool,
     modes: Mapping[str, str],
     failed: ExitStack,
 ) -> tuple[Tables, bool]:
@@ -132,7 +154,7 @@ def _load(
 
     Returns: the tables, and whether they are those in force.
     """
-    timer, old = clock.measure(), state.attached
+    old, frags = state.attached, interfaces.has_jumbo_frames(modes)
     layout = program_text.layout_hash(tunables, frags=frags)
     directory = instance.layout(layout)
     kept = old is not None and old.layout == layout and _is_whole(instance, state)
@@ -141,23 +163,22 @@ def _load(
         directories.make(instance.pins)
         directories.make(directory)
         failed.callback(shutil.rmtree, directory, ignore_errors=True)
-    program = compiler.compile_director(
-        program_text.defines(tunables, directory, timer), frags=frags
-    )
+    program = loader.load(compiled, directory, frags=frags)
+    try:
+        programs = directory / f"programs_{libbpf.prog_info(program.fd).id}"
+        directories.make(programs)
+        failed.callback(shutil.rmtree, programs, ignore_errors=True)
+        for name, fd in program.functions.items():
+            libbpf.obj_pin(fd, programs / name)
+    finally:
+        program.close()
     tables = Tables(directory, program.tables)
-    programs = directory / f"programs_{libbpf.prog_info(program.fd).id}"
-    directories.make(programs)
-    failed.callback(shutil.rmtree, programs, ignore_errors=True)
-    libbpf.obj_pin(program.fd, programs / machine.MAIN)
-    names = program_text.kinds()
-    for kind, fd in program.kinds.items():
-        libbpf.obj_pin(fd, programs / names[kind])
     state.wanted.tunables = tunables
     state.attached = Attached(
         layout,
         programs.name,
-        timer.hz,
-        program.tables,
+        clock.running_clock().hz,
+        dict(program.tables),
         {name: table.id for name, table in tables},
         dict(modes),
     )

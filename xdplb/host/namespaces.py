@@ -69,7 +69,7 @@ def entered(name: str) -> Iterator[None]:
 
 
 def suffix() -> str:
-    """What the names of this namespace's files end in: nothing in that of process 1, else @cookie."""
+    """The end of our file names in this namespace: nothing in that of process 1, else @cookie."""
     try:
         if Path("/proc/thread-self/ns/net").samefile("/proc/1/ns/net"):
             return ""

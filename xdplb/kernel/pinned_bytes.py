@@ -14,11 +14,12 @@ _LENGTH = 8  # bytes before the content, which say how long it is
 
 def save(path: Path, content: bytes) -> None:
     """Replace what is pinned at `path`, at once. Raises: KernelRefused, NoPermission."""
-    fd = libbpf.map_create_array("bytes", _LENGTH + len(content))
+    size = _LENGTH + len(content)
+    fd = libbpf.map_create("bytes", libbpf.MAP_TYPE_ARRAY, 4, size, 1, libbpf.BPF_F_MMAPABLE)
     new = path.with_name(f"{path.name}_new")
     try:
-        with mmap.mmap(fd, _pages(_LENGTH + len(content))) as memory:
-            memory[: _LENGTH + len(content)] = len(content).to_bytes(_LENGTH, "little") + content
+        with mmap.mmap(fd, _pages(size)) as memory:
+            memory[:size] = len(content).to_bytes(_LENGTH, "little") + content
         new.unlink(missing_ok=True)
         libbpf.obj_pin(fd, new)
         new.rename(path)

@@ -18,7 +18,7 @@ _REALSERVER_STATES = Path("/run/xdplb/realserver")
 def remove_instances(lab: str) -> None:
     """Forget what `xdplb` pinned and wrote for the hosts, while their namespaces still are there.
 
-    A director's is named by its namespace's cookie, the state of a real server by the namespace's number.
+    A director's is named by its namespace's cookie, a real server's by its number.
     """
     for host in HOSTS:
         with (
