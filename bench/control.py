@@ -26,8 +26,7 @@ from rich.progress import track
 from rich.table import Table
 from rig import Balanced
 
-from xdplb.director import pins, ring_transition
-from xdplb.director.instance import Instance
+from xdplb.director import ring_transition, store
 from xdplb.director.state import State
 from xdplb.kernel.program_text import enum_values
 from xdplb.kernel.tables import Tables
@@ -105,7 +104,7 @@ class Ring:
 
     def __init__(self, tables: Tables, state: State, key: ServiceKey) -> None:
         self._tables, self._flags = tables, enum_values("slot_flag")
-        self._number, self._indices = state.service_id(key), state.real_indices(key)
+        self._number, self._indices = state.allocated.id_of(key), state.allocated.indices(key)
 
     def rebuild(self, service: Service) -> dict[str, Took]:
         """Rebuild it as a change of the service does. Returns: each step's time."""
@@ -142,17 +141,16 @@ def measure_ring(xdplb: Shell, rounds: int) -> list[Timed]:
     xdplb("flush")
     xdplb("attach", INTERFACE, "--tune", f"ring_slots={RING_SLOTS}")
     xdplb("apply", "-", stdin=configuration([Balanced(0, "mh", RING_REALS)]))
-    place = Instance(xdplb.instance)
-    state = State.read(place.state)
-    (key,) = state.service_keys()
-    service = state.service(key)
+    place = xdplb.instance
+    state = store.read_state(place)
+    ((key, service),) = state.wanted.services.items()
     middle = RING_REALS // 2
     drained = list(service.reals)
     drained[middle] = replace(drained[middle], weight=0)
     versions = (replace(service, reals=tuple(drained)), service)
 
     steps: dict[str, list[Took]] = {}
-    with contextlib.closing(pins.open_tables(place, state)) as tables:
+    with contextlib.closing(store.open_tables(place, state)) as tables:
         ring = Ring(tables, state, key)
         for turn in track(range(rounds), description="ring"):
             for step, took in ring.rebuild(versions[turn % 2]).items():

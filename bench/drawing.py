@@ -22,7 +22,7 @@ def bar(kind: str) -> tuple[str, str]:
 
 
 def pyplot() -> Any:
-    """matplotlib's pyplot, without a display. The same data gives the same file."""
+    """Matplotlib's pyplot, without a display. The same data gives the same file."""
     import matplotlib as mpl
 
     mpl.use("Agg")

@@ -35,11 +35,10 @@ from rich.progress import track
 from rich.table import Table
 from rig import Balanced
 
-from xdplb.director import pins
+from xdplb.director import machine, store
 from xdplb.director.instance import Instance
-from xdplb.director.state import State
 from xdplb.host import namespaces, netlink
-from xdplb.kernel import compiler, libbpf
+from xdplb.kernel import libbpf, loader, program_cache, program_text
 from xdplb.kernel.tables import Tables, decode_type
 from xdplb.lab import names
 
@@ -54,16 +53,15 @@ class Ends:
     """The sender and the receiver, at the far end of the director's veth, in its namespace."""
 
     def __init__(self) -> None:
-        self._program = compiler.compile_program("ends.c", "transmit", [], rig.HERE)
-        module = self._program.module
-        self._receive = module.load_func("receive", module.XDP)
-        self._counted_fd = module["received"].map_fd
+        names = ("transmit", "receive", "bounce")
+        source = program_text.read_source("ends.c", names, directory=rig.HERE)
+        self._program = loader.load(program_cache.compiled(source))
+        self._counted_fd = self._program.maps["received"]
         self._leaf = decode_type(self._program.tables["received"]["leaf"])
         self._ifindex = socket.if_nametoindex(DIRECTOR)
-        self._sent_fd = module["sent"].map_fd
-        self._bounce = module.load_func("bounce", module.XDP)
-        self.bounce_fd = self._bounce.fd
-        netlink.attach_xdp(DIRECTOR, self._receive.fd)
+        self._sent_fd = self._program.maps["sent"]
+        self.bounce_fd = self._program.functions["bounce"]
+        netlink.attach_xdp(DIRECTOR, self._program.functions["receive"])
 
     def send(self, frame: bytes, packets: int) -> None:
         """Sends a frame `packets` times."""
@@ -82,12 +80,13 @@ class Ends:
 class Attached:
     """The director that `xdplb attach` left on the interface, and its link."""
 
-    def __init__(self, instance: str) -> None:
-        place = Instance(instance)
-        state = State.read(place.state)
-        self._link = libbpf.obj_get(pins.link_pin(place, INTERFACE))
-        self.fd = libbpf.obj_get(pins.program_pin(place, state))
-        self._tables: Tables = pins.open_tables(place, state)
+    def __init__(self, place: Instance) -> None:
+        state = store.read_state(place)
+        assert state.attached is not None
+        self._link = libbpf.obj_get(place.link(INTERFACE))
+        programs = place.layout(state.attached.layout) / state.attached.programs
+        self.fd = libbpf.obj_get(programs / machine.MAIN)
+        self._tables: Tables = store.open_tables(place, state)
 
     def put(self, fd: int) -> None:
         """Puts another program, or the director again, in the interface's link."""

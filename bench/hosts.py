@@ -16,7 +16,9 @@ import click
 from rig import FIRST_REAL, FIRST_VIP, Balanced
 
 from xdplb import lab
-from xdplb.lab import instances, names
+from xdplb.director.instance import Instance
+from xdplb.host import namespaces
+from xdplb.lab import names
 
 DIRECTOR, INTERFACE = "lvs", "ens33"
 PREFIX = "xdplb-bench-"
@@ -55,9 +57,10 @@ class Shell:
 
     def __init__(self, lab_name: str, tree: Path) -> None:
         self.namespace = names.host_namespace(lab_name, DIRECTOR)
-        self.instance = instances.instance(lab_name, DIRECTOR)
+        with namespaces.entered(self.namespace):
+            self.instance = Instance()
         self._environment = {
-            **lab.environment(lab_name, DIRECTOR),
+            **os.environ,
             "PYTHONPATH": str(tree),
             # Compiled modules are kept, as in an installation, but outside the trees.
             "PYTHONPYCACHEPREFIX": str(tree / ".pycache"),

@@ -25,7 +25,7 @@ from hosts import COMMAND, INTERFACE
 from rig import DIP, DIP_MAC, FIRST_CLIENT, FIRST_REAL, FIRST_VIP, GATEWAY, GATEWAY_MAC, HERE
 
 from xdplb.host import namespaces
-from xdplb.kernel import compiler, libbpf
+from xdplb.kernel import libbpf, loader, program_cache, program_text
 from xdplb.kernel.tables import decode_type, map_memory
 
 TESTER, DIRECTOR, PORT = "tester", "director", "lvs"
@@ -157,21 +157,21 @@ class Ends:
 
     def __init__(self) -> None:
         flags = floor_flags(46)  # bytes of IP in each frame
-        self._program = compiler.compile_program("ipvs_ends.c", "transmit", flags, HERE)
-        module = self._program.module
+        others = ("receive", "drop", "prepend", "pass")
+        source = program_text.read_source("ipvs_ends.c", ("transmit", *others), flags, HERE)
+        self._program = loader.load(program_cache.compiled(source))
+        maps = self._program.maps
         self._ifindex = socket.if_nametoindex(PORT)
-        self._plan = map_memory(
-            module["plans"].map_fd, decode_type(self._program.tables["plans"]["leaf"]), 1
-        )[0]
-        self._received = module["received"].map_fd
+        leaf = decode_type(self._program.tables["plans"]["leaf"])
+        self._plan = map_memory(maps["plans"], leaf, 1)[0]
+        self._received = maps["received"]
         self._leaf = decode_type(self._program.tables["received"]["leaf"])
-        self._dropped = module["dropped"].map_fd
-        # A program that is attached anywhere stays in the kernel's XDP dispatcher. Otherwise each
-        # run would rewrite the kernel's text twice, and wait for it.
+        self._dropped = maps["dropped"]
+        # Attached anywhere, it keeps its place in the XDP dispatcher: else each run would rewrite
+        # the kernel's text twice, and wait for it.
         lo = socket.if_nametoindex("lo")
         libbpf.link_create(self._program.fd, lo, libbpf.XDP_FLAGS_SKB_MODE)
-        names = ("receive", "drop", "prepend", "pass")
-        self.programs = {name: module.load_func(name, module.XDP).fd for name in names}
+        self.programs = {name: self._program.functions[name] for name in others}
         self._sink: int | None = None
 
     def take_frames(self, wanted: bool) -> None:

@@ -17,9 +17,10 @@ from hosts import COMMAND, DIRECTOR, INTERFACE, lab_up
 from ipvs_rig import run
 
 from xdplb import lab
+from xdplb.director.instance import Instance
 from xdplb.host import namespaces
 from xdplb.kernel import libbpf
-from xdplb.lab import VIP, instances, names
+from xdplb.lab import VIP, names
 from xdplb.traffic import wrk
 
 RS1, RS2 = "192.168.2.220", "192.168.2.210"
@@ -68,7 +69,9 @@ def main() -> None:
     program = libbpf.prog_load(XDP_PASS)
     with lab_up() as name:
         set_up(name)
-        with closing(Attached(instances.instance(name, DIRECTOR))) as attached:
+        with namespaces.entered(names.host_namespace(name, DIRECTOR)):
+            instance = Instance()
+        with closing(Attached(instance)) as attached:
             ways = {"real": -1, "ipvs": program, "xdplb": attached.fd}
             for kind in KINDS:
                 found: dict[str, list[wrk.Answered]] = {through: [] for through in ways}

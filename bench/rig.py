@@ -20,11 +20,11 @@ from typing import Any
 import click
 
 from xdplb.kernel import libbpf
+from xdplb.kernel.bpffs import BPFFS
 from xdplb.kernel.tables import Tables
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
-BPFFS = Path("/sys/fs/bpf")
 
 CLONE_NEWNET = 0x40000000
 DIP, DIP6 = IPv4Address("192.168.2.200"), IPv6Address("fd00:2::200")

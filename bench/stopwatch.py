@@ -28,7 +28,7 @@ import numpy as np
 from frames import ACK, SYN, Order, Piece, Stream, floor_flags, prepended, wrapped
 from rig import HERE, Director
 
-from xdplb.kernel import compiler, libbpf
+from xdplb.kernel import libbpf, loader, program_cache, program_text
 from xdplb.kernel.tables import decode_type, fill, map_memory
 
 OWN = ("bounce", "prepend", "remember")
@@ -43,20 +43,20 @@ class Wrapper:
         self.ifindex = socket.if_nametoindex("bench0")
         frame = Stream(Order.FIXED).frame()
         flags = floor_flags(len(frame[14:]))
-        self._program = compiler.compile_program("wrapper.c", "wrap", flags, HERE)
-        module = self._program.module
-        # A program that is attached anywhere stays in the kernel's XDP dispatcher. Otherwise each
-        # run would rewrite the kernel's text twice, which takes 20 ms.
+        source = program_text.read_source("wrapper.c", ("wrap", *OWN), flags, HERE)
+        self._program = loader.load(program_cache.compiled(source))
+        # Attached anywhere, it keeps its place in the XDP dispatcher: else each run would rewrite
+        # the kernel's text twice, 20 ms.
         self._link = libbpf.link_create(
             self._program.fd, socket.if_nametoindex(idle), libbpf.XDP_FLAGS_SKB_MODE
         )
-        self._targets_fd = module["targets"].map_fd
+        self._targets_fd = self._program.maps["targets"]
         leaf = decode_type(self._program.tables["plans"]["leaf"])
-        self._plan = map_memory(module["plans"].map_fd, leaf, 1)[0]
-        self._own = [module.load_func(name, module.XDP) for name in OWN]
-        for place, function in enumerate(self._own):
-            self.set_target(place, function.fd)
-        got = libbpf.prog_test_run(self._own[PREPEND].fd, frame)
+        self._plan = map_memory(self._program.maps["plans"], leaf, 1)[0]
+        own = [self._program.functions[name] for name in OWN]
+        for place, fd in enumerate(own):
+            self.set_target(place, fd)
+        got = libbpf.prog_test_run(own[PREPEND], frame)
         wanted = prepended(len(frame[14:])) + frame[14:]
         assert got.frame == wanted, "the floor writes a wrong header"
 
@@ -91,7 +91,7 @@ class Wrapper:
     def close(self) -> None:
         """Detaches and unloads the wrapper."""
         os.close(self._link)
-        self._program.module.cleanup()
+        self._program.close()
 
     def state(self) -> int:
         """The stream's position. The next run continues from it."""

@@ -17,15 +17,15 @@ from typing import Any
 import click
 import drawing
 import rig
-from hosts import COMMAND, DIRECTOR, INTERFACE, Shell, Took, lab_up
+from hosts import COMMAND, INTERFACE, Shell, Took, lab_up
 from ipvs_rig import run
 
 from xdplb import lab
-from xdplb.director import pins
+from xdplb.director import store
 from xdplb.director.instance import Instance
-from xdplb.director.state import State
 from xdplb.host import namespaces
-from xdplb.lab import VIP, instances, names
+from xdplb.lab import VIP, names
+from xdplb.model.service import ServiceKey
 from xdplb.realserver import unwrapper
 from xdplb.traffic import wrk
 
@@ -61,12 +61,12 @@ def set_up(name: str, shell: Shell) -> None:
 class Watch:
     """Reads what was sent to each real."""
 
-    def __init__(self, instance: str) -> None:
-        there = Instance(instance)
-        state = State.read(there.state)
-        reals = state.raw["services"][f"tcp/{VIP}:80"]["reals"]
-        self._places = {host: reals[address][0] for host, address in REALS.items()}
-        self.tables = pins.open_tables(there, state)
+    def __init__(self, there: Instance) -> None:
+        state, key = store.read_state(there), ServiceKey.parse(f"tcp/{VIP}:80")
+        addresses = state.wanted.services.addresses(key)
+        places = dict(zip(addresses, state.allocated.indices(key), strict=True))
+        self._places = {host: places[address] for host, address in REALS.items()}
+        self.tables = store.open_tables(there, state)
 
     def read(self) -> dict[str, dict[str, int]]:
         """Packets, bytes and flows since the start, by host."""
@@ -75,8 +75,8 @@ class Watch:
 
 
 def measure(name: str, shell: Shell) -> dict[str, Any]:
-    """Loads, acts and reads. A rate is over the time between two readings."""
-    watch = Watch(instances.instance(name, DIRECTOR))
+    """Loads, acts and watches. Rates are of the time between two looks."""
+    watch = Watch(shell.instance)
     rows, done, events = [], [], list(EVENTS)
     with namespaces.entered(names.host_namespace(name, "client")), ThreadPoolExecutor() as pool:
         loads = {kind: pool.submit(wrk.run, f"http://{VIP}/", load) for kind, load in LOADS.items()}

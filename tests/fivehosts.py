@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 
 from xdplb import lab as labs
+from xdplb.director.instance import Instance
+from xdplb.host import namespaces
 
 XDPLB = str(Path(sys.executable).with_name("xdplb"))
 RS1, RS2 = "192.168.2.220", "192.168.2.210"
@@ -46,7 +48,6 @@ class Lab:
         """Start a command on a host; the test ends it."""
         return subprocess.Popen(
             labs.command(self.name, host, argv),
-            env=labs.environment(self.name, host),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -103,19 +104,20 @@ class Lab:
         return {name: n for name, n in counters.items() if n and name != "pass_not_ip"}
 
     @property
-    def instance(self) -> str:
+    def instance(self) -> Instance:
         """The director's instance."""
-        return f"{self.name}-lvs"
+        with namespaces.entered(f"{self.name}-lvs"):
+            return Instance()
 
     @property
     def state(self) -> Path:
-        """The directory of the director's files."""
-        return Path("/run/xdplb", self.instance)
+        """The director's files."""
+        return self.instance.run
 
     @property
     def pins(self) -> Path:
-        """The directory of the director's pins."""
-        return Path("/sys/fs/bpf/xdplb", self.instance)
+        """What the director has pinned."""
+        return self.instance.pins
 
 
 def require_root() -> None:

@@ -141,7 +141,7 @@ def user_types(host: str, line: str) -> None:
     """Echo a command, run it on a host and show its output. Raises: XdplbError."""
     echo(host, line)
     argv = lab.command(LAB, host, shlex.split(line))
-    code = subprocess.run(argv, env=lab.environment(LAB, host)).returncode
+    code = subprocess.run(argv).returncode
     if code != 0:
         raise XdplbError(f"`{line}` on {host} ended with {code}")
 

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Addresses on this host's interfaces."""
 
-from xdplb.errors import KernelRefused
+from ipaddress import ip_network
+
+from xdplb.errors import Conflict, KernelRefused
 from xdplb.host.ip import addresses_of, ip, links
 from xdplb.model.address import Address
 
@@ -26,3 +28,17 @@ def set_address(verb: str, ifname: str, address: Address) -> None:
         raise KernelRefused(
             f"cannot {verb} {address} on {ifname}: {done.stderr.strip() or 'ip failed'}"
         )
+
+
+def check_host(address: Address, what: str) -> None:
+    """Raises: Conflict if it is the own or the broadcast address of a network of this host."""
+    for link in links():
+        for entry in link.get("addr_info", ()):
+            if address.version != 4 or entry.get("family") != "inet" or entry["prefixlen"] > 30:
+                continue
+            network = ip_network(f"{entry['local']}/{entry['prefixlen']}", strict=False)
+            if address in (network.network_address, network.broadcast_address):
+                raise Conflict(
+                    f"{what} {address} is no host's address in {network} ({link['ifname']})",
+                    "give a host's address",
+                )

@@ -28,6 +28,14 @@ def ifindex(ifname: str) -> int:
         raise NotFound(f"interface '{ifname}' does not exist here", "see: ip link") from None
 
 
+def exists(ifname: str) -> bool:
+    """Whether there is an interface of this name."""
+    try:
+        return bool(ifindex(ifname))
+    except NotFound:
+        return False
+
+
 def xdp_programs(ifname: str) -> set[int]:
     """The ids of the XDP programs that an interface runs."""
     return {

@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Sequence
 from typing import Any
 
-from xdplb.errors import MissingPart
+from xdplb.errors import KernelRefused, MissingPart
 from xdplb.model.address import Address, parse_address
 
 
@@ -19,10 +19,19 @@ def ip(*arguments: str, batch: Sequence[str] | None = None) -> "subprocess.Compl
         raise MissingPart("there is no command ip", "run: apt-get install iproute2") from error
 
 
+def shown(*arguments: str) -> list[dict[str, Any]]:
+    """What `ip` shows, as values. Raises: KernelRefused where it has none to show; MissingPart."""
+    done = ip("-json", *arguments)
+    if done.returncode:
+        reason = done.stderr.strip() or f"exit status {done.returncode}"
+        raise KernelRefused(f"ip {' '.join(arguments)}: {reason}")
+    values: list[dict[str, Any]] = json.loads(done.stdout or "[]")
+    return values
+
+
 def links(*options: str) -> list[dict[str, Any]]:
     """The host's interfaces with their addresses."""
-    shown: list[dict[str, Any]] = json.loads(ip("-json", *options, "address").stdout)
-    return shown
+    return shown(*options, "address")
 
 
 def addresses_of(link: dict[str, Any]) -> set[Address]:

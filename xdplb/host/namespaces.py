@@ -4,6 +4,8 @@
 import contextlib
 import ctypes
 import os
+import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +14,22 @@ from xdplb.host.ip import ip
 
 NAMESPACES = Path("/run/netns")  # iproute2's directory, so that `ip netns` lists ours
 _CLONE_NEWNET = 0x40000000
+_SO_NETNS_COOKIE = 71  # include/uapi/asm-generic/socket.h
 _libc = ctypes.CDLL(None, use_errno=True)
+
+
+def cookie() -> int:
+    """The number of the calling thread's network namespace, which no other one gets until a reboot.
+
+    (The number of its inode, as in /proc/self/ns/net, is given again once it is gone.)
+    Raises: KernelRefused before Linux 5.14.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        try:
+            number = any_socket.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8)
+        except OSError as error:
+            raise refused("the network namespace has no cookie", error.errno or 0) from error
+    return int.from_bytes(number, sys.byteorder)
 
 
 def create(name: str) -> None:
@@ -49,6 +66,16 @@ def entered(name: str) -> Iterator[None]:
     finally:
         os.close(there)
         os.close(home)
+
+
+def suffix() -> str:
+    """The end of our file names in this namespace: nothing in that of process 1, else @cookie."""
+    try:
+        if Path("/proc/thread-self/ns/net").samefile("/proc/1/ns/net"):
+            return ""
+    except OSError:  # not root: whoever cannot see process 1 can read none of the files
+        return ""
+    return f"@{cookie()}"
 
 
 def _setns(fd: int, name: str) -> None:

@@ -16,15 +16,17 @@ from typing import Any
 
 from xdplb.errors import KernelRefused, MissingPart, NoPermission
 
-MAP_TYPE_PROG_ARRAY = 3  # enum bpf_map_type and the flags: include/uapi/linux/bpf.h
-PROG_TYPE_XDP = 6
+MAP_TYPE_ARRAY = 2  # enum bpf_map_type
+PROG_TYPE_XDP = 6  # this and the following: include/uapi/linux/bpf.h
 ATTACH_XDP = 37
 XDP_FLAGS_SKB_MODE = 1 << 1
 XDP_FLAGS_DRV_MODE = 1 << 2
 BPF_F_TEST_XDP_LIVE_FRAMES = 1 << 1
 BPF_F_XDP_HAS_FRAGS = 1 << 5
+BPF_F_MMAPABLE = 1 << 10
 
 LOAD_IMMEDIATE_64 = 0x18  # BPF_LD | BPF_DW | BPF_IMM
+PSEUDO_MAP_FD = 1  # what an instruction names a table by: its descriptor, or its first value
 PSEUDO_MAP_VALUE = 2
 VERIFIER_LOG = 1 << 24  # bytes
 
@@ -91,9 +93,6 @@ class _MapInfo(ctypes.Structure):
         ("btf_vmlinux_value_type_id", ctypes.c_uint32),
         ("netns_dev", ctypes.c_uint64),
         ("netns_ino", ctypes.c_uint64),
-        ("btf_id", ctypes.c_uint32),
-        ("btf_key_type_id", ctypes.c_uint32),
-        ("btf_value_type_id", ctypes.c_uint32),
     )
 
 
@@ -160,33 +159,24 @@ class _MapCreateOpts(ctypes.Structure):
     )
 
 
-def map_create_like(template: int, name: str) -> int:
-    """A new map with the template's type, sizes, flags and BTF, so that it can replace it.
+def map_create(
+    name: str, kind: int, key_size: int, value_size: int, entries: int, flags: int, **more: int
+) -> int:
+    """A new map. kind: enum bpf_map_type; more: other fields of struct bpf_map_create_opts."""
+    opts = _MapCreateOpts(sz=ctypes.sizeof(_MapCreateOpts), map_flags=flags, **more)
+    return _check(
+        _lib().bpf_map_create(
+            kind, name.encode(), key_size, value_size, entries, ctypes.byref(opts)
+        ),
+        f"cannot create map {name}",
+    )
 
-    Up to Linux 6.1, an inner map without BTF cannot replace one with BTF: "BTF has no timer" and
-    "no BTF" are two values of timer_off (bpf_map_meta_equal(), kernel/bpf/syscall.c).
-    """
-    info = map_info(template)
-    opts = _MapCreateOpts(sz=ctypes.sizeof(_MapCreateOpts), map_flags=info.map_flags)
-    if info.btf_id:
-        opts.btf_fd = _check(_lib().bpf_btf_get_fd_by_id(info.btf_id), "cannot open a map's BTF")
-        opts.btf_key_type_id = info.btf_key_type_id
-        opts.btf_value_type_id = info.btf_value_type_id
-    try:
-        return _check(
-            _lib().bpf_map_create(
-                info.type,
-                name.encode(),
-                info.key_size,
-                info.value_size,
-                info.max_entries,
-                ctypes.byref(opts),
-            ),
-            f"cannot create map {name}",
-        )
-    finally:
-        if opts.btf_fd:
-            os.close(opts.btf_fd)
+
+def map_create_like(template: int, name: str) -> int:
+    """A new map that may stand where this one may: of its type, sizes and flags."""
+    like = map_info(template)
+    sizes = like.key_size, like.value_size, like.max_entries
+    return map_create(name, like.type, *sizes, like.map_flags)
 
 
 def map_update(fd: int, key: Any, value: Any) -> None:

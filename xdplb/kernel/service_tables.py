@@ -6,7 +6,7 @@ line is nearly always enough. Keys never move: a reader without locks could miss
 """
 
 import ctypes
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from xdplb.errors import TableFull
@@ -112,3 +112,22 @@ class ServiceTables:
         record = self.find_service(service)
         if record is not None:
             record.key = 0
+
+    def keep_services(self, services: Iterable[ServiceKey]) -> None:
+        """Remove all services but these."""
+        kept = {self._key(service) for service in services}
+        for bucket in self._services:
+            for record in bucket.entry:
+                if record.key and record.key not in kept:
+                    record.key = 0
+                    ctypes.memset(ctypes.addressof(record), 0, ctypes.sizeof(record))
+
+    def keep_vips(self, vips: Iterable[Address]) -> None:
+        """Remove all VIPs but these."""
+        kept = set(map(address_words, vips))
+        for bucket in self._vips:
+            for record in bucket.vip:
+                words = record.high, record.low
+                if words != (0, 0) and words not in kept:
+                    record.low = 0
+                    record.high = 0

@@ -211,13 +211,14 @@ class Tables:
 
     def deny(self, prefix: Prefix) -> None:
         """Adds a prefix to the trie; no error if it has it."""
-        libbpf.map_update(self.denied.fd, self._prefix_key(prefix), self.denied.leaf())
+        libbpf.map_update(self.denied.fd, self.prefix_key(prefix), self.denied.leaf())
 
-    def admit(self, prefix: Prefix) -> None:
+    def allow(self, prefix: Prefix) -> None:
         """Removes a prefix from the trie; no error if it does not have it."""
-        libbpf.map_delete(self.denied.fd, self._prefix_key(prefix))
+        libbpf.map_delete(self.denied.fd, self.prefix_key(prefix))
 
-    def _prefix_key(self, prefix: Prefix) -> Any:
+    def prefix_key(self, prefix: Prefix) -> Any:
+        """A prefix as the trie's key."""
         key = self.denied.key()
         fill(key, length=prefix_length(prefix))
         ctypes.memmove(key.address, mapped(prefix.network_address), ctypes.sizeof(key.address))

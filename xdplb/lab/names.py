@@ -2,7 +2,6 @@
 """A lab's names: its namespaces, and its files under /run."""
 
 import contextlib
-import fcntl
 import os
 import re
 import shutil
@@ -10,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from xdplb.errors import NoPermission, NotFound, UsageError
+from xdplb.host import directories, locks
 from xdplb.host.namespaces import NAMESPACES
 from xdplb.lab.topology import HOSTS, NETWORKS
 
@@ -82,10 +82,6 @@ def remove_directory(lab: str) -> None:
 @contextlib.contextmanager
 def locked() -> Iterator[None]:
     """Hold off whoever else builds or removes a lab. The kernel drops the lock if we die."""
-    _RUN.mkdir(parents=True, exist_ok=True)
-    fd = os.open(_RUN, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
+    directories.make(_RUN, 0o755)  # nginx serves files from there, as another user
+    with locks.locked(_RUN / ".lock"):  # no lab can have this name
         yield
-    finally:
-        os.close(fd)

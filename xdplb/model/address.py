@@ -72,6 +72,11 @@ def sort_prefixes(prefixes: Iterable[Prefix]) -> list[Prefix]:
     return sorted(prefixes, key=lambda p: (p.version, p.network_address.packed, p.prefixlen))
 
 
+def sort_addresses(addresses: Iterable[Address]) -> list[Address]:
+    """In the order of addresses, IPv4 first."""
+    return sorted(addresses, key=lambda address: (address.version, address.packed))
+
+
 def fold_address(address: Address) -> int:
     """The 32 bits of an address that IPVS hashes: IPv4 as it is, IPv6's four words XORed.
 

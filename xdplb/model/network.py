@@ -2,6 +2,7 @@
 """Parts of this host's network: VLAN devices, and routes to reals."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 
 @dataclass(frozen=True)
@@ -15,11 +16,25 @@ class Vlan:
     tags: tuple[tuple[int, int], ...]
 
 
+class Hop(NamedTuple):
+    """A neighbour that takes packets: its address and the device that it is behind."""
+
+    via: str
+    device: str
+
+
 @dataclass(frozen=True)
 class Route:
-    """The route to a real: device, next neighbour, outer source; local: the real is this host."""
+    """The way to a real: where it leaves, the neighbour that takes it, the outer source it gets.
+
+    via: "" if that is the real itself, so that reals of one network share a route.
+    """
 
     device: str
     via: str
     source: str
     local: bool
+
+    def hop(self, real: str) -> Hop:
+        """The next hop on the way to a real of this address."""
+        return Hop(self.via or real, self.device)

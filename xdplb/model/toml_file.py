@@ -101,7 +101,8 @@ def _parse_service(table: dict[str, Any], number: int) -> Service:
             _typed(table, "one_packet", bool, "true or false", False),
             tuple(map(parse_real, reals)),
             source_cidr=parse_source(_typed(table, "source_cidr", str, '"10.9.0.0/24"', "")),
-            **limits,
+            limit=limits["limit"],
+            source_limit=limits["source_limit"],
         )
         if len(service.flags) < len(flags):
             raise AlreadyExists("flags: one is given twice", "remove one of the two")

@@ -25,12 +25,22 @@ class Host:
     def __post_init__(self) -> None:
         if self.netns is not None and self.ssh is not None:
             raise UsageError("--netns and --ssh contradict each other", "give one of them")
-        if self.ssh is not None and (not self.ssh or self.ssh.startswith("-")):
-            raise UsageError(f"'{self.ssh}' is no host", "give --ssh HOST, as ssh takes it")
-        if self.netns is not None and not (
-            self.netns and "/" not in self.netns and (namespaces.NAMESPACES / self.netns).exists()
-        ):
+        if self.ssh is not None and not _is_word(self.ssh):
+            raise UsageError(f"{self.ssh!r} is no host", "give --ssh HOST, as ssh takes it")
+        if self.netns is None:
+            return
+        if not _is_word(self.netns) or "/" in self.netns or self.netns in (".", ".."):
+            raise UsageError(f"{self.netns!r} is no network namespace's name", "see: ip netns list")
+        if not (namespaces.NAMESPACES / self.netns).exists():
             raise NotFound(f"network namespace '{self.netns}' does not exist", "see: ip netns list")
+
+    @property
+    def options(self) -> list[str]:
+        """What names it on a command line, quoted for a shell."""
+        named = {"--ssh": self.ssh, "--netns": self.netns}
+        return [
+            word for name, at in named.items() if at is not None for word in (name, shlex.quote(at))
+        ]
 
     def command(self, argv: Sequence[str]) -> list[str]:
         """The command that runs `argv` there."""
@@ -45,3 +55,8 @@ class Host:
         """Be in the host's network namespace for a while."""
         with namespaces.entered(self.netns) if self.netns is not None else contextlib.nullcontext():
             yield
+
+
+def _is_word(text: str) -> bool:
+    """Neither empty nor an option, and no character that a line or a shell's word ends with."""
+    return bool(text) and not text.startswith("-") and text.isprintable() and " " not in text

@@ -6,10 +6,11 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from xdplb.errors import MissingPart, NoPermission, XdplbError
+from xdplb.host import namespaces
 from xdplb.model.address import Address, Prefix, parse_address, parse_senders
 from xdplb.realserver.host import Host
 
@@ -20,9 +21,21 @@ WRONG, REFUSED = 1, 2  # how the script ends: a fact is wrong; it could not be d
 AS_FILE = 'file=$(mktemp); cat >"$file"; sh "$file" "$@"; end=$?; rm -f "$file"; exit $end'
 
 
+# What root does here, or reads, that nobody else may.
+ROOTS = {
+    "setup": "changes this host's network settings",
+    "check": "reads the firewall's rules, and what setup wrote down",
+    "teardown": "changes this host's network settings",
+}
+SETUP = "xdplb realserver setup"
+
+
 @dataclass(frozen=True)
 class Fact:
-    """One thing that has to hold on a real server; `mend` is the command that makes it so."""
+    """One thing that has to hold on a real server; `mend` is the command that makes it so, there.
+
+    In capitals is what only a person can know.
+    """
 
     name: str
     wanted: str
@@ -48,6 +61,11 @@ class Report:
         """Whom it takes tunnels from; none: anybody."""
         return [parse_senders(text, "director") for text in self.settings.get("director", ())]
 
+    @property
+    def setup(self) -> str:
+        """The command that makes all of it so."""
+        return " ".join(self.settings.get("setup", ()))
+
 
 def script() -> str:
     """The shell script: `sh realserver.sh setup|check|teardown --vip ADDR …`."""
@@ -58,10 +76,13 @@ def script() -> str:
 def run(host: Host, verb: str, arguments: Sequence[str], *, persist: bool = False) -> Report:
     """Run the script's verb on a host. Raises: NoPermission, MissingPart, XdplbError."""
     if host.ssh is None and os.geteuid() != 0:
-        raise NoPermission(f"realserver {verb} changes the network's settings", "run it as root")
+        raise NoPermission(f"realserver {verb} {ROOTS[verb]}", "run it as root")
     shell = ["sh", "-c", AS_FILE, "sh"] if persist else ["sh", "-s"]
     command = host.command([*shell, verb, *arguments])
     environment = os.environ | {"XDPLB_BOOT_COMMAND": _boot_command()}
+    if host.ssh is None:  # on another host the script does without
+        with host.entered():
+            environment["XDPLB_NETNS_COOKIE"] = str(namespaces.cookie())
     try:
         done = subprocess.run(
             command, input=script(), capture_output=True, text=True, env=environment, check=False
@@ -70,7 +91,7 @@ def run(host: Host, verb: str, arguments: Sequence[str], *, persist: bool = Fals
         raise MissingPart(
             f"there is no {command[0]} command", "run: apt-get install util-linux openssh-client"
         ) from error
-    report = _parse(done.stdout)
+    report = _reachable(host, _parse(done.stdout))
     if done.returncode == 0 or (
         verb == "check" and done.returncode == WRONG and "decap" in report.settings
     ):
@@ -91,6 +112,21 @@ def _parse(output: str) -> Report:
     return Report(tuple(facts), settings)
 
 
+def _reachable(host: Host, report: Report) -> Report:
+    """With mends by setup as they are typed here; `--decap xdp` is typed on the host itself."""
+    facts = (replace(fact, mend=_setup_from_here(host, fact.mend)) for fact in report.facts)
+    settings = dict(report.settings)
+    if report.setup:
+        settings["setup"] = tuple(_setup_from_here(host, report.setup).split())
+    return Report(tuple(facts), settings)
+
+
+def _setup_from_here(host: Host, text: str) -> str:
+    if host.ssh is not None and "--decap xdp" in text:
+        return text
+    return text.replace(SETUP, " ".join([SETUP, *host.options]), 1)
+
+
 def _failure(host: Host, done: "subprocess.CompletedProcess[str]") -> XdplbError:
     said = [line for line in done.stderr.splitlines() if line.strip()]
     last = said[-1].strip() if said else f"exit status {done.returncode}"
@@ -98,7 +134,7 @@ def _failure(host: Host, done: "subprocess.CompletedProcess[str]") -> XdplbError
         return XdplbError(f"cannot reach {host.ssh} by ssh: {last}", f"try: ssh {host.ssh} true")
     where = f"{host.ssh}: " if host.ssh is not None else ""
     if done.returncode == REFUSED and last.startswith("error: "):
-        what, _, mend = last.removeprefix("error: ").partition("; ")
+        what, _, mend = _setup_from_here(host, last).removeprefix("error: ").partition("; ")
         return XdplbError(where + what, mend)
     return XdplbError(
         f"{where}the real server's script failed: {last}",

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Set up, check and tear down a real server."""
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 from ipaddress import ip_network
@@ -81,7 +82,8 @@ def check(
 def teardown(host: Host, vips: Sequence[Address] = ()) -> None:
     """Take back these VIPs (none: all) and, with the last one, whatever setup changed.
 
-    Nothing set up is nothing to do. Raises: NotFound, NoPermission, XdplbError.
+    Nothing set up is nothing to do, unless VIPs are named. Raises: NotFound, NoPermission,
+    XdplbError naming a VIP that is not set up, before anything is changed.
     """
     _unwrap(host, run(host, "teardown", _arguments(vips, (), ())))
 
@@ -102,14 +104,24 @@ def _arguments(
     for sender in directors:
         first = sender if isinstance(sender, Address) else sender.network_address
         checks.check_address(first, "director")
+        if sender in vips:
+            raise UsageError(
+                f"director {sender} is a VIP, too",
+                "name the director's own address, from which it sends",
+            )
     for device in devices:
-        if not device or device.startswith("-") or any(c in "/ \t\n" for c in device):
-            raise UsageError(f"'{device}' is no interface's name", "see: ip link")
+        if not _is_interface_name(device):
+            raise UsageError(f"{device!r} is no interface's name", "see: ip link")
     return [
         *(word for vip in vips for word in ("--vip", str(vip))),
         *(word for director in directors for word in ("--director", str(director))),
         *(word for device in devices for word in ("--dev", device)),
     ]
+
+
+def _is_interface_name(text: str) -> bool:
+    """As the kernel takes it (dev_valid_name(), net/core/dev.c), and no option."""
+    return bool(re.fullmatch(r"[!-.0-9;-~][!-.0-9;-~]{0,14}", text)) and text[0] != "-"
 
 
 def _unwrap(host: Host, report: Report) -> None:
@@ -129,18 +141,17 @@ def _unwrap(host: Host, report: Report) -> None:
 def _program_facts(report: Report) -> Iterator[Fact]:
     """What the program was told has to be what the script knows."""
     attached = {each.ifname: each for each in unwrapper.attached()}
-    mend = "xdplb realserver setup --decap xdp"
     for device in report.settings.get("dev", ()):
         program = attached.get(device)
         if program is None:
-            yield Fact(f"decap {device}", "xdplb's program", "none", False, mend)
+            yield Fact(f"decap {device}", "xdplb's program", "none", False, report.setup)
             continue
         for name, wanted, known in (
             (f"vips {device}", _words(report.vips), _words(program.vips)),
             (f"directors {device}", _words(report.directors), _words(program.directors)),
         ):
             ok = known == wanted
-            yield Fact(name, wanted, known, ok, "" if ok else mend)
+            yield Fact(name, wanted, known, ok, "" if ok else report.setup)
 
 
 def _words(senders: Iterable[Address | Prefix]) -> str:

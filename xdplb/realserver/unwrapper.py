@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The real server's unwrapper (bpf/decap.c): attach it by a pinned link, tell it whom to trust.
 
-    /sys/fs/bpf/xdplb-decap/<network namespace>-<interface>/
+    /sys/fs/bpf/xdplb-decap/<network namespace's cookie>-<interface>/
         link
         <version>/program directors vips counters
 
@@ -11,8 +11,6 @@ that of another one is replaced in place. Every function works in the caller's n
 
 import contextlib
 import ctypes
-import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -23,18 +21,16 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_network
 from pathlib import Path
 
-from xdplb.errors import InterfaceBusy, KernelRefused, MissingPart, NotFound
-from xdplb.kernel import compiler, libbpf, program_text
+from xdplb.errors import InterfaceBusy, KernelRefused
+from xdplb.host import directories, locks, namespaces
+from xdplb.host.interfaces import ifindex
+from xdplb.kernel import libbpf, loader, program_cache, program_text, xdp_link
+from xdplb.kernel.bpffs import BPFFS, check_bpffs
 from xdplb.kernel.byte_order import mapped, prefix_length
 from xdplb.model.address import Address, Prefix
-from xdplb.model.tunnel import GUE_PORT
 
-BPFFS = Path("/sys/fs/bpf")
 PINS = BPFFS / "xdplb-decap"
 DESCRIPTIONS = Path("/run/xdplb/decap")  # bpffs takes no plain files: the counters' names are here
-
-FILE, FUNCTION = "decap.c", "decap"
-SIZES = {"MAX_DIRECTORS": 1024, "MAX_VIPS": 1024, "GUE_PORT": GUE_PORT}
 
 ANY_DIRECTOR = bytes(20)  # ::/0
 _PREFIX = struct.Struct("=I16s")  # struct prefix of decap.c: its length in bits, the address
@@ -65,26 +61,23 @@ def attach(
     Returns: the mode reached, `native` or `generic`, or `kept`.
     Raises: NotFound, InterfaceBusy, MissingPart, KernelRefused.
     """
-    index = _ifindex(ifname)
-    if not os.path.ismount(BPFFS):
-        raise MissingPart(f"{BPFFS} is no bpffs", f"run: mount -t bpf bpf {BPFFS}")
-    with _locked():
+    index = ifindex(ifname)
+    check_bpffs()
+    home = _home(ifname)
+    place = home / _version(frags)
+    # Not under the lock, if it has to be compiled.
+    compiled = None if _is_attached(place, index) else program_cache.unwrapper()
+    with _locked(), contextlib.ExitStack() as opened:
         _sweep()
-        home = _home(ifname)
-        place = home / _version(frags)
-        described = DESCRIPTIONS / f"{place.name}.json"
-        if _is_whole(place) and (home / "link").exists() and described.exists():
+        if _is_attached(place, index):
             _fill(place, vips, directors)
             return "kept"
         _remove(place)
-        place.mkdir(parents=True, mode=0o700)
-        program = compiler.compile_program(
-            FILE,
-            FUNCTION,
-            [*(f"-D{k}={v}" for k, v in SIZES.items()), f'-DPIN="{place}"'],
-            frags=frags,
-        )
-        described.write_text(json.dumps(program.tables))
+        for directory in (PINS, home, place):
+            directories.make(directory)
+        program = loader.load(compiled or program_cache.unwrapper(), place, frags=frags)
+        opened.callback(program.close)
+        _description(place).write_text(json.dumps(program.tables))
         _fill(place, vips, directors)
         mode = _link(home / "link", program.fd, index, ifname)
         libbpf.obj_pin(program.fd, place / "program")  # the mark that it is the one in use
@@ -100,10 +93,17 @@ def detach(ifname: str) -> None:
         _remove(_home(ifname))
 
 
+def detach_all() -> None:
+    """Take the program off all interfaces of this network namespace."""
+    with _locked():
+        for home in _homes():
+            _remove(home)
+
+
 def attached() -> list[Attachment]:
     """All interfaces of this network namespace that unwrap."""
     found = []
-    for home in sorted(PINS.glob(f"{_namespace()}-*")) if PINS.is_dir() else []:
+    for home in _homes():
         index = _ifindex_of_link(home)
         places = [path for path in home.iterdir() if _is_whole(path)]
         with contextlib.suppress(OSError):  # no interface has this index: what is left of one
@@ -129,17 +129,25 @@ def _is_whole(place: Path) -> bool:
     return (place / "program").exists()
 
 
+def _is_attached(place: Path, index: int) -> bool:
+    there = _is_whole(place) and _description(place).exists()
+    return there and _ifindex_of_link(place.parent) == index
+
+
+def _description(place: Path) -> Path:
+    return DESCRIPTIONS / f"{place.name}.json"
+
+
 @contextlib.contextmanager
 def _locked() -> Iterator[None]:
     """One at a time: what is half built looks like what somebody left behind."""
-    DESCRIPTIONS.mkdir(parents=True, exist_ok=True)
-    with (DESCRIPTIONS / "lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    directories.make(DESCRIPTIONS)
+    with locks.locked(DESCRIPTIONS / "lock"):
         yield
 
 
 def _counters(place: Path) -> dict[str, int]:
-    _, fields, _ = json.loads((DESCRIPTIONS / f"{place.name}.json").read_text())["counters"]["leaf"]
+    _, fields, _ = json.loads(_description(place).read_text())["counters"]["leaf"]
     layout = struct.Struct(f"={len(fields)}Q")
     with _opened(place / "counters") as fd:
         per_cpu = [layout.unpack(one) for one in libbpf.read_per_cpu(fd, 0, layout.size)]
@@ -185,37 +193,25 @@ def _buffer(data: bytes) -> object:
 
 
 def _link(pin: Path, program: int, index: int, ifname: str) -> str:
-    if pin.exists():
-        with _opened(pin) as link:
-            libbpf.link_update(link, program)
+    if _ifindex_of_link(pin.parent) == index:
+        xdp_link.update(pin, program)
         return "kept"
-    for mode, flag in (
-        ("native", libbpf.XDP_FLAGS_DRV_MODE),
-        ("generic", libbpf.XDP_FLAGS_SKB_MODE),
-    ):
-        try:
-            link = libbpf.link_create(program, index, flag)
-        except KernelRefused as error:
-            if error.errno in (errno.EBUSY, errno.EEXIST):
-                raise InterfaceBusy(
-                    f"another XDP program is on {ifname}",
-                    f"see: bpftool net; take it off: ip link set {ifname} xdp off",
-                ) from error
-            if mode == "generic":
-                raise
-        else:
-            libbpf.obj_pin(link, pin)
-            os.close(link)
-            break
-    return mode
+    try:
+        return xdp_link.attach(pin, program, index, xdp_link.MODES["auto"])
+    except KernelRefused as error:
+        if error.errno in xdp_link.OCCUPIED:
+            raise InterfaceBusy(
+                f"another XDP program is on {ifname}",
+                f"see: bpftool net; take it off: ip link set {ifname} xdp off",
+            ) from error
+        raise
 
 
 def _remove(path: Path) -> None:
-    """Unpin all that is below, link first: whatever nobody else holds is gone then."""
+    """Take the program off, then unpin all that is below: what nobody else holds is gone then."""
     if not path.is_dir():
         return
-    with contextlib.suppress(FileNotFoundError):
-        (path / "link").unlink()
+    xdp_link.detach(path / "link")
     for entry in path.iterdir():
         if entry.is_dir():
             _remove(entry)
@@ -233,10 +229,8 @@ def _sweep() -> None:
 
 def _ifindex_of_link(home: Path) -> int:
     """The interface that the pinned link is on; 0: there is no link, or it outlived that."""
-    if not (home / "link").exists():
-        return 0
-    with _opened(home / "link") as link:
-        return int(libbpf.link_info(link).ifindex)
+    link = xdp_link.info(home / "link")
+    return link.ifindex if link else 0
 
 
 @contextlib.contextmanager
@@ -248,22 +242,16 @@ def _opened(pin: Path) -> Iterator[int]:
         os.close(fd)
 
 
-def _ifindex(ifname: str) -> int:
-    try:
-        return socket.if_nametoindex(ifname)
-    except OSError as error:
-        raise NotFound(f"there is no interface '{ifname}'", "see: ip link") from error
+def _homes() -> list[Path]:
+    """Where the pins of this network namespace's interfaces are."""
+    return sorted(PINS.glob(f"{namespaces.cookie()}-*"))
 
 
 def _home(ifname: str) -> Path:
     # bpffs refuses names with dots, as VLAN interfaces have them.
-    return PINS / f"{_namespace()}-{ifname.replace('.', ',')}"
-
-
-def _namespace() -> int:
-    return Path("/proc/thread-self/ns/net").stat().st_ino
+    return PINS / f"{namespaces.cookie()}-{ifname.replace('.', ',')}"
 
 
 def _version(frags: bool) -> str:
-    text = program_text.splice(FILE) + repr((*sorted(SIZES.items()), frags))
+    text = repr((program_text.unwrapper(), frags))
     return hashlib.sha256(text.encode()).hexdigest()[:12]

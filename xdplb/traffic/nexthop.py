@@ -1,16 +1,14 @@
 # SPDX-License-Identifier: MIT
 """Who takes a packet next, and by what, for those who send below the IP stack."""
 
-import json
 import re
-import subprocess
 from dataclasses import dataclass
 from ipaddress import IPv4Address
-from typing import Any
 
-from xdplb.errors import MissingPart, UsageError
+from xdplb.errors import KernelRefused, UsageError
 from xdplb.host.addresses import local_addresses
 from xdplb.host.interfaces import ifindex
+from xdplb.host.ip import shown
 
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 
@@ -37,14 +35,15 @@ def find(device: str, destination: IPv4Address, mac: str | None) -> NextHop:
         if not _MAC.fullmatch(mac.lower()):
             raise UsageError(f"'{mac}' is not a MAC", "write it as 02:00:00:00:00:01")
         return NextHop(mac.lower())
-    routes = _ip("route", "get", str(destination), "oif", device)
-    if not routes:
+    try:
+        [route] = shown("route", "get", str(destination), "oif", device)
+    except KernelRefused as error:
         raise UsageError(
             f"{destination} is in no route by {device}",
             "add a route, or give the next hop's MAC by --mac",
-        )
-    via = routes[0].get("gateway", str(destination))
-    for neighbour in _ip("neighbour", "show", via, "dev", device):
+        ) from error
+    via = route.get("gateway", str(destination))
+    for neighbour in shown("neighbour", "show", via, "dev", device):
         if "lladdr" in neighbour:
             return NextHop(neighbour["lladdr"], via)
     raise UsageError(
@@ -54,14 +53,5 @@ def find(device: str, destination: IPv4Address, mac: str | None) -> NextHop:
 
 def transmit_queues(device: str) -> int:
     """How many an interface has. (/sys shows those of another network namespace than ours.)"""
-    links = _ip("-details", "link", "show", "dev", device)
-    return int(links[0]["num_tx_queues"]) if links else 0
-
-
-def _ip(*words: str) -> list[dict[str, Any]]:
-    try:
-        done = subprocess.run(["ip", "-json", *words], capture_output=True, text=True)
-    except FileNotFoundError as error:
-        raise MissingPart("there is no command ip", "run: apt-get install iproute2") from error
-    shown: list[dict[str, Any]] = json.loads(done.stdout or "[]") if not done.returncode else []
-    return shown
+    [link] = shown("-details", "link", "show", "dev", device)
+    return int(link["num_tx_queues"])

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 # ---- check: one function for each fact ------------------------------------------------------------
 
-fact() { # name wanted found ok mend
-	printf '%s\t%s\t%s\t%s\t%s\n' "$1" "$2" "$3" "$4" "$([ "$4" = 1 ] || printf '%s' "$5")"
+fact() { # name wanted found ok mend; what was found may be of others, with any characters
+	printf '%s\t%s\t%s\t%s\t%s\n' "$1" "$2" "$(printable "$3")" "$4" "$([ "$4" = 1 ] || printf '%s' "$5")"
 	if [ "$4" = 0 ]; then wrong=1; fi
 }
 
@@ -33,35 +33,38 @@ check_mode() {
 check_program() { # dev
 	found=$(ip -d link show dev "$1" | grep -o 'prog/xdp id [0-9]*' || echo none)
 	fact "program $1" "an XDP program" "$found" "$([ "$found" = none ] && echo 0 || echo 1)" \
-		"xdplb realserver setup --decap xdp --dev $1"
+		"$(setup_command)"
 }
 
+# Wanted at one place at least, which is up, and at none that answers ARP or makes neighbours local.
 check_vip() { # vip home
 	found=$(vip_places "$1" | sed 's/ / on /' | paste -sd, -)
-	ok=0
 	length=$(length_of "$1")
-	add="ip addr add $1/$length dev $2"
-	if [ "$length" = 128 ]; then add="$add nodad preferred_lft 0"; fi
-	mend=$add
-	for dev in $(vip_places "$1" | cut -d' ' -f2); do
-		ok=1
-		if arp_devices | grep -qxF -- "$dev"; then
-			ok=0
-			mend="ip addr del $1 dev $dev; $add"
-			break
-		elif [ "$(link_state "$dev")" = down ]; then
-			ok=0
-			found="$found (down)"
-			mend="ip link set $dev up"
-			break
+	mend='' good=''
+	for place in $(vip_places "$1" | tr ' ' '@'); do
+		dev=${place#*@}
+		if [ "${place%@*}" != "$1/$length" ] || arp_devices | grep -qxF -- "$dev"; then
+			mend="$mend; ip addr del ${place%@*} dev $dev"
+		else
+			good=1
+			if [ "$(link_state "$dev")" = down ]; then
+				found="$found (down)"
+				mend="$mend; ip link set $dev up"
+			fi
 		fi
 	done
-	longer=$(vip_places "$1" | grep -v "/$length " | head -n 1)
-	if [ "$ok" = 1 ] && [ -n "$longer" ]; then
-		ok=0
-		mend="ip addr del ${longer% *} dev ${longer#* }; $add"
+	if [ -z "$good" ]; then
+		mend="$mend; ip addr add $1/$length dev $2"
+		if [ "$length" = 128 ]; then mend="$mend nodad preferred_lft 0"; fi
 	fi
-	fact "vip $1" "/$length on $2" "${found:-nowhere}" "$ok" "$mend"
+	fact "vip $1" "/$length on $2" "${found:-nowhere}" "$([ -n "$mend" ] && echo 0 || echo 1)" "${mend#; }"
+}
+
+setting() { # dev key value: the command that sets it; a dot in a device's name is none of the path's
+	case $1 in
+	*.*) echo "sysctl -w net/ipv4/conf/$1/$2=$3" ;;
+	*) echo "sysctl -w net.ipv4.conf.$1.$2=$3" ;;
+	esac
 }
 
 check_arp() { # key "good values" value
@@ -69,8 +72,9 @@ check_arp() { # key "good values" value
 	for dev in $(arp_devices); do
 		found=$(effective_value "$dev" "$1")
 		if [ "$(is_one_of "$found" "$2")" = 0 ]; then
-			if [ "$found" -gt "$3" ]; then culprit=$dev; else culprit=all; fi
-			fact "$1" "$3" "$found on $dev" 0 "sysctl -w net.ipv4.conf.$culprit.$1=$3"
+			culprit=all # too small, or the larger one
+			if [ "$found" -gt "$3" ] && [ "$(own_value all "$1")" != "$found" ]; then culprit=$dev; fi
+			fact "$1" "$3" "$found on $dev" 0 "$(setting "$culprit" "$1" "$3")"
 			return
 		fi
 		summary=$found
@@ -86,7 +90,7 @@ check_rp_filter() { # dev
 	1) found="1 (strict: all $(own_value all rp_filter), $1 $(own_value "$1" rp_filter))" ;;
 	2) found="2 (loose)" ;;
 	esac
-	fact "rp_filter $1" "0 or 2" "$found" "$ok" "sysctl -w net.ipv4.conf.$1.rp_filter=2"
+	fact "rp_filter $1" "0 or 2" "$found" "$ok" "$(setting "$1" rp_filter 2)"
 }
 
 check_mss() { # vip
@@ -99,8 +103,7 @@ check_mss() { # vip
 	found=${found:-$plain}
 	mss=$(mss_for "$1")
 	if [ "$found" -le "$mss" ]; then ok=1; else ok=0; fi
-	fact "mss $1" "at most $mss" "$found" "$ok" \
-		"xdplb realserver setup, or: ip route change default … advmss $mss"
+	fact "mss $1" "at most $mss" "$found" "$ok" "$(setup_command)"
 }
 
 # The first rule of anybody else's that is seen to drop tunnelled packets. A chain that drops by
@@ -152,18 +155,36 @@ check_firewall() { # protocol
 	match="meta l4proto $1"
 	if protocols_in 4 | grep -qx "$1"; then match="ip protocol $1"; fi
 	if [ "$match" = "meta l4proto $1" ]; then
-		from=$(v6_of "$directors" | paste -sd, -)
-		from=${from:+ ip6 saddr { $from \}}
+		senders=$(v6_of "$directors" | paste -sd, -)
+		from=${senders:+ ip6 saddr { $senders \}}
 	else
-		from=$(v4_of "$directors" | paste -sd, -)
-		from=${from:+ ip saddr { $from \}}
+		senders=$(v4_of "$directors" | paste -sd, -)
+		from=${senders:+ ip saddr { $senders \}}
 	fi
-	fact "protocol $1" accepted "${found:-accepted}" "$([ -z "$found" ] && echo 1 || echo 0)" \
-		"before that rule: nft insert rule ${found%%[:,]*} $match$from accept"
+	case $found in # each goes before all rules of that chain
+	"ip iptables-legacy "*) mend="iptables-legacy -I INPUT -p $1${senders:+ -s $senders} -j ACCEPT" ;;
+	*) mend="nft insert rule ${found%%[:,]*} $match$from accept" ;;
+	esac
+	fact "protocol $1" accepted "${found:-accepted}" "$([ -z "$found" ] && echo 1 || echo 0)" "$mend"
+}
+
+# Where tunnelled packets come from, and by what: without it the rest is said of what is left.
+check_ways() {
+	for director in $directors; do
+		if ! route_to "$director" >/dev/null; then
+			fact "route $director" "a route" none 0 "ip route add $director via GATEWAY, or set up without it"
+		fi
+	done
+	for dev in $lost_devs; do
+		fact "interface $dev" there absent 0 "bring it back, or set up without it"
+	done
+	if [ -z "$uplinks$directors$devs" ]; then
+		fact "way in" "an interface" "no route tells it" 0 "$(setup_command) --dev INTERFACE"
+	fi
 }
 
 check() {
-	require_tools
+	require_tools "reads the firewall's rules, and what setup wrote down"
 	if state_is_stale; then STATE=/dev/null; fi
 	settle
 	[ -n "$vips" ] || usage "check needs a --vip: nothing is set up here"
@@ -174,6 +195,7 @@ check() {
 		done
 	fi
 	wrong=0
+	check_ways
 	v4_vips=$(v4_of "$vips")
 	if [ "$decap" = ipip ]; then
 		for dev in $(tunnels); do check_tunnel "$dev"; done
@@ -203,17 +225,33 @@ check() {
 # ---- what is asked for ----------------------------------------------------------------------------
 
 usage() {
-	die "$1" "usage: setup|check|teardown --vip ADDR [--director ADDR[/NN]] [--dev IFNAME] [--decap ipip|xdp|auto] [--persist]"
+	die "$(printable "$1")" "usage: setup|check|teardown --vip ADDR [--director ADDR[/NN]] [--dev IFNAME] [--decap ipip|xdp|auto] [--persist]"
 }
 
 require_address() { # option address
+	case $2 in
+	'' | *[!0-9a-f.:]*) usage "$1 $2 is not an IP address, written as ip shows it" ;;
+	127.* | ::1) usage "$1 $2 never leaves a host" ;;
+	0.* | 22[4-9].* | 23?.* | 24?.* | 25?.* | :: | ff??:*) usage "$1 $2 is no host's address" ;;
+	fe[89ab]?:*) usage "$1 $2 is of one link only" ;;
+	esac
 	printf '%s' "$2" | awk -F. '
 		/:/ { exit !/^[0-9a-f:]*$/ || /:::/ || (/::/ ? 0 : gsub(/:/, "&") != 7) }
 		{ for (i = 1; i <= NF; i++) if ($i !~ /^[0-9][0-9]?[0-9]?$/ || $i > 255) exit 1; exit NF != 4 }' ||
 		usage "$1 $2 is not an IP address, written as ip shows it"
 }
 
+# As the kernel takes it (dev_valid_name(), net/core/dev.c), but for what is no name in /proc/sys.
+require_name() { # option interface
+	case $2 in
+	'' | -* | . | .. | all | default | lo | *[!!-~]* | */* | *:* | ????????????????*)
+		usage "$1 $2 is not an interface that tunnelled packets could come in by"
+		;;
+	esac
+}
+
 require_length() { # option prefix
+	case $2 in *[!0-9a-f.:/]*) usage "$1 $2 is not a prefix" ;; esac
 	printf '%s' "${2#*/}" | awk -v most="$(case $2 in *:*) echo 128 ;; *) echo 32 ;; esac)" '
 		{ exit !(/^[0-9][0-9]?[0-9]?$/ && $0 <= most) } END { if (!NR) exit 1 }' ||
 		usage "$1 $2 is not a prefix"
@@ -231,7 +269,7 @@ while [ $# -gt 0 ]; do
 		case $2 in */*) require_length "$1" "$2" ;; esac
 		directors="$directors $2"
 		;;
-	--dev) devs="$devs $2" ;;
+	--dev) require_name "$1" "$2" && devs="$devs $2" ;;
 	--decap)
 		[ "$(is_one_of "$2" "ipip xdp auto")" = 1 ] || usage "--decap $2 is unknown"
 		decap=$2

@@ -91,10 +91,13 @@ boot_command() {
 	recall dev | while read -r dev _; do printf ' --dev %s' "$dev"; done
 }
 
-write_unit() {
+write_unit() (
 	umask 022
 	mkdir -p "${UNIT%/*}" "${STORED%/*}"
-	if [ "$0" != "$STORED" ] && is_script "$0"; then cat "$0" >"$STORED"; fi
+	if [ "$0" != "$STORED" ] && is_script "$0"; then
+		cat "$0" >"$STORED.new"
+		mv "$STORED.new" "$STORED"
+	fi
 	cat >"$UNIT.new" <<-END
 		# Written by xdplb realserver setup --persist; its teardown takes it away.
 		[Unit]
@@ -117,7 +120,7 @@ write_unit() {
 		systemctl daemon-reload
 		systemctl enable --quiet "${UNIT##*/}"
 	fi
-}
+)
 
 remove_unit() {
 	systemctl disable --quiet "${UNIT##*/}" || :
@@ -127,8 +130,8 @@ remove_unit() {
 
 # ---- the verbs ------------------------------------------------------------------------------------
 
-require_tools() {
-	[ "$(id -u)" = 0 ] || die "this needs root" "run it with sudo, or as root@HOST"
+require_tools() { # what of it is root's
+	[ "$(id -u)" = 0 ] || die "$verb $1" "run it with sudo, or as root@HOST"
 	command -v ip >/dev/null || die "there is no ip command" "run: apt-get install iproute2"
 	command -v nft >/dev/null || die "there is no nft command" "run: apt-get install nftables"
 }
@@ -137,10 +140,22 @@ require_persist() {
 	is_script "$0" || die "--persist needs this script as a file" "save it, and run it from there"
 	if ! command -v systemctl >/dev/null || ! [ -d "$RUN/systemd/system" ]; then
 		die "--persist needs systemd, which does not run here" \
-			"without --persist, have your boot scripts run: xdplb realserver setup"
+			"without --persist, have your boot scripts run: $(setup_command)"
 	fi
 	if [ "$decap" = xdp ] && [ -z "${XDPLB_BOOT_COMMAND:-}" ]; then
-		die "--persist with --decap xdp is more than this script can do" "use: xdplb realserver setup"
+		die "--persist with --decap xdp is more than this script can do" "use: $(setup_command) --persist"
+	fi
+}
+
+# One at a time: who comes second sees a state that is whole. The directory is made for root alone
+# whatever the umask was, when an older version made it, too.
+lock() {
+	if ! (umask 022 && mkdir -p "${STATES%/*}") || ! mkdir -p "$STATES" || ! chmod 700 "$STATES"; then
+		die "cannot make $STATES" "make $RUN writable"
+	fi
+	if command -v flock >/dev/null; then
+		exec 9>"$STATES/lock"
+		flock 9
 	fi
 }
 
@@ -157,17 +172,32 @@ settle() {
 	case $decap in
 	"" | auto) if [ -n "$(recall decap)" ]; then decap=$(recall decap | cut -d' ' -f1); fi ;;
 	esac
-	for director in $directors; do
-		ip route get "${director%/*}" >/dev/null 2>&1 ||
-			die "there is no route to the director $director" "see: ip route get ${director%/*}"
+	lost_devs='' # they were named, and are not there
+	for dev in $devs; do
+		if [ "$(link_state "$dev")" = absent ]; then lost_devs="$lost_devs $dev"; fi
 	done
 	uplinks=$(uplinks || :)
+	for dev in $lost_devs; do uplinks=$(printf '%s\n' "$uplinks" | grep -vxF -- "$dev" || :); done
+	mtu=$(path_mtu)
+	mtu=${mtu:-1500} # no way to the directors is known: as Ethernet has it
+}
+
+# What setup cannot do without; check tells of it as facts.
+require_ways() {
+	for director in $directors; do
+		route_to "$director" >/dev/null ||
+			die "there is no route to the director $director" "see: ip route get ${director%/*}"
+		if is_vip "$director"; then
+			die "the director $director is a VIP, too" "name the director's own address, from which it sends"
+		fi
+	done
+	for dev in $lost_devs; do die "there is no interface $dev" "see: ip link"; done
 	[ -n "$uplinks" ] || die "no default route tells by which interface tunnelled packets come" \
 		"name the --director, or the --dev"
-	for dev in $uplinks; do
-		[ "$(link_state "$dev")" != absent ] || die "there is no interface $dev" "see: ip link"
-	done
-	mtu=$(path_mtu)
+}
+
+is_vip() { # address
+	printf '%s\n' "$vips" | grep -qxF -- "$1"
 }
 
 # These are there as soon as their modules are, in each namespace, unless fb_tunnels_only_for_init_net says no.
@@ -210,15 +240,12 @@ add_vip() { # vip home
 
 setup() {
 	[ -n "$vips" ] || usage "setup needs a --vip"
-	require_tools
+	require_tools "changes this host's network settings"
 	if [ -n "$persist" ]; then require_persist; fi
-	mkdir -p "$STATES"
-	if command -v flock >/dev/null; then
-		exec 9>"$STATES/lock"
-		flock 9
-	fi
+	lock
 	if state_is_stale; then rm -f "$STATE"; fi
 	settle
+	require_ways
 	for vip in $vips; do
 		for dev in $(vip_places "$vip" | cut -d' ' -f2); do
 			if arp_devices | grep -qxF -- "$dev"; then
@@ -235,18 +262,19 @@ setup() {
 			decap=xdp
 		else
 			module=$(module_of "$missing")
+			decap=xdp
 			die "this kernel has no $module: there is no $missing, and modprobe $module does not help" \
-				"install the kernel's modules, or unwrap by XDP: run xdplb realserver setup --decap xdp there"
+				"install the kernel's modules, or unwrap by XDP: run $(setup_command) there"
 		fi
 	fi
 
-	umask 077
 	nft add table inet "$TABLE" # from here on the state is not stale
 	touch "$STATE"
 	if [ "$(recall decap)" != "$decap -" ]; then
 		forget decap
 		remember decap "$decap -"
 	fi
+	if [ -n "${XDPLB_NETNS_COOKIE:-}" ]; then remember "netns $XDPLB_NETNS_COOKIE" -; fi
 	for dev in $devs; do remember "dev $dev" -; done
 	for director in $directors; do remember "director $director" -; done
 
@@ -281,10 +309,20 @@ setup() {
 }
 
 teardown() {
-	require_tools
+	require_tools "changes this host's network settings"
+	lock
 	if state_is_stale; then rm -f "$STATE"; fi
 	decap=
-	gone=${vips:-$(recall vip | cut -d' ' -f1)}
+	known=$(recall vip | cut -d' ' -f1)
+	gone=${vips:-$known}
+	vips=$known
+	for vip in $gone; do
+		# A teardown that was killed has left no VIP, and has more to restore.
+		if ! is_vip "$vip" && { [ -n "$known" ] || ! [ -f "$STATE" ]; }; then
+			if [ -z "$known" ]; then die "the VIP $vip is not set up here" "nothing is"; fi
+			die "the VIP $vip is not set up here" "these are: $(in_a_line "$known")"
+		fi
+	done
 	vips=
 	for vip in $gone; do
 		recall vip | while read -r known home how; do

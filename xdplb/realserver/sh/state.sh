@@ -20,6 +20,7 @@ set -eu
 LC_ALL=C
 PATH=$PATH:/usr/sbin:/sbin # a plain user's PATH over ssh may lack them
 export LC_ALL PATH
+umask 077 # the state is root's; what is for all says so
 
 ETC=${XDPLB_ETC:-/etc}
 RUN=${XDPLB_RUN:-/run}
@@ -31,6 +32,10 @@ STATE=$STATES/$(readlink /proc/self/ns/net | tr -cd 0-9).state
 STORED=$ETC/xdplb/realserver.sh
 UNIT=$ETC/systemd/system/xdplb-realserver.service
 
+printable() { # text: in one line
+	printf '%s' "$1" | tr -c '[:print:]' '?'
+}
+
 die() { # what mend
 	printf 'error: %s; %s\n' "$1" "$2" >&2
 	exit 2
@@ -40,7 +45,7 @@ die() { # what mend
 #
 #   sysctl DEV KEY VALUE   link DEV up|down|absent   vip ADDR DEV added|found
 #   director ADDR -        decap ipip|xdp -       dev IFNAME -       persist - -
-#   mode ip6tnl0 MODE
+#   mode ip6tnl0 MODE      netns COOKIE -
 
 recall() { # kind: the lines of this kind, without it
 	if [ -f "$STATE" ]; then awk -v kind="$1" '$1 == kind { sub(/^[^ ]+ /, ""); print }' "$STATE"; fi
@@ -61,10 +66,17 @@ table_exists() {
 	nft list table inet "$TABLE" >/dev/null 2>&1
 }
 
-# A namespace can be deleted, and another one get its number: believe a state only if something of
-# what it tells is there.
+# A namespace can be deleted, and another one get its number. Its cookie is never given again, but
+# only the xdplb command can ask for it (SO_NETNS_COOKIE), and hands it on. Without one, believe a
+# state only if something of what it tells is there.
 state_is_stale() {
-	if ! [ -f "$STATE" ] || table_exists; then return 1; fi
+	if ! [ -f "$STATE" ]; then return 1; fi
+	written=$(recall netns | cut -d' ' -f1)
+	if [ -n "$written" ] && [ -n "${XDPLB_NETNS_COOKIE:-}" ]; then
+		[ "$written" != "$XDPLB_NETNS_COOKIE" ]
+		return
+	fi
+	if table_exists; then return 1; fi
 	for known in $(recall vip | cut -d' ' -f1); do
 		if [ -n "$(vip_places "$known")" ]; then return 1; fi
 	done
@@ -74,7 +86,17 @@ in_a_line() { # words, a line each
 	printf '%s' "$1" | tr '\n' ' '
 }
 
+# What makes this host as it shall be, as one line for a shell: all that is known is named in it.
+setup_command() {
+	printf 'xdplb realserver setup'
+	for each in $vips; do printf ' --vip %s' "$each"; done
+	for each in $directors; do printf ' --director %s' "$each"; done
+	for each in $devs; do printf ' --dev %s' "$each"; done
+	if [ -n "$decap" ]; then printf ' --decap %s' "$decap"; fi
+}
+
 report() {
+	printf '#setup\t%s\n' "$(setup_command)"
 	printf '#decap\t%s\n' "$decap"
 	printf '#vip\t%s\n' "$(in_a_line "$vips")"
 	printf '#director\t%s\n' "$(in_a_line "$directors")"
@@ -164,8 +186,8 @@ link_state() { # dev
 	fi
 }
 
-words_after() { # word: the words that follow it in the input
-	awk -v word="$1" '{ for (i = 1; i < NF; i++) if ($i == word) print $(i + 1) }'
+words_after() { # word: the words that follow it in the input; "lock" makes a route's metric fixed
+	awk -v word="$1" '{ for (i = 1; i < NF; i++) if ($i == word) print $(i + 1 + ($(i + 1) == "lock")) }'
 }
 
 # Where a VIP is: "ADDR/LENGTH DEV", a line each.
@@ -178,12 +200,16 @@ arp_devices() {
 	ip -o link show | awk -F': ' '!/LOOPBACK|NOARP/ { sub(/@.*/, "", $2); print $2 }'
 }
 
+route_to() { # director, or prefix of them
+	ip route get "${1%/*}" 2>/dev/null
+}
+
 # The interfaces that tunnelled packets come in by.
 uplinks() {
 	if [ -n "$devs" ]; then
 		printf '%s\n' "$devs"
 	elif [ -n "$directors" ]; then
-		for director in $directors; do ip route get "${director%/*}"; done | words_after dev
+		for director in $directors; do route_to "$director" || :; done | words_after dev
 	else
 		for family in $(for vip in $vips; do family_of "$vip"; done | sort -u); do
 			ip "-$family" route show default
@@ -195,7 +221,7 @@ uplinks() {
 path_mtu() {
 	{
 		for dev in $uplinks; do ip -o link show dev "$dev"; done
-		for director in $directors; do ip route get "${director%/*}" 2>/dev/null || :; done
+		for director in $directors; do route_to "$director" || :; done
 	} | words_after mtu | sort -n | head -n 1
 }
 

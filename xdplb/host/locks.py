@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: MIT
+"""One at a time: a lock between commands, which the kernel drops when its holder dies."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from xdplb.errors import refused
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Wait for the lock of this file, made if it is not there, and hold it for a while.
+
+    Its directory has to be there. No command that is started meanwhile inherits the lock.
+    Raises: KernelRefused, for a symbolic link, too.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        fd = os.open(path, flags, 0o600)
+    except OSError as error:
+        raise refused(f"{path} cannot be locked", error.errno or 0) from error
+    try:
+        os.fchmod(fd, 0o600)  # whatever the umask is, or was
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)

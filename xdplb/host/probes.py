@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: MIT
+"""Does somebody on the link answer for an address already?
+
+Asked as a host asks before it takes an address (RFC 5227 §2.1.1, RFC 4862 §5.4), but in a hurry:
+three questions in a third of a second, where the RFCs take seconds.
+"""
+
+import select
+import socket
+import struct
+import time
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, suppress
+from typing import Any
+
+from xdplb.host import discovery_frames
+from xdplb.host.interfaces import ifindex
+from xdplb.host.ip import links
+from xdplb.model.address import Address
+
+TIMEOUT_S = 0.6  # a host on the link answers in less than a millisecond, one that sleeps in more
+QUESTIONS, BETWEEN_S = 3, 0.15  # one of them may get lost
+
+_ETHERTYPES = {4: discovery_frames.ETHERTYPE_ARP, 6: discovery_frames.ETHERTYPE_IPV6}
+_TO_US = (socket.PACKET_HOST, socket.PACKET_BROADCAST, socket.PACKET_MULTICAST)
+_BUFFER = 4 << 20  # bytes: room for the answers of a thousand at once
+_SO_RCVBUFFORCE = 33  # include/uapi/asm-generic/socket.h
+_SOL_PACKET, _PACKET_ADD_MEMBERSHIP, _PACKET_MR_MULTICAST = 263, 1, 0  # linux/if_packet.h
+
+
+def who_answers(address: Address, ifname: str, timeout_s: float = TIMEOUT_S) -> str | None:
+    """The MAC of somebody else who answers for an address there, None if nobody does.
+
+    See who_answer(). Raises: NotFound.
+    """
+    return who_answer([address], ifname, timeout_s).get(address)
+
+
+def who_answer(
+    addresses: Collection[Address], ifname: str, timeout_s: float = TIMEOUT_S
+) -> dict[Address, str]:
+    """Those of these addresses for which somebody else on an interface's link answers: his MAC.
+
+    All are asked for at once. Nobody answers where an interface is down or not Ethernet; this host
+    itself, by whichever of its interfaces, is not somebody else. Raises: NotFound.
+    """
+    index = ifindex(ifname)
+    here = links()
+    link = next((each for each in here if each["ifindex"] == index), None)
+    if not addresses or link is None or not _may_answer(link):
+        return {}
+    own = {each["address"] for each in here if "address" in each}
+    with ExitStack() as opened:
+        sockets = {
+            version: opened.enter_context(_socket(ifname, index, ethertype))
+            for version, ethertype in _ETHERTYPES.items()
+            if any(address.version == version for address in addresses)
+        }
+        return _ask(addresses, sockets, _bytes(link["address"]), own, timeout_s)
+
+
+def _may_answer(link: dict[str, Any]) -> bool:
+    flags = set(link["flags"])
+    return link["link_type"] == "ether" and {"UP", "LOWER_UP"} <= flags and "NOARP" not in flags
+
+
+def _socket(ifname: str, index: int, ethertype: int) -> socket.socket:
+    """One that hears all nodes' group, too, whatever IPv6 on the interface listens to."""
+    made = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+    made.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER)
+    member = struct.pack("=iHH8s", index, _PACKET_MR_MULTICAST, 6, discovery_frames.ALL_NODES_MAC)
+    made.setsockopt(_SOL_PACKET, _PACKET_ADD_MEMBERSHIP, member)
+    made.bind((ifname, ethertype))
+    return made
+
+
+def _ask(
+    addresses: Collection[Address],
+    sockets: dict[int, socket.socket],
+    mac: bytes,
+    own: Collection[str],
+    timeout_s: float,
+) -> dict[Address, str]:
+    found: dict[Address, str] = {}
+    start = time.monotonic()
+    for number in range(1, QUESTIONS + 1):
+        until = BETWEEN_S * number if number < QUESTIONS else timeout_s
+        for address in addresses:
+            if address not in found:
+                with suppress(OSError):  # went down, or a queue is full: the next one may get there
+                    sockets[address.version].send(discovery_frames.question(address, mac))
+        for address, theirs in _hear(sockets.values(), start + min(until, timeout_s)):
+            if address in addresses and theirs not in own:
+                found.setdefault(address, theirs)
+                if len(found) == len(addresses):
+                    return found
+    return found
+
+
+def _hear(sockets: Collection[socket.socket], deadline: float) -> Iterator[tuple[Address, str]]:
+    """What is said of addresses until then, and whose MAC they have."""
+    while (left_s := deadline - time.monotonic()) > 0:
+        for ready in select.select(sockets, (), (), left_s)[0]:
+            with suppress(OSError):  # the interface went down
+                frame, (_, _, kind, *_) = ready.recvfrom(2048)
+                said = discovery_frames.answer(frame)
+                if said and kind in _TO_US:
+                    yield said[0], said[1].hex(":")
+
+
+def _bytes(mac: str) -> bytes:
+    return bytes.fromhex(mac.replace(":", ""))
