@@ -14,7 +14,9 @@ A, B = "192.168.0.7", "192.168.0.8"
 
 
 def test_real_counts_packets_bytes_and_flows(lb):
-    """A real's packets, the bytes of their IP packets as they came, and its new flows."""
+    """A real's figures are its packets, the bytes of their IP packets as they came, and its new
+    flows.
+    """
     lb.add_service(reals=[A], scheduler="rr")
     frames = [SYN, ACK, packets.tcp("PA", payload=bytes(100)), packets.fin()]
 
@@ -35,7 +37,7 @@ def test_reals_count_apart(lb):
 
 
 def test_padding_and_tags_are_no_bytes(lb):
-    """Bytes are those of the IP packet by its header, not of the frame."""
+    """Bytes are counted by the IP header, not by the frame."""
     lb.add_service(reals=[A])
 
     lb.send(packets.syn(tags=(vlan(5),)) + bytes(30))
@@ -54,7 +56,7 @@ def test_udp_counts_flows_by_record(lb):
 
 
 def test_repeated_syn_is_one_flow(lb):
-    """A retransmission is not counted as another flow, where flows are recorded."""
+    """Where flows are recorded, a retransmitted SYN does not count as another flow."""
     lb.add_service(reals=[A], scheduler="rr")
 
     for frame in (SYN, SYN, ACK):
@@ -75,7 +77,7 @@ def test_repeated_syn_is_one_flow(lb):
     ],
 )
 def test_what_is_not_forwarded_is_counted_of_no_real(lb, frame):
-    """What passes or is dropped is in no real's figures."""
+    """A packet that passes or is dropped is in no real's figures."""
     lb.add_service(reals=[A])
 
     lb.send(frame)
@@ -85,7 +87,7 @@ def test_what_is_not_forwarded_is_counted_of_no_real(lb, frame):
 
 
 def test_new_reals_begin_at_0(lb):
-    """The place of a real that was removed is counted anew for the next one."""
+    """A new real's figures begin at 0, even if its index was a removed real's."""
     lb.add_service(reals=[A], scheduler="rr")
     lb.establish()
     place = lb.index(A)
@@ -100,7 +102,7 @@ def test_new_reals_begin_at_0(lb):
 
 
 def test_all_cpus_are_summed(lb):
-    """What each CPU counted is one figure."""
+    """The figures of all CPUs are added."""
     lb.add_service(reals=[A])
     home = os.sched_getaffinity(0)
     for cpu in sorted(home):

@@ -26,12 +26,14 @@ def outer(**fields: object) -> Packet:
 
 
 def request(**fields: object) -> Packet:
-    """What a client sends to the VIP."""
+    """A client's packet to the VIP."""
     return IP(**{"src": CIP, "dst": VIP, **fields}) / TCP(sport=40000, dport=80, flags="S")
 
 
 def test_director_s_packet_is_unwrapped(real):
-    """What a director wrapped for a VIP goes up as the client sent it, behind the same Ethernet."""
+    """A director's packet for a VIP passes as the client sent it, behind the same Ethernet
+    addresses.
+    """
     out = real.send(ethernet() / outer() / request())
 
     assert (XDP_PASS, bytes(ethernet() / request())) == out
@@ -44,7 +46,7 @@ def test_director_s_packet_is_unwrapped(real):
     ids=["one", "two"],
 )
 def test_vlan_tags_stay(real, tags):
-    """One or two VLAN tags move up with the Ethernet header."""
+    """One or two VLAN tags stay behind the Ethernet addresses."""
     out = real.send(ethernet(*tags) / outer() / request())
 
     assert (XDP_PASS, bytes(ethernet(*tags) / request())) == out
@@ -53,7 +55,9 @@ def test_vlan_tags_stay(real, tags):
 
 @pytest.mark.parametrize("size", [3600, 8900])
 def test_jumbo_frames_are_unwrapped(real, size):
-    """Frames of several buffers, whose first one has the headers; their length is all buffers'."""
+    """Frames of several buffers are unwrapped if the first one has the headers. All buffers count
+    for lengths.
+    """
     frame = ethernet() / outer() / request() / Raw(bytes(n % 251 for n in range(size)))
 
     assert (XDP_PASS, bytes(ethernet() / frame[IP:2][IP])) == real.send(frame)
@@ -98,7 +102,7 @@ def test_other_tunnels_are_unwrapped(real, between, tags):
     ids=["key", "sequence", "ethernet", "short", "port", "options", "flags", "gre", "short-gue"],
 )
 def test_tunnels_of_other_kinds_pass(real, inner):
-    """Keys, options and what is carried otherwise are somebody else's tunnels: the kernel's."""
+    """GRE and GUE with keys, options or other contents are not our director's: they pass."""
     protocol = 17 if UDP in inner else 47
     frame = ethernet() / outer(proto=protocol) / inner
 
@@ -108,7 +112,7 @@ def test_tunnels_of_other_kinds_pass(real, inner):
 
 @pytest.mark.parametrize("between", [GRE(), GRE(chksum_present=1), gue()])
 def test_other_tunnels_are_held_to_the_same(real, between):
-    """Who sends, for which VIP, and what is inside: GRE's and GUE's packets are asked as IPIP's."""
+    """Sender, VIP and inner packet are checked for GRE and GUE as for IPIP."""
     fates = {
         "pass_not_director": outer(src="192.168.2.201") / between / request(),
         "pass_not_vip": outer() / between / request(dst="192.168.2.101"),
@@ -135,7 +139,7 @@ def test_other_tunnels_are_held_to_the_same(real, between):
     ids=["udp", "icmp", "options", "fragment", "full-size"],
 )
 def test_inner_packet_is_of_any_kind(real, inner):
-    """Whatever the client sent to the VIP, options and fragments included, arrives."""
+    """Any packet of the client to the VIP arrives, with options and fragments too."""
     out = real.send(ethernet() / outer() / inner)
 
     assert (XDP_PASS, bytes(ethernet() / inner)) == out
@@ -143,7 +147,7 @@ def test_inner_packet_is_of_any_kind(real, inner):
 
 
 def test_padding_after_the_packet_stays(real):
-    """A driver's padding behind the outer packet is left to the kernel, which trims it."""
+    """Padding behind the outer packet stays, and the kernel cuts it off."""
     out = real.send(bytes(ethernet() / outer() / request()) + bytes(6))
 
     assert (XDP_PASS, bytes(ethernet() / request()) + bytes(6)) == out
@@ -168,7 +172,9 @@ def test_padding_after_the_packet_stays(real):
     ],
 )
 def test_what_is_not_ours_passes_untouched(real, frame, counter):
-    """What no known director wrapped for a known VIP goes up as it came, however broken it is."""
+    """A packet that is not from a known director for a known VIP passes unchanged, even if it is
+    invalid.
+    """
     out = real.send(frame)
 
     assert (XDP_PASS, bytes(frame)) == out
@@ -197,7 +203,9 @@ def test_what_is_not_ours_passes_untouched(real, frame, counter):
     ],
 )
 def test_what_lies_is_dropped(real, frame, counter):
-    """Headers of a director's packet that contradict each other, and tunnels in it, are refused."""
+    """A director's packet is dropped if its headers contradict each other or it has a
+    tunnel in it.
+    """
     action, _ = real.send(frame)
 
     assert action == XDP_DROP
@@ -226,7 +234,7 @@ def test_what_lies_is_dropped(real, frame, counter):
 )
 @pytest.mark.parametrize("ident", [0, 1, 0x1234, 0xFFFF])
 def test_congestion_marks_follow_rfc_6040(real, mark, own, result, ident):
-    """The inner ECN field and checksum come out as RFC 6040 §4.2 says; DSCP is the client's."""
+    """The inner ECN field and checksum follow RFC 6040 §4.2. DSCP stays the client's."""
     dscp = 0xB8
     out = real.send(ethernet() / outer(tos=mark) / request(tos=dscp | own, id=ident))
 
@@ -235,7 +243,7 @@ def test_congestion_marks_follow_rfc_6040(real, mark, own, result, ident):
 
 
 def test_no_director_named_is_any(real):
-    """A real that was told of no director takes packets from all."""
+    """Without named directors, a real accepts packets from anybody."""
     real.trust(directors=())
 
     out = real.send(ethernet() / outer(src="203.0.113.9") / request())
@@ -245,7 +253,7 @@ def test_no_director_named_is_any(real):
 
 
 def test_trust_is_replaced(real):
-    """Naming other directors and VIPs ends the trust in the ones before."""
+    """New directors and VIPs replace the old ones."""
     real.trust(vips=("192.168.2.101",), directors=("192.168.2.201",))
     kept = ethernet() / outer() / request()
     other = ethernet() / outer(src="192.168.2.201") / request(dst="192.168.2.101")

@@ -72,7 +72,7 @@ FAMILIES = {
 @pytest.mark.parametrize("between", BETWEEN.values(), ids=BETWEEN)
 @pytest.mark.parametrize(("outer", "request_"), FAMILIES.values(), ids=FAMILIES)
 def test_all_families_in_all_tunnels_are_unwrapped(real, outer, request_, between, tags):
-    """What a director wrapped goes up as the client sent it, behind its own Ethernet type."""
+    """A director's packet passes as the client sent it, with the EtherType of the inner packet."""
     out = real.send(ethernet(*tags) / outer() / between(request_()))
 
     assert (XDP_PASS, bytes(ethernet(*tags) / request_())) == out
@@ -103,7 +103,7 @@ def test_all_families_in_all_tunnels_are_unwrapped(real, outer, request_, betwee
     ],
 )
 def test_what_is_not_ours_passes_untouched(real, frame, counter):
-    """As with IPv4. A v4-mapped address on the wire is nobody's, least of all a director's."""
+    """As with IPv4. A v4-mapped source on the wire is never a director."""
     out = real.send(ethernet() / frame)
 
     assert (XDP_PASS, bytes(ethernet() / frame)) == out
@@ -111,7 +111,7 @@ def test_what_is_not_ours_passes_untouched(real, frame, counter):
 
 
 def test_headers_that_are_cut_short_pass(real):
-    """An outer header that is not whole names nobody."""
+    """An outer header that is cut short has no sender: it passes."""
     whole = bytes(ethernet() / outer6() / request6())
 
     assert (XDP_PASS, whole[: 14 + 39]) == real.send(whole[: 14 + 39])
@@ -143,7 +143,9 @@ def test_headers_that_are_cut_short_pass(real):
     ],
 )
 def test_what_lies_is_dropped(real, frame, counter):
-    """Lengths and versions that contradict each other, tunnels in the tunnel, lost marks."""
+    """Packets are dropped for lengths or versions that contradict each other, a tunnel inside, or a
+    congestion mark that would be lost.
+    """
     action, _ = real.send(ethernet() / frame)
 
     assert (XDP_DROP, {counter: 1}) == (action, real.counted)
@@ -159,7 +161,9 @@ OPTIONS = (
 
 @pytest.mark.parametrize("count", range(1, 5))
 def test_tunnels_behind_extension_headers_are_seen(real, count):
-    """Up to four are looked behind: also a fragment's, whose second byte is no length."""
+    """Up to four extension headers are skipped, also a fragment's, whose second byte is not a
+    length.
+    """
     inner = IPv6(src=CIP6, dst=VIP6)
     for header in OPTIONS[-count:]:
         inner /= header
@@ -175,7 +179,7 @@ def test_tunnels_behind_extension_headers_are_seen(real, count):
 @pytest.mark.parametrize("mark", range(4))
 @pytest.mark.parametrize("own", [ECT_1, ECT_0, CE])
 def test_congestion_marks_cross_families(real, outer, request_, mark, own):
-    """RFC 6040 §4.2; nothing else of the traffic class, and no other bit, is touched."""
+    """Marks follow RFC 6040 §4.2. The rest of the traffic class, and all other bits, stay."""
     result = CE if CE in (mark, own) else ECT_1 if ECT_1 in (mark, own) else ECT_0
     result = own if mark == NOT_ECT or (own == ECT_1 and mark != CE) else result
     outer_field = "tos" if outer is outer4 else "tc"
@@ -190,7 +194,7 @@ def test_congestion_marks_cross_families(real, outer, request_, mark, own):
 
 
 def test_no_director_named_is_any(real):
-    """Of either family; but for v4-mapped addresses, which nobody has."""
+    """Packets of both families are accepted, except from v4-mapped sources."""
     real.trust(directors=())
 
     out = real.send(ethernet() / outer6(src="2001:db8:9::9") / request6())

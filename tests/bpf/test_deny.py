@@ -24,7 +24,7 @@ def admit(lb, *prefixes):
 
 
 def asks(lb):
-    """Whether the program looks at the list at all."""
+    """Whether the program reads the deny list at all."""
     return bool(lb.tables.director[0].config.denying)
 
 
@@ -43,7 +43,7 @@ FRAMES = {
 
 @pytest.mark.parametrize("case", FRAMES)
 def test_denied_source_gets_nothing_to_a_vip(lb, case):
-    """Whatever it sends is dropped at the door."""
+    """All packets from a denied source to a VIP are dropped."""
     lb.add_service()
     deny(lb, "192.168.1.0/24")
 
@@ -53,7 +53,7 @@ def test_denied_source_gets_nothing_to_a_vip(lb, case):
 
 @pytest.mark.parametrize("frame", [packets.syn(dst="10.0.0.81"), packets.arp(), packets.ipv6()])
 def test_denied_source_passes_to_others(lb, frame):
-    """What is for no VIP is none of our business, whoever sends it."""
+    """Packets to other addresses than a VIP pass, from a denied source too."""
     lb.add_service()
     deny(lb, "0.0.0.0/0")
 
@@ -87,7 +87,7 @@ def test_prefixes_of_any_length(lb, prefix, denied):
 
 
 def test_who_is_not_denied_is_forwarded_as_ever(lb):
-    """With a list that others are on, the frame that leaves is the same."""
+    """With others on the list, an allowed client's frame leaves as without a list."""
     lb.add_service()
     deny(lb, NEIGHBOUR)
 
@@ -110,7 +110,7 @@ def test_denying_stops_connections_and_admitting_lets_them_go_on(lb, scheduler):
 
 
 def test_prefixes_are_apart(lb):
-    """One in another: each is there by itself, and the outer one outlives the inner one."""
+    """A prefix inside another one is a separate entry: removing it keeps the outer one."""
     lb.add_service()
     deny(lb, "192.168.0.0/16", "192.168.1.0/24")
 
@@ -122,7 +122,7 @@ def test_prefixes_are_apart(lb):
 
 
 def test_an_empty_list_is_not_asked(lb):
-    """The last prefix that goes takes the question with it."""
+    """After the last prefix is removed, the program does not read the list."""
     assert not asks(lb)
     deny(lb, "192.0.2.1", "192.0.2.2")
     admit(lb, "192.0.2.1")
@@ -132,7 +132,7 @@ def test_an_empty_list_is_not_asked(lb):
 
 
 def test_flush_keeps_the_list(lb):
-    """Services go, who is denied stays denied."""
+    """A flush removes services and keeps the deny list."""
     lb.add_service()
     deny(lb, packets.CIP)
 
@@ -143,7 +143,7 @@ def test_flush_keeps_the_list(lb):
 
 
 def test_a_change_that_fails_changes_nothing(lb):
-    """Several prefixes of which one will not do: none comes, none goes."""
+    """If one of several prefixes is refused, none is added or removed."""
     lb.add_service()
     deny(lb, "192.0.2.1")
 
@@ -158,7 +158,7 @@ def test_a_change_that_fails_changes_nothing(lb):
 
 
 def test_a_list_can_be_full(lb):
-    """As many as max_denied, also if they are put there once more, as `attach` does; no more."""
+    """The list takes max_denied prefixes, and the same ones again, as `attach` does; no more."""
     with lb.rewriting_state() as state:
         state.wanted.tunables = replace(state.wanted.tunables, max_denied=2)
     deny(lb, "192.0.2.1", "192.0.2.2")
@@ -168,7 +168,7 @@ def test_a_list_can_be_full(lb):
 
 
 def test_the_trie_takes_what_it_has_though_it_is_full(lb):
-    """Kernels up to 6.12 refuse that of a trie with no place left: there is one more."""
+    """Kernels up to 6.12 refuse that for a full trie, so the trie has room for one more."""
     first = parse_prefix("10.0.0.0")
     prefixes = [f"{first.network_address + n}/32" for n in range(lb.tunables.max_denied)]
     deny(lb, *prefixes)

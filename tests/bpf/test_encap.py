@@ -78,7 +78,9 @@ def test_ttl_is_spent_inside_and_copied_outside(served, ttl):
 
 
 def test_inner_checksum_is_right_for_every_carry(served):
-    """The checksum is adjusted, not computed: its carries come out right, 0xfeff and 0xffff too."""
+    """The checksum is adjusted, not computed, and is right for all carries, 0xfeff and
+    0xffff too.
+    """
     wanted = {0x0001, 0x00FF, 0x0100, 0xFDFF, 0xFE00, 0xFEFE, 0xFEFF, 0xFF00, 0xFFFE}
     base = int.from_bytes(packets.syn(id=0)[24:26], "big")
     seen = set()
@@ -94,7 +96,7 @@ def test_inner_checksum_is_right_for_every_carry(served):
 
 
 def test_wrong_inner_checksum_stays_wrong(served):
-    """A header that was damaged on the way is not made good: the real drops it."""
+    """A damaged header is not repaired: the real drops it."""
     syn = packets.syn(chksum=0x1111)
 
     out = served.send(syn)
@@ -105,7 +107,7 @@ def test_wrong_inner_checksum_stays_wrong(served):
 
 @pytest.mark.parametrize("length", [*range(8), 63, 64, 1400, 1438])
 def test_length_and_checksum_for_payloads_of_any_size(served, length):
-    """The outer length covers the inner packet, and the outer checksum covers it."""
+    """The outer length includes the inner packet, and the outer checksum is right."""
     frame = packets.tcp("PA", payload=b"x" * length)
 
     out = served.send(frame)
@@ -118,7 +120,7 @@ def test_length_and_checksum_for_payloads_of_any_size(served, length):
     "real", ["1.2.3.4", "223.255.255.254", "192.168.0.7", "100.64.0.0", "10.255.255.255"]
 )
 def test_outer_checksum_for_any_real(lb, real):
-    """The precomputed part of the checksum is right whatever the real's address."""
+    """The precomputed part of the checksum is right for any real's address."""
     lb.add_service(reals=[real])
     syn = packets.syn()
 
@@ -127,7 +129,9 @@ def test_outer_checksum_for_any_real(lb, real):
 
 @pytest.fixture(scope="session")
 def wrapper(balancers):
-    """dirty.c in front of the director: call it with how much headroom to leave."""
+    """A function that runs dirty.c before the director. Its argument: how much headroom
+    to leave.
+    """
     balancer = balancers()
     with balancer.test() as lb:
         source = program_text.read_source("dirty.c", ["dirty"], directory=Path(__file__).parent)
@@ -149,7 +153,7 @@ def wrapper(balancers):
 
 @pytest.mark.parametrize("tags", [(), (vlan(5),), (service_vlan(7), vlan(5))], ids=len)
 def test_no_byte_of_the_headroom_shows(served, wrapper, tags):
-    """Headroom full of 0xFF, as drivers leave it: every byte of what is added is written."""
+    """Drivers may leave 0xFF in the headroom: every byte of the added headers is written."""
     frames = [packets.syn(tags=tags), packets.udp(tags=tags, ip_flags="DF")]
 
     for frame in frames:
@@ -158,7 +162,7 @@ def test_no_byte_of_the_headroom_shows(served, wrapper, tags):
 
 
 def test_no_byte_of_the_headroom_shows_in_replies(served, wrapper):
-    """The ICMP answer too is written whole."""
+    """Every byte of an ICMP answer is written."""
     frame = packets.tcp("A", payload=bytes(1441))
 
     assert (XDP_TX, packets.too_big(frame, 1480)) == wrapper(frame)
@@ -168,7 +172,7 @@ def test_no_byte_of_the_headroom_shows_in_replies(served, wrapper):
 @pytest.mark.parametrize("kind", ["ipip", "gre+csum", "gue+csum"])
 @pytest.mark.parametrize("real", [packets.RIP, packets.RIP6])
 def test_no_byte_of_the_headroom_shows_around_ipv6(lb, wrapper, real, kind):
-    """Headers of IPv6 too are written whole, answers as well."""
+    """Every byte of IPv6 headers, and of IPv6 answers, is written."""
     lb.add_service(f"[{packets.VIP6}]:80", reals=[f"{real} tunnel={kind}"])
     frame = packets.syn(network=packets.ip6, tags=(vlan(5),))
     added = {"ipip": 0, "gre+csum": 8, "gue+csum": 12}[kind] + (40 if ":" in real else 20)
@@ -190,7 +194,7 @@ def test_no_byte_of_the_headroom_shows_around_ipv6(lb, wrapper, real, kind):
 
 @pytest.mark.parametrize("left", [19, 39])
 def test_without_headroom_for_ipv6_frames_are_dropped(lb, wrapper, left):
-    """The outer header takes 40 bytes, not 20."""
+    """An outer IPv6 header needs 40 bytes of headroom."""
     lb.add_service(f"[{packets.VIP6}]:80", reals=[packets.RIP6])
     syn = packets.syn(network=packets.ip6)
 
@@ -201,7 +205,7 @@ def test_without_headroom_for_ipv6_frames_are_dropped(lb, wrapper, left):
 
 @pytest.mark.parametrize("left", [1, 8, 19])
 def test_without_headroom_frames_are_dropped(served, wrapper, left):
-    """Where a driver leaves no room for the outer header, a counter of its own says so."""
+    """If a driver leaves no room for the outer header, a counter of its own says so."""
     action, _ = wrapper(packets.syn(), left=left)
 
     assert XDP_DROP == action
@@ -209,7 +213,7 @@ def test_without_headroom_frames_are_dropped(served, wrapper, left):
 
 
 def test_headroom_of_20_bytes_is_enough(served, wrapper):
-    """The outer header's own length suffices."""
+    """The outer header needs only its own length."""
     syn = packets.syn()
 
     assert (XDP_TX, packets.ipip(syn)) == wrapper(syn, left=20)
@@ -218,7 +222,7 @@ def test_headroom_of_20_bytes_is_enough(served, wrapper):
 
 @pytest.mark.parametrize("left", [12, 15])
 def test_tags_that_were_taken_off_are_room(served, wrapper, left):
-    """They are those of the way it came."""
+    """VLAN tags that are taken off leave room for the outer header."""
     frame = packets.syn(tags=(vlan(5), vlan(6)))
 
     assert (XDP_TX, packets.ipip(frame)) == wrapper(frame, left=left)
@@ -227,7 +231,7 @@ def test_tags_that_were_taken_off_are_room(served, wrapper, left):
 @pytest.mark.parametrize("tags", [1, 2])
 @pytest.mark.parametrize("lacking", [1, 4])
 def test_the_ways_tags_need_room(lb, wrapper, tags, lacking):
-    """Who has not enough for them is dropped, with the same name."""
+    """A frame without room for its route's tags is dropped, with the same counter."""
     second = if_nametoindex(SECOND_IFNAME)
     way = Vlan(second, tuple((0x8100, number) for number in range(tags)))
     lb.add_service(reals=["10.3.0.7"])

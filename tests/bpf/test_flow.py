@@ -16,7 +16,7 @@ FIN, RST = packets.fin(), packets.rst()
 
 @pytest.fixture
 def served(lb):
-    """Two reals by turns: each new flow goes to the other one."""
+    """Two reals by turns: each new flow goes to the next one."""
     lb.add_service(reals=[A, B], scheduler="rr")
     return lb
 
@@ -57,7 +57,7 @@ def test_state_of_tcp_flows(served, frames, state):
 
 
 def test_state_of_udp_flows(lb):
-    """A datagram's record is new, until another one follows."""
+    """A datagram's record is new until the flow's second datagram."""
     lb.add_service(udp=True)
 
     lb.send(packets.udp())
@@ -107,7 +107,7 @@ def test_repeated_syn_follows_its_record(served):
 
 @pytest.mark.parametrize("history", [[SYN, ACK], [SYN, ACK, FIN], [SYN, RST]])
 def test_syn_on_a_used_record_starts_afresh(served, history):
-    """A port that is used again is a new flow: it is scheduled, in the place of the old record."""
+    """A SYN from a port that is used again begins a new flow, which replaces the old record."""
     before, *_ = [served.real_of(frame) for frame in history]
 
     after = served.real_of(SYN)
@@ -127,7 +127,7 @@ def test_syn_ack_and_syn_rst_open_nothing(served):
 
 @pytest.mark.parametrize("frame", [ACK, FIN, RST, packets.tcp(""), packets.tcp("PA", payload=b"x")])
 def test_midstream_without_record_goes_up(served, frame):
-    """By turns, nobody knows whose an unknown connection is: the kernel resets it."""
+    """With turns, the real of an unknown connection is not known: the kernel resets it."""
     assert (XDP_PASS, frame) == served.send(frame)
     assert {"pass_no_flow": 1} == served.counted
     assert [] == served.flows
@@ -169,7 +169,7 @@ def test_udp_records_expire(lb, datagrams):
 
 
 def test_timeouts_are_set_while_packets_flow(served):
-    """New idle times hold for records that are there already."""
+    """New idle times count for old records too."""
     served.establish()
     served.set_timeouts(tcp=20, tcpfin=10, udp=5)
 
@@ -205,7 +205,7 @@ def test_packets_keep_a_flow_alive(served):
 
 
 def test_records_are_told_apart_across_the_clocks_wrap(served):
-    """A record's 16-bit tick may be larger than now's: its age is the difference."""
+    """A record's 16-bit tick may be larger than the present one: its age is the difference."""
     real = served.establish()
     word = served.words[served.words != 0][0]
     wrapped = (int(word) & ~0xFFFF) | (served.tick - 600) & 0xFFFF
@@ -218,7 +218,7 @@ def test_records_are_told_apart_across_the_clocks_wrap(served):
 
 
 def test_record_of_a_removed_real_is_nobodys(served):
-    """A flow whose real is gone begins anew with its next SYN."""
+    """A flow whose real was removed begins again with its next SYN."""
     real = served.establish()
 
     served.remove_real(real)
@@ -228,7 +228,7 @@ def test_record_of_a_removed_real_is_nobodys(served):
 
 
 def test_record_that_names_another_services_real_is_not_followed(lb):
-    """A real's place may have passed to another service: the record is no longer good."""
+    """If another service's real has the index now, the record is not followed."""
     lb.add_service("10.0.0.80:443", reals=[C], scheduler="rr")
     foreign = lb.index(C)
     lb.add_service("10.0.0.80:80", reals=[A, B], scheduler="rr")
@@ -243,7 +243,7 @@ def test_record_that_names_another_services_real_is_not_followed(lb):
 
 @pytest.mark.parametrize("index", [4095, 65535])
 def test_record_that_names_no_real_is_not_followed(served, index):
-    """An index of no real, or beyond the table, is as good as no record."""
+    """A record is not followed if its index has no real or is beyond the table."""
     served.establish()
     word = int(served.words[served.words != 0][0])
 
@@ -261,7 +261,7 @@ LIVE = [("ESTABLISHED", OLD), ("UDP", OLD), ("ESTABLISHED", YOUNG)]
 
 
 def fill_buckets(lb, records):
-    """The same eight records, (state, ticks of age), in every bucket."""
+    """Put the same eight records, (state, ticks of age), in every bucket."""
     assert 8 == len(records)
     real = lb.index(A)
     for way, (state, age) in enumerate(records):
@@ -281,7 +281,9 @@ def victim(lb, records):
 
 @pytest.mark.parametrize("records", range(8))
 def test_a_bucket_is_filled_before_anything_gives_way(served, records):
-    """While there is room, a new flow takes the first empty place, though others' time is up."""
+    """While the bucket has room, a new flow takes the first empty entry, even if others are
+    expired.
+    """
     expired = [("ESTABLISHED", 2000)] * records
 
     assert records == victim(served, [*expired, *[(None, 0)] * (8 - records)])
@@ -307,14 +309,16 @@ def test_a_bucket_is_filled_before_anything_gives_way(served, records):
 )
 @pytest.mark.parametrize("place", [0, 3, 7])
 def test_order_of_victims(served, giving_way, others, place):
-    """Empty or expired records give way first, then closing, then new, then the longest idle."""
+    """Empty or expired records are replaced first, then closing, then new, then the
+    longest idle.
+    """
     records = [*others[:place], giving_way, *others[place:]]
 
     assert place == victim(served, records)
 
 
 def test_a_new_flow_takes_its_own_expired_record(served):
-    """A flow has one record in its bucket, even if it expired, though others are empty."""
+    """A flow has one record in its bucket: it reuses its expired one, even if others are empty."""
     served.establish()
     served.pass_time(1000)
 
@@ -324,7 +328,7 @@ def test_a_new_flow_takes_its_own_expired_record(served):
 
 
 def test_evicted_flow_of_hashed_service_goes_on(lb):
-    """In a hashed slot without transition, no record is needed at all."""
+    """In a hashed slot without transition, a flow needs no record."""
     lb.add_service(reals=[A, B])
     real = lb.establish()
     fill_buckets(lb, [("ESTABLISHED", 0)] * 8)
@@ -352,7 +356,7 @@ def flood(lb, frame, packets_sent):
 
 
 def test_flood_of_syns_evicts_no_established_flow(tiny):
-    """A thousand SYNs into two buckets: who is established stays, in every bucket."""
+    """A thousand SYNs in two buckets evict no established flow."""
     connections = tiny.connect(6)
 
     flood(tiny, SYN, 1000)
@@ -362,7 +366,7 @@ def test_flood_of_syns_evicts_no_established_flow(tiny):
 
 
 def test_flood_of_datagrams_evicts_no_flow_that_goes_on(balancers):
-    """Clients that ask once do not drive out those that go on asking."""
+    """Clients that send one datagram do not evict those that send more."""
     with balancers(TINY).test() as lb:
         lb.add_service(reals=[A, B], scheduler="rr", udp=True)
         talks = [packets.udp(sport=port) for port in range(6)]
@@ -374,7 +378,7 @@ def test_flood_of_datagrams_evicts_no_flow_that_goes_on(balancers):
 
 
 def test_flood_is_forwarded_though_the_table_is_full(tiny):
-    """With eight established flows in each bucket, new ones drive out the longest idle."""
+    """If each bucket has eight established flows, new flows replace the longest idle."""
     connections = tiny.connect(60)
 
     assert 16 == len(tiny.flows)
@@ -383,7 +387,7 @@ def test_flood_is_forwarded_though_the_table_is_full(tiny):
 
 
 def test_flood_writes_nothing_in_steady_state(lb):
-    """Hashed slots without transition: a flood leaves the flow table empty."""
+    """In hashed slots without transition, a flood writes no record."""
     lb.add_service(reals=[A, B])
 
     flood(lb, SYN, 1000)

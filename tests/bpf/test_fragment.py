@@ -26,37 +26,37 @@ LIFE = 30  # ticks: bpf/fragment.h
 
 @pytest.fixture(params=[IPV4, IPV6], ids=["IPv4", "IPv6"])
 def family(request):
-    """Each test of both."""
+    """Each test runs with both families."""
     return request.param
 
 
 @pytest.fixture
 def served(lb, family):
-    """A service of UDP that takes turns: A, B, A, …"""
+    """A UDP service whose reals take turns: A, B, A, …"""
     lb.add_service(family.endpoint, reals=[family.b, family.a], udp=True, scheduler="rr")
     return lb
 
 
 def wrapped(lb, frame, real):
-    """What is sent: the frame as it came, to that real."""
+    """Assert that the frame goes to this real, wrapped, otherwise unchanged."""
     action, out = lb.send(frame)
     assert (XDP_TX, packets.ipip(frame, real, id=packets.outer_id(out))) == (action, out)
 
 
 def goes_up(lb, frame, reason="fragment"):
-    """It passes as it came."""
+    """Assert that the frame passes unchanged, for this reason."""
     assert (XDP_PASS, frame) == lb.send(frame)
     assert {f"pass_{reason}": 1} == lb.counted
 
 
 def segment(flags):
-    """TCP, as a part of a packet that is to be cut."""
+    """The TCP part of a packet that will be fragmented."""
     return TCP(sport=packets.SPORT, dport=packets.DPORT, flags=flags)
 
 
 @pytest.mark.parametrize("size", [200, 1400])
 def test_fragments_follow_the_first(served, family, size):
-    """Each leaves in a tunnel of its own, otherwise untouched, for the first one's real."""
+    """Each fragment goes to the first one's real, wrapped by itself, otherwise untouched."""
     pieces = family.cut(size)
 
     for piece in pieces:
@@ -68,7 +68,7 @@ def test_fragments_follow_the_first(served, family, size):
 
 
 def test_first_fragment_is_its_flows(served, family):
-    """A first fragment follows its flow's record, and begins it, as a whole packet does."""
+    """A first fragment follows its flow's record, or begins the flow, as a whole packet does."""
     wrapped(served, packets.udp(network=family.whole), family.a)
     wrapped(served, packets.udp(network=family.whole, sport=9), family.b)
     first, *rest = family.cut()
@@ -81,7 +81,7 @@ def test_first_fragment_is_its_flows(served, family):
 
 @pytest.mark.parametrize("scheduler", ["mh", "sh", "wrr"])
 def test_every_scheduler(lb, family, scheduler):
-    """Whatever chose the real, the rest follow it."""
+    """With every scheduler, the other fragments follow the first one's real."""
     reals = [family.a, family.b]
     lb.add_service(family.endpoint, reals=reals, udp=True, scheduler=scheduler)
     real = lb.real_of(packets.udp(network=family.whole))
@@ -91,7 +91,7 @@ def test_every_scheduler(lb, family, scheduler):
 
 
 def test_one_packet_services_keep_a_datagram_together(lb, family):
-    """Each datagram is balanced by itself, but not each of its pieces."""
+    """Each datagram is balanced by itself, but all its fragments go to one real."""
     a, b = family.a, family.b
     lb.add_service(family.endpoint, reals=[b, a], udp=True, scheduler="rr", one_packet=True)
 
@@ -102,7 +102,7 @@ def test_one_packet_services_keep_a_datagram_together(lb, family):
 
 @pytest.mark.parametrize("flags", ["S", "PA"])
 def test_segments_in_fragments(lb, family, flags):
-    """TCP's too."""
+    """Fragments of TCP follow the first one too."""
     lb.add_service(family.endpoint, reals=[family.a, family.b])
     real = lb.real_of(packets.ack(network=family.whole))
 
@@ -111,7 +111,7 @@ def test_segments_in_fragments(lb, family, flags):
 
 
 def test_families_mix(lb, family):
-    """In an outer header of the other family."""
+    """Fragments may have an outer header of the other family."""
     other = {IPV4: IPV6, IPV6: IPV4}[family]
     lb.add_service(family.endpoint, reals=[other.a], udp=True)
 
@@ -120,7 +120,7 @@ def test_families_mix(lb, family):
 
 
 def test_no_piece_of_midstream_without_flow(lb, family):
-    """A first fragment that goes up has the others go up."""
+    """If a first fragment passes, the later ones pass too."""
     lb.add_service(family.endpoint, reals=[family.a, family.b], scheduler="rr")
     first, *rest = family.cut(600, segment("A"))
 
@@ -130,7 +130,7 @@ def test_no_piece_of_midstream_without_flow(lb, family):
 
 
 def test_before_the_first_they_go_up(served, family):
-    """A piece whose first has not come goes up, rather than astray."""
+    """A fragment that comes before the first one passes: it is not sent to a wrong real."""
     first, *rest = family.cut()
 
     for piece in rest:
@@ -141,7 +141,7 @@ def test_before_the_first_they_go_up(served, family):
 
 @pytest.mark.parametrize("other", ["src", "id", "dst"])
 def test_fragments_of_another_packet_go_up(served, family, other):
-    """Source, VIP and ID tell packets apart."""
+    """Packets are identified by source, VIP and ID."""
     served.add_service(family.other, reals=[family.a], udp=True)
     served.send(family.cut()[0])
     served.counted  # noqa: B018
@@ -151,7 +151,9 @@ def test_fragments_of_another_packet_go_up(served, family, other):
 
 
 def test_the_protocol_tells_ipv4s_apart_only(lb):
-    """RFC 791 §3.2; in IPv6 later fragments may name any (RFC 8200 §4.5)."""
+    """IPv4 fragments are also identified by protocol (RFC 791 §3.2). IPv6's are not: later ones may
+    name any protocol (RFC 8200 §4.5).
+    """
     for family in (IPV4, IPV6):
         lb.add_service(family.endpoint, reals=[family.a], udp=True)
         lb.send(family.cut()[0])
@@ -163,7 +165,7 @@ def test_the_protocol_tells_ipv4s_apart_only(lb):
 
 
 def test_a_first_fragment_is_remembered_for_a_while(served, family):
-    """As long as a host would wait for the rest."""
+    """It is remembered as long as a host would wait for the rest."""
     first, second, *_ = family.cut()
     wrapped(served, first, family.a)
 
@@ -176,7 +178,7 @@ def test_a_first_fragment_is_remembered_for_a_while(served, family):
 
 
 def test_newest_first_fragment_counts(lb, family):
-    """An ID that is used again: the rest go where the newest first one went."""
+    """If an ID is used again, later fragments follow the newest first one."""
     a, b = family.a, family.b
     lb.add_service(family.endpoint, reals=[b, a], udp=True, scheduler="rr", one_packet=True)
     first, second, *_ = family.cut()
@@ -187,7 +189,7 @@ def test_newest_first_fragment_counts(lb, family):
 
 
 def test_tagged_and_padded_fragments(served, family):
-    """As any frame."""
+    """Fragments keep padding and lose VLAN tags, as any frame."""
     for piece in family.cut():
         tagged = piece[:12] + b"\x81\x00\x00\x05" + piece[12:] + bytes(5)
 
@@ -195,7 +197,7 @@ def test_tagged_and_padded_fragments(served, family):
 
 
 def test_fragments_of_what_is_no_service_go_up(served, family):
-    """The first under its own reason, the rest as fragments."""
+    """The first fragment passes for its own reason, the later ones as fragments."""
     first, second, *_ = family.cut(600, segment("S"))
 
     goes_up(served, first, "no_service")
@@ -203,7 +205,7 @@ def test_fragments_of_what_is_no_service_go_up(served, family):
 
 
 def ipv6_first(payload, protocol):
-    """A first fragment of IPv6."""
+    """A first IPv6 fragment."""
     return packets.ip6(Raw(payload), extensions=(IPv6ExtHdrFragment(nh=protocol, m=1),))
 
 
@@ -223,7 +225,7 @@ STRANGE = {
 
 @pytest.mark.parametrize("frame", STRANGE.values(), ids=STRANGE)
 def test_strange_fragments_go_up(lb, frame):
-    """Other protocols, and first fragments that do not hold their header: the kernel's."""
+    """Fragments of other protocols pass, and first fragments without a whole transport header."""
     for family in (IPV4, IPV6):
         lb.add_service(family.endpoint, reals=[family.a], udp=True)
         lb.add_service(family.endpoint, reals=[family.a])
@@ -234,7 +236,9 @@ def test_strange_fragments_go_up(lb, frame):
 @pytest.mark.parametrize("before", [(), (IPv6ExtHdrHopByHop(), IPv6ExtHdrDestOpt())])
 @pytest.mark.parametrize("behind", [(), (IPv6ExtHdrDestOpt(),)])
 def test_other_extensions_may_stand_around(lb, before, behind):
-    """Before the fragment's header, of each piece; behind it, of the whole (RFC 8200 §4.5)."""
+    """Extensions before the fragment header belong to each fragment, those behind it to the whole
+    packet (RFC 8200 §4.5).
+    """
     lb.add_service(IPV6.endpoint, reals=[IPV6.a], udp=True)
 
     for piece in fragments6(before=before, behind=behind):
@@ -244,7 +248,7 @@ def test_other_extensions_may_stand_around(lb, before, behind):
 @pytest.mark.parametrize("extensions", [(), (IPv6ExtHdrHopByHop(),)])
 @pytest.mark.parametrize("make", [packets.syn, packets.udp])
 def test_an_atomic_fragment_is_whole(lb, make, extensions):
-    """A fragment's header on what is no fragment makes no difference (RFC 6946)."""
+    """A fragment header on a whole packet makes no difference (RFC 6946)."""
     for udp in (False, True):
         lb.add_service(IPV6.endpoint, reals=[IPV6.b, IPV6.a], scheduler="rr", udp=udp)
     frame = make(network=packets.ip6, extensions=(*extensions, IPv6ExtHdrFragment(id=7)))
@@ -256,20 +260,20 @@ def test_an_atomic_fragment_is_whole(lb, make, extensions):
 
 
 def test_hop_limit_is_spent(served, family):
-    """The last hop is not sent on."""
+    """A fragment with a used-up TTL or hop limit passes."""
     limit = {"ttl": 1} if family is IPV4 else {"hlim": 1}
 
     goes_up(served, family.cut(**limit)[0], "ttl")
 
 
 def test_malformed_fragments_are_dropped(served, family):
-    """As whatever contradicts itself."""
+    """Fragments that contradict themselves are dropped."""
     assert XDP_DROP == served.send(family.cut()[1][:-1])[0]
     assert {"drop_length": 1} == served.counted
 
 
 def test_too_big_fragments_go_up_all_of_them(lb):
-    """A first one that does not fit the tunnel goes up, and no later one without it."""
+    """If the first fragment does not fit the tunnel, all fragments pass."""
     lb.add_service(reals=[IPV4.a], udp=True)
     first, *rest = fragments(1500)
 
@@ -279,7 +283,9 @@ def test_too_big_fragments_go_up_all_of_them(lb):
 
 
 def test_too_big_first_fragments_are_answered(served, family):
-    """IPv6's, and IPv4's with DF; about later ones nothing is said (RFC 1122 §3.2.2)."""
+    """IPv6's first fragments are answered, and IPv4's with DF. Later ones are never answered (RFC
+    1122 §3.2.2).
+    """
     flags = {"flags": "DF"} if family is IPV4 else {}
     first, second, *_ = family.cut(1500, **flags)
     answer = packets.too_big(first, 1480) if family is IPV4 else packets.too_big6(first, 1500 - 40)
@@ -291,7 +297,7 @@ def test_too_big_first_fragments_are_answered(served, family):
 
 
 def test_limits_count_first_fragments(lb, family):
-    """What begins a flow is limited; its other pieces are not, and go where it went."""
+    """A first fragment that begins a flow is limited. Later ones are not, and follow it."""
     lb.add_service(family.endpoint, reals=[family.a], udp=True, limit=1)
     for port, number in ((1, 1), (2, 2)):
         transport = UDP(sport=port, dport=packets.DPORT)
@@ -303,7 +309,7 @@ def test_limits_count_first_fragments(lb, family):
 
 
 def test_denied_sources_are_dropped(served, family):
-    """The deny list is asked of each."""
+    """The deny list is applied to each fragment."""
     first, second, *_ = family.cut()
     wrapped(served, first, family.a)
     served.director.deny([parse_prefix(family.cip)])
@@ -313,7 +319,9 @@ def test_denied_sources_are_dropped(served, family):
 
 
 def test_removed_reals_get_nothing(served, family):
-    """The rest of a packet whose real was removed goes up; nor is it another service's."""
+    """If the first one's real was removed, later fragments pass; they do not go to another
+    service's real with that index.
+    """
     first, second, *_ = family.cut()
     wrapped(served, first, family.a)
     place = served.index(family.a)
@@ -331,7 +339,7 @@ def test_removed_reals_get_nothing(served, family):
 
 @pytest.mark.parametrize("checksum", [False, True])
 def test_fragments_in_gre(lb, family, checksum):
-    """UDP's checksum is over the whole datagram: of a piece nothing is known, so GRE has none."""
+    """GRE has no checksum: UDP's covers the whole datagram, so it says nothing about a fragment."""
     tunnel = f"gre{'+csum' if checksum else ''}"
     lb.add_service(family.endpoint, reals=[f"{family.a} tunnel={tunnel}"], udp=True)
 
@@ -342,7 +350,9 @@ def test_fragments_in_gre(lb, family, checksum):
 
 @pytest.mark.parametrize("check", [False, True])
 def test_fragments_in_gue_take_one_way(lb, family, check):
-    """All have one source port, which no port of the datagram has a part in; no checksum."""
+    """All fragments have one source port, which does not depend on the datagram's ports, and no
+    checksum.
+    """
     tunnel = f"gue:6080{'+csum' if check else ''}"
     lb.add_service(family.endpoint, reals=[f"{family.a} tunnel={tunnel}"], udp=True)
     sport, _ = packets.outer_ports(lb.send(family.cut()[0])[1])
@@ -354,7 +364,7 @@ def test_fragments_in_gue_take_one_way(lb, family, check):
 
 
 def test_fragments_have_one_outer_source(lb, family):
-    """Of a prefix of them, too: by the client alone."""
+    """With a prefix of sources, all fragments of a client have one outer source."""
     prefix = parse_prefix("10.9.0.0/16" if family is IPV4 else "fd00::/96")
     lb.add_service(family.endpoint, reals=[family.a], udp=True, source_cidr=prefix)
 
@@ -365,7 +375,7 @@ def test_fragments_have_one_outer_source(lb, family):
 
 
 def test_the_table_is_bounded(balancers, family):
-    """Of more packets in pieces than it holds, the newest are remembered."""
+    """If more packets come in fragments than the table holds, it remembers the newest."""
     with balancers(replace(SMALL, fragment_buckets=2)).test() as lb:
         lb.add_service(family.endpoint, reals=[family.a], udp=True)
         for number in range(200):

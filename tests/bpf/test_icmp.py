@@ -13,7 +13,7 @@ REPLIES_PER_TICK = 1000  # bpf/icmp.h
 
 
 def segment(length, **fields):
-    """A segment of so many bytes of IP packet."""
+    """A segment: an IP packet of `size` bytes."""
     return packets.tcp("A", payload=b"x" * (length - HEADERS), **fields)
 
 
@@ -26,7 +26,7 @@ def served(lb):
 
 
 def test_largest_packet_that_fits_is_forwarded(served):
-    """The outer header takes 20 bytes of the path's MTU: 1480 are left."""
+    """The outer header takes 20 bytes of the path's MTU: packets of 1480 bytes fit."""
     frame = segment(FITS)
 
     assert (XDP_TX, packets.ipip(frame)) == served.send(frame)
@@ -35,7 +35,7 @@ def test_largest_packet_that_fits_is_forwarded(served):
 
 @pytest.mark.parametrize("length", [FITS + 1, 1500, 2000, 3000])
 def test_larger_ones_with_df_are_answered(served, length):
-    """With DF: an ICMP answer from the VIP, with the MTU left in the tunnel, quoting 28 bytes."""
+    """With DF, the VIP answers by ICMP, with the MTU left in the tunnel, and quotes 28 bytes."""
     frame = segment(length)
 
     assert (XDP_TX, packets.too_big(frame, FITS)) == served.send(frame)
@@ -43,7 +43,7 @@ def test_larger_ones_with_df_are_answered(served, length):
 
 
 def test_datagrams_are_answered_too(served):
-    """Path MTU discovery is not TCP's alone."""
+    """Path MTU discovery works for UDP too."""
     frame = packets.udp(payload=bytes(1460))
 
     assert (XDP_TX, packets.too_big(frame, FITS)) == served.send(frame)
@@ -51,7 +51,7 @@ def test_datagrams_are_answered_too(served):
 
 @pytest.mark.parametrize("length", [FITS + 1, 1500])
 def test_larger_ones_without_df_go_up(served, length):
-    """Without DF the packet may be fragmented, which only the kernel could do: it passes."""
+    """Without DF the packet may be fragmented, but only the kernel can do that: it passes."""
     frame = segment(length, ip_flags="")
 
     assert (XDP_PASS, frame) == served.send(frame)
@@ -59,7 +59,7 @@ def test_larger_ones_without_df_go_up(served, length):
 
 
 def test_larger_ones_with_options_go_up(served):
-    """A quote of options would have no fixed size: the kernel sees to these."""
+    """With options, a quote would have no fixed size: the packet passes."""
     frame = segment(1500, options=b"\x01" * 4)
 
     assert (XDP_PASS, frame) == served.send(frame)
@@ -67,7 +67,7 @@ def test_larger_ones_with_options_go_up(served):
 
 
 def test_padding_does_not_count(served):
-    """What trails the packet is not part of its size, and not quoted."""
+    """Padding is not part of the packet's size, and is not quoted."""
     frame = segment(FITS) + bytes(100)
 
     assert XDP_TX == served.send(frame)[0]
@@ -78,7 +78,7 @@ def test_padding_does_not_count(served):
     ("tos", "quoted"), [(0x00, 0xC0), (0xB8, 0xD8), (0xBB, 0xD8), (0x03, 0xC0)]
 )
 def test_answers_keep_the_class_of_service_without_ecn(served, tos, quoted):
-    """The answer has the packet's DSCP; it is no ECN-capable transport."""
+    """The answer has the packet's DSCP, and is not ECN-capable."""
     frame = segment(1500, tos=tos)
 
     _, out = served.send(frame)
@@ -88,7 +88,7 @@ def test_answers_keep_the_class_of_service_without_ecn(served, tos, quoted):
 
 
 def test_answers_quote_the_packet_as_it_came(served):
-    """The quote has the TTL and checksum that the client's side knows."""
+    """The quote has the TTL and checksum that the packet came with."""
     frame = segment(1500, ttl=7)
 
     _, out = served.send(frame)
@@ -97,7 +97,7 @@ def test_answers_quote_the_packet_as_it_came(served):
 
 
 def test_the_routes_mtu_counts(lb):
-    """A route with a smaller, locked MTU than its interface: its own is told."""
+    """If a route's locked MTU is smaller than the interface's, it counts."""
     lb.ip("route add 10.7.0.0/24 via 192.168.2.1 mtu lock 1400", undo="route del 10.7.0.0/24")
     lb.add_service(reals=["10.7.0.1"])
     fits, larger = segment(1380), segment(1381)
@@ -107,7 +107,7 @@ def test_the_routes_mtu_counts(lb):
 
 
 def test_answers_are_limited(served, one_cpu):
-    """A CPU sends a thousand answers a tick; what is more is dropped and counted."""
+    """A CPU sends a thousand answers a tick. Packets beyond that are dropped and counted."""
     frame = segment(1500)
     first = served.tick
     answers = 0
@@ -131,7 +131,7 @@ def test_the_limit_is_for_a_tick(served, one_cpu):
 
 
 def test_answered_packets_are_no_traffic_of_the_real(served):
-    """What was not forwarded is not counted as the real's."""
+    """A packet that was not forwarded is not in the real's figures."""
     served.send(segment(1500))
 
     assert 0 == sum(served.stats(packets.RIP).values())

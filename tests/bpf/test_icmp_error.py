@@ -31,18 +31,18 @@ OTHERS = {
 
 
 def wrapped(lb, frame, real):
-    """What is sent: the frame as it came, to that real."""
+    """Assert that the frame goes to this real, wrapped, otherwise unchanged."""
     action, out = lb.send(frame)
     assert (XDP_TX, packets.ipip(frame, real, id=packets.outer_id(out))) == (action, out)
 
 
 def errors_to(client, sport):
-    """A router's error about a segment to that client."""
+    """A router's ICMP error about a segment to this client."""
     return icmp_error(answer(TCP(sport=packets.DPORT, dport=sport), dst=client))
 
 
 def goes_up(lb, frame):
-    """It passes as it came, as ICMP."""
+    """Assert that the frame passes unchanged, counted as ICMP."""
     assert (XDP_PASS, frame) == lb.send(frame)
     assert {"pass_icmp": 1} == lb.counted
 
@@ -66,7 +66,7 @@ def test_error_follows_the_flow(lb, error, udp):
 
 @pytest.mark.parametrize("error", OTHERS.values(), ids=OTHERS)
 def test_other_icmp_goes_up(lb, error):
-    """What is no error of these kinds goes up, whatever it quotes."""
+    """Other ICMP passes, whatever it quotes."""
     lb.add_service()
 
     goes_up(lb, icmp_error(answer(), error=error))
@@ -75,7 +75,9 @@ def test_other_icmp_goes_up(lb, error):
 @pytest.mark.parametrize("scheduler", ["mh", "sh"])
 @pytest.mark.parametrize("flags", [[], ["port"], ["port", "fallback"]], ids="-".join)
 def test_error_finds_the_clients_slot(lb, scheduler, flags):
-    """Without records the error goes where the client's packets go: hashed by client and port."""
+    """Without records, the error goes where the client's packets go, by the hash of client and
+    port.
+    """
     reals = [A, B, C, "10.3.0.7"]
     flags = [f"{scheduler}-{flag}" for flag in flags]
     lb.add_service(reals=reals, scheduler=scheduler, flags=flags)
@@ -91,7 +93,7 @@ def test_error_finds_the_clients_slot(lb, scheduler, flags):
 
 
 def test_error_in_transition_follows_the_record(lb):
-    """In a changed slot: the flow's record, else the slot's previous owner."""
+    """In a changed slot it follows the flow's record, or else goes to the slot's previous owner."""
     lb.add_service(reals=[A, B])
     old = lb.connect(60)
     lb.add_real(C)
@@ -105,7 +107,7 @@ def test_error_in_transition_follows_the_record(lb):
 
 
 def test_error_leaves_no_trace(lb):
-    """It begins no flow, makes none live longer, and takes no real's turn."""
+    """It begins no flow, keeps none alive, and takes no turn."""
     lb.add_service(reals=[A, B], scheduler="rr")
     assert B == lb.establish(sport=1)
     lb.pass_ticks(5)
@@ -121,7 +123,7 @@ def test_error_leaves_no_trace(lb):
 
 
 def test_error_does_not_close_a_flow(lb):
-    """A new connection stays new: the error says nothing of what the client has sent."""
+    """A new connection stays new: the error is not a packet of the client."""
     lb.add_service(reals=[A], scheduler="rr")
     lb.send(SYN)
 
@@ -131,7 +133,7 @@ def test_error_does_not_close_a_flow(lb):
 
 
 def test_error_is_counted_as_the_reals(lb):
-    """As IPVS counts it: a packet and its bytes, no flow."""
+    """The real's figures get a packet and its bytes, but no flow, as in IPVS."""
     lb.add_service(reals=[A])
 
     lb.send(icmp_error(answer()))
@@ -140,7 +142,7 @@ def test_error_is_counted_as_the_reals(lb):
 
 
 def test_error_takes_no_part_in_limits(lb):
-    """It counts towards no limit, and is not refused by one."""
+    """No limit counts it or refuses it."""
     lb.add_service(reals=[A], udp=True, scheduler="mh", limit=1)
     lb.send(packets.udp(sport=1))
     lb.send(packets.udp(sport=2))
@@ -150,7 +152,7 @@ def test_error_takes_no_part_in_limits(lb):
 
 
 def test_denied_router_is_dropped(lb):
-    """The deny list is asked about who sent the error, not about whom it is."""
+    """The deny list is applied to the error's sender, not to the client it is about."""
     lb.add_service(reals=[A])
     error = icmp_error(answer())
     lb.director.deny([parse_prefix(packets.CIP)])
@@ -164,7 +166,7 @@ def test_denied_router_is_dropped(lb):
 
 @pytest.mark.parametrize("one", ["rr", "mh"])
 def test_errors_of_one_packet_services(lb, one):
-    """By turns nobody knows whose packet it was; by hash its slot says so."""
+    """With turns, the real is not known, so the error passes. With a hash, the slot gives it."""
     lb.add_service(reals=[A, B], scheduler=one, udp=True, one_packet=True)
     error = icmp_error(answer(DATAGRAM))
     if one == "mh":
@@ -176,7 +178,9 @@ def test_errors_of_one_packet_services(lb, one):
 
 @pytest.mark.parametrize("scheduler", ["rr", "mh"])
 def test_errors_of_nobody_go_up(lb, scheduler):
-    """Of an unknown flow by turns, of a service without reals, of no service."""
+    """An error passes if its flow is unknown (turns), or its service is, or its service has no
+    reals.
+    """
     lb.add_service("10.0.0.81:80", reals=[], scheduler=scheduler)
     goes_up(lb, icmp_error(answer(src="10.0.0.81"), dst="10.0.0.81"))
     lb.add_service(reals=[A], scheduler="rr")
@@ -197,7 +201,7 @@ STRANGE = {
 
 @pytest.mark.parametrize("quoted", STRANGE.values(), ids=STRANGE)
 def test_strange_quotes_go_up(lb, quoted):
-    """What does not quote a flow's ports, where they are looked for, goes up."""
+    """An error passes if it does not quote a flow's ports where they are expected."""
     lb.add_service(reals=[A])
     lb.add_service("10.0.0.81:80", reals=[A])
 
@@ -207,14 +211,14 @@ def test_strange_quotes_go_up(lb, quoted):
 @pytest.mark.parametrize("quote", [0, 19, 20, 24, 27])
 @pytest.mark.parametrize("padding", [b"", bytes(40)])
 def test_truncated_quotes_go_up(lb, quote, padding):
-    """RFC 792 has 8 bytes quoted behind the header. What trails the packet is none of it."""
+    """It must quote 8 bytes behind the header (RFC 792). Padding does not count as quoted."""
     lb.add_service(reals=[A])
 
     goes_up(lb, icmp_error(answer(), quote=quote, padding=padding))
 
 
 def test_first_fragments_quoted_are_followed(lb):
-    """A first fragment has the ports."""
+    """A quoted first fragment has the ports, so the error follows the flow."""
     lb.add_service(reals=[A])
 
     wrapped(lb, icmp_error(answer(flags="MF")), A)
@@ -222,21 +226,21 @@ def test_first_fragments_quoted_are_followed(lb):
 
 @pytest.mark.parametrize("options", [4, 40])
 def test_errors_own_options_are_carried(lb, options):
-    """The error's own header may have options."""
+    """The error's own IP header may have options."""
     lb.add_service(reals=[A])
 
     wrapped(lb, icmp_error(answer(), options=b"\x01" * options), A)
 
 
 def test_tagged_errors(lb):
-    """As any frame."""
+    """An error loses its VLAN tags, as any frame."""
     lb.add_service(reals=[A])
 
     wrapped(lb, icmp_error(answer(), tags=(packets.vlan(5),)), A)
 
 
 def test_ttl_is_spent(lb):
-    """TTL 1 is not sent on."""
+    """An error with TTL 1 passes."""
     lb.add_service(reals=[A])
     frame = icmp_error(answer(), ttl=1)
 
@@ -246,7 +250,7 @@ def test_ttl_is_spent(lb):
 
 @pytest.mark.parametrize("ip_flags", ["", "DF"])
 def test_no_error_about_an_error(lb, ip_flags):
-    """One too big for the tunnel goes up, with DF too (RFC 1122 §3.2.2)."""
+    """An error that is too big for the tunnel passes, even with DF (RFC 1122 §3.2.2)."""
     lb.add_service(reals=[A])
     frame = icmp_error(answer(), quote=64, padding=b"", ip_flags=ip_flags)
     lb.ip("route add 10.7.0.0/24 via 192.168.2.1 mtu lock 100", undo="route del 10.7.0.0/24")
@@ -258,7 +262,7 @@ def test_no_error_about_an_error(lb, ip_flags):
 
 @pytest.mark.parametrize("checksum", [False, True])
 def test_errors_in_gre(lb, checksum):
-    """GRE's checksum covers it: ICMP's own is over itself alone."""
+    """GRE's checksum covers the error. (ICMP's own has no pseudo header.)"""
     lb.add_service(reals=[f"{A} tunnel=gre{'+csum' if checksum else ''}"])
     frame = icmp_error(answer(), ip_flags="DF")
 
@@ -267,7 +271,7 @@ def test_errors_in_gre(lb, checksum):
 
 @pytest.mark.parametrize("check", [False, True])
 def test_errors_in_gue_take_the_flows_port(lb, check):
-    """The outer source port is the flow's own; UDP's checksum covers the error."""
+    """The outer source port is the flow's, and UDP's checksum covers the error."""
     lb.add_service(reals=[f"{A} tunnel=gue:6080{'+csum' if check else ''}"])
     sport, _ = packets.outer_ports(lb.send(ACK)[1])
     frame = icmp_error(answer(), ip_flags="DF")

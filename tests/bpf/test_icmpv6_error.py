@@ -39,18 +39,18 @@ ERRORS = {
 
 
 def wrapped(lb, frame, real):
-    """What is sent: the frame as it came, to that real."""
+    """Assert that the frame goes to this real, wrapped, otherwise unchanged."""
     assert (XDP_TX, packets.ipip(frame, real)) == lb.send(frame)
 
 
 def goes_up(lb, frame):
-    """It passes as it came, as ICMP."""
+    """Assert that the frame passes unchanged, counted as ICMP."""
     assert (XDP_PASS, frame) == lb.send(frame)
     assert {"pass_icmp": 1} == lb.counted
 
 
 def errors_to(client, sport):
-    """A router's error about a segment to that client."""
+    """A router's ICMP error about a segment to this client."""
     return icmp6_error(answer6(TCP(sport=packets.DPORT, dport=sport), dst=client))
 
 
@@ -73,7 +73,9 @@ def test_error_follows_the_flow(lb, error, udp):
 
 @pytest.mark.parametrize("flags", [[], ["mh-port"], ["mh-port", "mh-fallback"]], ids="-".join)
 def test_error_finds_the_clients_slot(lb, flags):
-    """Without records the error goes where the client's packets go: hashed by client and port."""
+    """Without records, the error goes where the client's packets go, by the hash of client and
+    port.
+    """
     reals = [A, B, "2001:db8:9::9", "2001:db8:a3::7"]
     lb.add_service(ENDPOINT, reals=reals, flags=flags)
     lb.set_weight(B, 0)
@@ -89,7 +91,9 @@ def test_error_finds_the_clients_slot(lb, flags):
 
 @pytest.mark.parametrize("transport", [SEGMENT, DATAGRAM])
 def test_cut_answers_are_followed(lb, transport):
-    """The real's answer was in fragments: a first one is quoted with its header, and its ports."""
+    """If the real's answer was fragmented, the error quotes a first fragment with its header and
+    ports.
+    """
     for udp in (False, True):
         lb.add_service(ENDPOINT, reals=[A], udp=udp)
 
@@ -98,7 +102,7 @@ def test_cut_answers_are_followed(lb, transport):
 
 @pytest.mark.parametrize("extensions", [(IPv6ExtHdrHopByHop(),), (IPv6ExtHdrDestOpt(),) * 4])
 def test_errors_own_extensions_are_carried(lb, extensions):
-    """The error's own header may have extensions."""
+    """The error's own packet may have extension headers."""
     lb.add_service(ENDPOINT, reals=[A])
 
     wrapped(lb, icmp6_error(answer6(), extensions=extensions), A)
@@ -124,7 +128,7 @@ STRANGE = {
 
 @pytest.mark.parametrize("frame", STRANGE.values(), ids=STRANGE)
 def test_strange_quotes_go_up(lb, frame):
-    """What does not quote a flow's ports, where they are looked for, goes up."""
+    """An error passes if it does not quote a flow's ports where they are expected."""
     lb.add_service(ENDPOINT, reals=[A])
     lb.add_service("[2001:db8:80::81]:80", reals=[A])
 
@@ -132,7 +136,7 @@ def test_strange_quotes_go_up(lb, frame):
 
 
 def test_what_contradicts_itself_is_dropped(lb):
-    """An error that says to be longer than it came; of neighbour discovery that is not asked."""
+    """An error whose length is more than came is dropped. Neighbour discovery is not checked."""
     lb.add_service(ENDPOINT, reals=[A])
 
     assert XDP_DROP == lb.send(icmp6_error(answer6())[:-1])[0]
@@ -140,7 +144,7 @@ def test_what_contradicts_itself_is_dropped(lb):
 
 
 def test_no_error_about_an_error(lb):
-    """One too big for the tunnel goes up (RFC 4443 §2.4)."""
+    """An error that is too big for the tunnel passes (RFC 4443 §2.4)."""
     lb.ip("route add 2001:db8:97::1 via 2001:db8:2::1 mtu lock 1300", "route del 2001:db8:97::1")
     lb.add_service(ENDPOINT, reals=["2001:db8:97::1"])
     frame = icmp6_error(bytes(answer6()) + bytes(1300), quote=1245)

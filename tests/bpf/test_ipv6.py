@@ -41,7 +41,7 @@ def families(request, lb):
 
 @pytest.fixture
 def served(lb):
-    """An IPv6 service of TCP and one of UDP."""
+    """An IPv6 TCP service and an IPv6 UDP service."""
     lb.add_service(ENDPOINT, reals=[RIP6])
     lb.add_service(ENDPOINT, reals=[RIP6], udp=True)
     return lb
@@ -60,7 +60,7 @@ def test_ipv6_leaves_in_ipv6(lb):
 
 @pytest.mark.parametrize("make", [packets.syn, packets.ack, packets.udp])
 def test_every_family_in_every_family(families, make):
-    """Protocol 4 is IPv4 inside, 41 is IPv6; the outer header is of the real's family."""
+    """Protocol 4 has IPv4 inside, 41 has IPv6. The outer header has the real's family."""
     lb, network, real = families
     frame = make(network=network)
 
@@ -72,7 +72,7 @@ def test_every_family_in_every_family(families, make):
 
 
 def test_ipv6_in_ipv4_may_be_fragmented_by_routers(lb):
-    """As IPVS has it: no DF, so an ID that differs."""
+    """The outer IPv4 header has no DF, as in IPVS, and so IDs that differ."""
     lb.add_service(ENDPOINT, reals=[RIP])
     syn = packets.syn(network=ip6)
 
@@ -122,7 +122,7 @@ def test_payloads_of_any_size(families, length):
 
 
 def test_padding_stays_behind_the_packet(served):
-    """What trails the packet is no part of its length, outside or inside."""
+    """Padding stays behind the packet, outside both lengths."""
     syn = packets.syn(network=ip6) + bytes(6)
 
     assert (XDP_TX, packets.ipip(syn, RIP6)) == served.send(syn)
@@ -130,7 +130,7 @@ def test_padding_stays_behind_the_packet(served):
 
 @pytest.mark.parametrize("tags", [(vlan(5),), (service_vlan(7), vlan(5))], ids=len)
 def test_tags_are_of_the_way_it_came(families, tags):
-    """Up to two VLAN tags are not on the frame that leaves: that has its way's."""
+    """Up to two VLAN tags are removed: the frame that leaves has its route's tags."""
     lb, network, real = families
     syn = packets.syn(network=network, tags=tags)
 
@@ -165,7 +165,7 @@ def test_a_lost_route_is_noticed(lb):
 
 
 def test_no_neighbour(lb):
-    """A next hop that does not answer neighbour solicitations is a counter of its own."""
+    """If the next hop does not answer neighbour solicitations, a counter of its own says so."""
     lb.add_service(ENDPOINT, reals=["2001:db8:2::99"])
 
     assert XDP_DROP == lb.send(packets.syn(network=ip6))[0]
@@ -173,7 +173,7 @@ def test_no_neighbour(lb):
 
 
 def test_a_real_that_is_the_director_itself(lb):
-    """Its packets go up."""
+    """Packets to a real on the director itself pass."""
     lb.add_service(ENDPOINT, reals=[packets.DIP6])
     syn = packets.syn(network=ip6)
 
@@ -182,7 +182,7 @@ def test_a_real_that_is_the_director_itself(lb):
 
 
 def test_both_families_of_one_port_are_services_of_their_own(lb):
-    """An IPv4 and an IPv6 VIP have nothing in common."""
+    """An IPv4 and an IPv6 VIP have separate services on the same port."""
     lb.add_service(f"{VIP}:80", reals=[RIP])
     lb.add_service(ENDPOINT, reals=[RIP6])
 
@@ -191,7 +191,7 @@ def test_both_families_of_one_port_are_services_of_their_own(lb):
 
 
 def test_an_ipv4_address_in_ipv6_is_no_vip(lb):
-    """What an IPv6 header calls ::ffff:10.0.0.80 is no IPv4 VIP: it passes."""
+    """An IPv6 packet to ::ffff:10.0.0.80 does not match the IPv4 VIP: it passes."""
     lb.add_service()
     syn = packets.syn(network=ip6, dst=f"::ffff:{VIP}")
 
@@ -200,7 +200,7 @@ def test_an_ipv4_address_in_ipv6_is_no_vip(lb):
 
 
 def test_the_unspecified_address_is_no_vip(lb):
-    """An empty place among the VIPs is all zero, and nobody's."""
+    """A packet to :: does not match an empty entry of the VIPs: it passes."""
     lb.add_service()
     syn = packets.syn(network=ip6, dst="::")
 
@@ -246,7 +246,7 @@ def test_mh_fallback(lb):
 
 
 def test_clients_that_differ_in_a_bit_have_flows_of_their_own(lb):
-    """Whichever bit it is, and whatever the secret: none of it gets lost in the hash."""
+    """Each bit of the client's address counts in the hash, with any secret."""
     lb.add_service(ENDPOINT, reals=["2001:db8:9::1", "2001:db8:9::2"], scheduler="rr")
     lb.tables.director[0].config.flow_key[1] = 0x9C3F_52A1_7B64_D800
     base = int(IPv6Address("2001:db8::1"))
@@ -259,7 +259,7 @@ def test_clients_that_differ_in_a_bit_have_flows_of_their_own(lb):
 
 
 def test_turns(lb):
-    """By turns, an IPv6 connection keeps the real it was given."""
+    """With turns, an IPv6 connection keeps its real."""
     reals = ["2001:db8:9::1", "2001:db8:9::2"]
     lb.add_service(ENDPOINT, reals=reals, scheduler="rr")
 
@@ -273,7 +273,7 @@ def test_turns(lb):
 
 
 def test_datagrams_keep_their_real(lb):
-    """UDP flows are recorded from the first on."""
+    """UDP flows are recorded from the first datagram on."""
     lb.add_service(ENDPOINT, reals=SIX, scheduler="rr", udp=True)
     question = packets.udp(network=ip6)
 
@@ -292,7 +292,7 @@ def deny(lb, prefix):
     "frame", [SYN6, packets.udp(network=ip6), packets.icmp6(), packets.ip6(Raw(b"x"), plen=9)]
 )
 def test_a_denied_source_gets_nothing(lb, frame):
-    """Whatever it sends to a VIP is dropped at the door, but neighbour discovery."""
+    """All its packets to a VIP are dropped, except neighbour discovery."""
     lb.add_service(ENDPOINT, reals=[RIP6])
     deny(lb, "2001:db8:1::/64")
 
@@ -302,7 +302,7 @@ def test_a_denied_source_gets_nothing(lb, frame):
 
 @pytest.mark.parametrize("message", [ICMPv6ND_NS, ICMPv6ND_NA, ICMPv6ND_RS, ICMPv6ND_RA])
 def test_neighbour_discovery_is_never_denied(lb, message):
-    """A router among the denied still finds the VIP's MAC address, as ARP passes the list."""
+    """A denied router can still find the VIP's MAC address, as with ARP."""
     lb.add_service(ENDPOINT, reals=[RIP6])
     deny(lb, "2001:db8:1::/64")
     frame = packets.ip6(message(), hlim=255)
@@ -312,7 +312,7 @@ def test_neighbour_discovery_is_never_denied(lb, message):
 
 
 def test_others_are_not_denied(lb):
-    """A prefix of IPv6 says nothing of its neighbours, nor of IPv4."""
+    """An IPv6 prefix denies no neighbouring addresses and no IPv4."""
     lb.add_service(ENDPOINT, reals=[RIP6])
     lb.add_service()
     deny(lb, "2001:db8:2::/48")
@@ -322,7 +322,7 @@ def test_others_are_not_denied(lb):
 
 
 def test_sources_are_limited_by_their_64(lb):
-    """One /64 is one source: its addresses are as many as its owner likes."""
+    """A /64 is one source, because its owner can use any address in it."""
     lb.add_service(ENDPOINT, reals=[RIP6], source_limit=10)
     let = max(1, round(10 * lb.clock.tick_s))
     one = [packets.from_client(SYN6, f"2001:db8:5:5::{n:x}", 1) for n in range(let + 5)]

@@ -16,19 +16,21 @@ HEADERS = {ip: 40, ip6: 60}
 
 
 def segment(length, network=ip6, **fields):
-    """A segment of so many bytes of IP packet."""
+    """A segment: an IP packet of `size` bytes."""
     return packets.tcp("A", payload=b"x" * (length - HEADERS[network]), network=network, **fields)
 
 
 def route(lb, real, mtu):
-    """A way to the real that takes no more."""
+    """A route to the real with this MTU."""
     gateway = "2001:db8:2::1" if ":" in real else "192.168.2.1"
     lb.ip(f"route add {real} via {gateway} mtu lock {mtu}", undo=f"route del {real}")
 
 
 @pytest.mark.parametrize(("real", "fits"), [(RIP6, ETHERNET - 40), (RIP, ETHERNET - 20)])
 def test_ipv6_that_does_not_fit_is_answered(lb, real, fits):
-    """Packet too big from the VIP, with the MTU left in the tunnel, quoting what fits 1280."""
+    """The answer is packet too big from the VIP, with the MTU left in the tunnel. It quotes as much
+    as fits 1280 bytes.
+    """
     lb.add_service(ENDPOINT, reals=[real])
     last, larger = segment(fits), segment(fits + 1)
 
@@ -39,7 +41,7 @@ def test_ipv6_that_does_not_fit_is_answered(lb, real, fits):
 
 
 def test_ipv4_in_ipv6_that_does_not_fit_is_answered(lb):
-    """Frag-needed, as in IPv4: what is outside takes 40 bytes."""
+    """The answer is frag-needed, as in IPv4. The outer header takes 40 bytes."""
     lb.add_service(ENDPOINT4, reals=[RIP6])
     last, larger = segment(1460, ip), segment(1461, ip)
     fragmentable = segment(1461, ip, ip_flags="")
@@ -61,7 +63,7 @@ def test_tags_stay_on_answers(lb, tags):
 
 @pytest.mark.parametrize("payload", [bytes(1401), b"\xff" * 1401, bytes(range(201)) * 7])
 def test_checksums_of_answers(lb, payload):
-    """Right for any quote."""
+    """The answer's checksum is right for any quote."""
     lb.add_service(ENDPOINT, reals=[RIP6])
     for number in range(20):
         frame = packets.tcp("A", network=ip6, payload=payload, sport=number * 3271, tc=number)
@@ -78,7 +80,7 @@ def test_extension_headers_are_quoted(lb):
 
 
 def test_padding_does_not_count(lb):
-    """What trails the packet is not part of its size."""
+    """Padding is not part of the packet's size."""
     lb.add_service(ENDPOINT, reals=[RIP6])
 
     assert XDP_TX == lb.send(segment(1460) + bytes(100))[0]
@@ -87,7 +89,7 @@ def test_padding_does_not_count(lb):
 
 @pytest.mark.parametrize("source", ["::", "::1", "ff02::1", "ff3e::7"])
 def test_who_is_no_single_host_gets_no_answer(lb, source):
-    """RFC 4443 §2.4 (e.6): the kernel sees to these."""
+    """RFC 4443 §2.4 (e.6): a packet from such a source passes."""
     lb.add_service(ENDPOINT, reals=[RIP6])
     frame = segment(1500, src=source)
 
@@ -97,7 +99,7 @@ def test_who_is_no_single_host_gets_no_answer(lb, source):
 
 @pytest.mark.parametrize("group", ["ff:ff:ff:ff:ff:ff", "33:33:00:00:00:01"])
 def test_what_came_to_a_group_of_the_link_gets_no_answer(lb, group):
-    """As in IPv4."""
+    """A packet in a frame to a link-layer group passes, as in IPv4."""
     lb.add_service(ENDPOINT, reals=[RIP6])
     frame = packets.mac(group) + segment(1500)[6:]
 
@@ -135,7 +137,7 @@ def test_a_path_below_ipv6s_least_mtu(lb, rip, kind, added, left):
 
 @pytest.mark.parametrize("mtu", [1280, 1300])
 def test_ipv4_in_ipv6_has_no_least_mtu(lb, mtu):
-    """An IPv4 client is told what is left, however little."""
+    """An IPv4 client gets the MTU that is left, however small."""
     route(lb, "2001:db8:9::9", mtu)
     lb.add_service(ENDPOINT4, reals=["2001:db8:9::9"])
     fits, larger = segment(mtu - 40, ip), segment(mtu - 39, ip)
@@ -145,7 +147,7 @@ def test_ipv4_in_ipv6_has_no_least_mtu(lb, mtu):
 
 
 def test_datagrams_are_answered_too(lb):
-    """Path MTU discovery is not TCP's alone."""
+    """Path MTU discovery works for UDP too."""
     lb.add_service(ENDPOINT, reals=[RIP6], udp=True)
     frame = packets.udp(network=ip6, payload=bytes(1440))
 
@@ -153,7 +155,7 @@ def test_datagrams_are_answered_too(lb):
 
 
 def test_answers_are_limited_with_ipv4s(lb, one_cpu):
-    """What a CPU may answer in a tick is one number for both families."""
+    """A CPU has one limit of answers per tick for both families."""
     lb.add_service(ENDPOINT, reals=[RIP6])
     lb.add_service()
     assert XDP_TX == lb.send(segment(1500, ip))[0]

@@ -33,7 +33,7 @@ HEADERS_NEXT = {"hop-by-hop": 0, "routing": 43, "fragment": 44, "ESP": 50, "AH":
 
 
 def syn(**fields):
-    """A SYN behind whatever headers, which lie or do not."""
+    """A SYN behind any extension headers, valid or not."""
     return ip6(TCP(sport=SPORT, dport=DPORT, flags="S"), **fields)
 
 
@@ -42,7 +42,7 @@ def datagram(**fields):
 
 
 def cut(frame, length, plen=None):
-    """A frame's first bytes of IP packet; its header says so, or what it is told to."""
+    """The first bytes of a frame's IP packet. The length in its header is right, or as given."""
     plen = length - IP_HEADER if plen is None else plen
     return frame[: ETH_HEADER + 4] + plen.to_bytes(2, "big") + frame[ETH_HEADER + 6 :][: length - 6]
 
@@ -136,7 +136,7 @@ def served(lb):
 @pytest.mark.parametrize("extensions", FOLLOWED.values(), ids=FOLLOWED)
 @pytest.mark.parametrize("make", [packets.syn, packets.udp])
 def test_extension_headers_are_followed(served, make, extensions):
-    """Up to four headers between IPv6's and TCP's or UDP's, of any length, and each is kept."""
+    """Up to four extension headers of any length before TCP or UDP are followed and kept."""
     served.add_service(ENDPOINT, reals=[RIP6], udp=True)
     frame = make(network=ip6, extensions=extensions)
 
@@ -145,7 +145,7 @@ def test_extension_headers_are_followed(served, make, extensions):
 
 
 def test_flows_do_not_depend_on_extension_headers(lb):
-    """The ports behind them are the flow's."""
+    """The flow has the ports behind the extension headers."""
     lb.add_service(ENDPOINT, reals=[RIP6, "2001:db8:9::8"], scheduler="rr")
     real = lb.real_of(syn())
 
@@ -156,14 +156,14 @@ def test_flows_do_not_depend_on_extension_headers(lb):
 
 @pytest.mark.parametrize(("frame", "counter"), PASSING.values(), ids=PASSING)
 def test_what_the_kernel_can_do_better_goes_up(served, frame, counter):
-    """To the VIP, but not to be forwarded: it passes as it came, under a counter of its own."""
+    """These packets to the VIP are not forwarded: they pass unchanged, with their own counters."""
     assert (XDP_PASS, frame) == served.send(frame)
     assert {counter: 1} == served.counted
 
 
 @pytest.mark.parametrize(("counter", "frame"), BY_COUNTER, ids=ALL_WRONG)
 def test_what_contradicts_itself_is_dropped_at_the_vip(served, counter, frame):
-    """To a VIP, what cannot be is dropped: for its header, its length, or what is not there."""
+    """An invalid packet to a VIP is dropped: for its header, its length, or a missing part."""
     served.add_service(ENDPOINT, reals=[RIP6], udp=True)
 
     assert XDP_DROP == served.send(frame)[0]
@@ -172,7 +172,7 @@ def test_what_contradicts_itself_is_dropped_at_the_vip(served, counter, frame):
 
 @pytest.mark.parametrize("name", ALL_WRONG)
 def test_what_contradicts_itself_passes_elsewhere(lb, name):
-    """Where it is no VIP, the same bytes pass as they came."""
+    """The same bytes to another address pass unchanged."""
     frame = ALL_WRONG[name]
 
     assert (XDP_PASS, frame) == lb.send(frame)
@@ -181,7 +181,7 @@ def test_what_contradicts_itself_passes_elsewhere(lb, name):
 
 @pytest.mark.parametrize("length", [0, 1, 39])
 def test_headers_too_short_for_an_address_pass(served, length):
-    """Where no destination can be read, nobody knows whether it was the VIP's: it passes."""
+    """If no destination can be read, the packet may not be for the VIP: it passes."""
     frame = syn()[: ETH_HEADER + length]
 
     assert (XDP_PASS, frame) == served.send(frame)
@@ -189,7 +189,7 @@ def test_headers_too_short_for_an_address_pass(served, length):
 
 
 def test_ipv4_in_name_of_ipv6_passes(served):
-    """The bytes where an IPv6 address would be are no VIP's."""
+    """An IPv4 packet with IPv6's EtherType has no VIP where IPv6 has its address: it passes."""
     frame = bytes(packets.link(type=0x86DD)) + packets.syn()[ETH_HEADER:]
 
     assert (XDP_PASS, frame) == served.send(frame)
@@ -197,7 +197,7 @@ def test_ipv4_in_name_of_ipv6_passes(served):
 
 
 def test_without_its_program_ipv6_goes_up(served):
-    """Where `programs` lacks the one for IPv6, the kernel has the packet meanwhile."""
+    """If `programs` has no program for IPv6, the packet passes."""
     frame = syn(tags=(packets.vlan(5),))
     number = program_text.enum_values("kind")["KIND_IPV6"]
     libbpf.map_delete(served.tables.programs.fd, ctypes.c_uint32(number))

@@ -24,7 +24,7 @@ ADDED = {"ipip": 0, "gre": 4, "gre+csum": 8, "gue": 12, "gue+csum": 12}
 
 @pytest.fixture(scope="module")
 def jumbos() -> Iterator[Balancer]:
-    """The program, loaded for such frames; its second interface takes them."""
+    """The program, loaded for jumbo frames. Its second interface takes them."""
     with Balancer.loaded(SMALL, frags=True) as lb:
         with lb.test():
             lb.ip(f"link set {SECOND_IFNAME} mtu {MTU}")
@@ -33,19 +33,19 @@ def jumbos() -> Iterator[Balancer]:
 
 @pytest.fixture
 def lb(jumbos):
-    """With empty tables."""
+    """The program with empty tables."""
     with jumbos.test():
         yield jumbos
 
 
 @pytest.fixture(params=[ip, ip6], ids=["IPv4", "IPv6"])
 def network(request):
-    """The client's."""
+    """The family of the client's packet."""
     return request.param
 
 
 def segment(length, network=ip, **fields):
-    """A segment of so many bytes of IP packet, with DF."""
+    """A segment: an IP packet of `size` bytes, with DF."""
     headers = 60 if network is ip6 else 40
     data = bytes(n % 251 for n in range(length - headers))
     return packets.tcp("A", payload=data, network=network, **fields)
@@ -54,7 +54,7 @@ def segment(length, network=ip, **fields):
 @pytest.mark.parametrize("tunnel", ADDED)
 @pytest.mark.parametrize("length", [3506, 3507, 4000, 8940])
 def test_jumbo_frames_are_forwarded(lb, network, length, tunnel):
-    """Whatever the number of their buffers, as any other, by each tunnel."""
+    """A frame of any number of buffers is forwarded as any other, in each tunnel."""
     lb.add_service(ENDPOINTS[network], reals=[f"{REALS[network]} tunnel={tunnel}"])
     frame = segment(length, network)
 
@@ -78,7 +78,7 @@ def test_jumbo_frames_are_forwarded(lb, network, length, tunnel):
 
 
 def test_padding_is_kept_and_tags_are_not(lb, network):
-    """As of any frame."""
+    """A jumbo frame keeps padding and loses VLAN tags, as any frame."""
     lb.add_service(ENDPOINTS[network], reals=[REALS[network]])
     frame = segment(5000, network, tags=(packets.service_vlan(3), packets.vlan(5))) + b"padding"
     source = "2001:db8:3::200" if network is ip6 else "192.168.3.200"
@@ -88,7 +88,7 @@ def test_padding_is_kept_and_tags_are_not(lb, network):
 
 
 def test_by_another_interface(lb):
-    """They are redirected as others are."""
+    """Jumbo frames are redirected as other frames are."""
     lb.add_service(reals=[REALS[ip]])
     lb.ip("link set ens33 mtu 9000", undo="link set ens33 mtu 1500")
     frame = segment(5000)
@@ -99,7 +99,7 @@ def test_by_another_interface(lb):
 
 @pytest.mark.parametrize("length", [4000, 8981, 9000])
 def test_too_big_for_the_path_is_answered(lb, network, length):
-    """What the tunnel leaves is told; the answer quotes the beginning, and has one buffer."""
+    """The answer has the MTU left in the tunnel, quotes the packet's start, and has one buffer."""
     real, left = (packets.RIP6, 1460) if network is ip6 else (packets.RIP, 1480)
     lb.add_service(ENDPOINTS[network], reals=[real])
     frame = segment(length, network)
@@ -111,7 +111,9 @@ def test_too_big_for_the_path_is_answered(lb, network, length):
 
 @pytest.mark.parametrize("length", [4000, 9001, 20000])
 def test_merged_frames_go_up(lb, network, length):
-    """Longer than the interface's MTU (1500, 9000) no packet was on the wire: it is left whole."""
+    """A frame longer than the interface's MTU (1500, 9000) was never one packet on the wire: it
+    passes unchanged.
+    """
     lb.add_service(ENDPOINTS[network], reals=[REALS[network]])
     frame = segment(length, network)
     ifname = SECOND_IFNAME if length > MTU else "ens33"
@@ -121,7 +123,7 @@ def test_merged_frames_go_up(lb, network, length):
 
 
 def test_a_length_beyond_all_buffers_is_a_lie(lb, network):
-    """The frame's length counts, with all its buffers."""
+    """A packet whose length is more than all buffers hold is dropped."""
     lb.add_service(ENDPOINTS[network], reals=[REALS[network]])
 
     assert XDP_DROP == lb.send(segment(5000, network)[:-1], ifname=SECOND_IFNAME)[0]
@@ -129,7 +131,7 @@ def test_a_length_beyond_all_buffers_is_a_lie(lb, network):
 
 
 def test_headers_in_a_later_buffer_go_up(lb):
-    """What cannot be read there is the kernel's, and no lie."""
+    """If headers are in a later buffer, the packet passes. It is not malformed."""
     lb.add_service(ENDPOINTS[ip6], reals=[REALS[ip6]])
     extension = IPv6ExtHdrDestOpt(options=[PadN(optdata=bytes(252))] * 7)
     frame = packets.syn(network=ip6, extensions=(extension, extension))
@@ -140,7 +142,9 @@ def test_headers_in_a_later_buffer_go_up(lb):
 
 
 def test_errors_that_quote_beyond_it_are_forwarded(lb):
-    """An ICMP error of several buffers is its flow's, if what it quotes begins in the first."""
+    """An ICMP error of several buffers goes to its flow, if the quoted headers are in the first
+    one.
+    """
     lb.add_service(reals=[REALS[ip]])
     frame = packets.icmp_error(
         bytes(packets.answer(TCP(sport=80, dport=packets.SPORT))) + bytes(5000),

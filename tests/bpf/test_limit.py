@@ -31,7 +31,7 @@ def datagrams(ports):
 
 
 def send(lb, frames):
-    """What became of frames that all come within one tick."""
+    """Send frames within one tick. Returns: the counters that moved."""
     lb.counted  # noqa: B018 (looks away from what was)
     for frame in frames:
         lb.send(frame)
@@ -49,7 +49,7 @@ def tallies(lb):
 
 
 def next_tick(lb):
-    """Make what the service and its sources have begun a tick old."""
+    """Make the tallies of the service and its sources one tick old."""
     tally = limit_of(lb).tally
     if tally.word:
         tally.word -= 1 << 32
@@ -63,7 +63,7 @@ def per_tick(lb, number):
 @KINDS
 @SCHEDULERS
 def test_syns_beyond_the_limit_are_dropped(lb, scheduler, kind):
-    """Of thirty, as many begin as a tick's share of the limit is."""
+    """Of thirty SYNs, as many begin as the limit gives for one tick."""
     lb.add_service(reals=[A, B], scheduler=scheduler, **{kind: LIMIT})
     let = per_tick(lb, LIMIT)
 
@@ -73,7 +73,7 @@ def test_syns_beyond_the_limit_are_dropped(lb, scheduler, kind):
 @KINDS
 @pytest.mark.parametrize("scheduler", ["rr", "mh"])
 def test_datagrams_without_a_record_are_limited(lb, scheduler, kind):
-    """UDP: what begins a flow; those that follow in it are not asked."""
+    """UDP: datagrams that begin a flow are limited, later ones of the flow are not."""
     lb.add_service(reals=[A, B], scheduler=scheduler, udp=True, **{kind: LIMIT})
     let = per_tick(lb, LIMIT)
 
@@ -85,7 +85,7 @@ def test_datagrams_without_a_record_are_limited(lb, scheduler, kind):
 @KINDS
 @pytest.mark.parametrize("scheduler", ["rr", "mh"])
 def test_each_datagram_of_a_one_packet_service_is_limited(lb, scheduler, kind):
-    """Where nothing is recorded, each is a flow, and counted as one."""
+    """With one_packet, nothing is recorded and each datagram counts as a flow."""
     lb.add_service(reals=[A], scheduler=scheduler, udp=True, one_packet=True, **{kind: LIMIT})
     let = per_tick(lb, LIMIT)
 
@@ -96,7 +96,7 @@ def test_each_datagram_of_a_one_packet_service_is_limited(lb, scheduler, kind):
 @KINDS
 @SCHEDULERS
 def test_what_has_begun_is_never_limited(lb, scheduler, kind):
-    """A connection's packets go on while SYNs are dropped."""
+    """A connection's packets are forwarded while SYNs are dropped."""
     lb.add_service(reals=[A, B], scheduler=scheduler, **{kind: 1})
     real = lb.establish()
     next_tick(lb)
@@ -109,7 +109,7 @@ def test_what_has_begun_is_never_limited(lb, scheduler, kind):
 
 @KINDS
 def test_a_repeated_syn_of_a_recorded_flow_begins_nothing(lb, kind):
-    """A retransmission reaches its real, though nothing more may begin."""
+    """A retransmitted SYN reaches its real, even if no more flows may begin."""
     lb.add_service(reals=[A, B], scheduler="rr", **{kind: 1})
 
     assert {"forwarded": 3, DROPPED[kind]: 1} == send(lb, [SYN, SYN, *syns([1]), SYN])
@@ -117,7 +117,7 @@ def test_a_repeated_syn_of_a_recorded_flow_begins_nothing(lb, kind):
 
 @KINDS
 def test_what_is_dropped_is_not_recorded(lb, kind):
-    """The ACK of a dropped SYN belongs to no flow."""
+    """The ACK after a dropped SYN has no record."""
     lb.add_service(reals=[A], scheduler="rr", **{kind: 1})
 
     counted = send(lb, [*syns([1, 2]), from_client(ACK, packets.CIP, 2)])
@@ -127,7 +127,7 @@ def test_what_is_dropped_is_not_recorded(lb, kind):
 
 
 def test_what_is_dropped_takes_no_turn(lb):
-    """The next flow that begins gets the next real."""
+    """After a dropped SYN, the next new flow gets the next real."""
     lb.add_service(reals=[A, B], scheduler="rr", limit=1)
     got = []
     for port in range(3):
@@ -139,7 +139,7 @@ def test_what_is_dropped_takes_no_turn(lb):
 
 @KINDS
 def test_slots_in_transition_are_limited_too(lb, kind):
-    """There a SYN is looked up; one that is new is a new flow all the same."""
+    """In a slot in transition, a SYN without a record counts as a new flow."""
     lb.add_service(reals=[A], **{kind: LIMIT})
     real = lb.establish()
     next_tick(lb)
@@ -152,7 +152,7 @@ def test_slots_in_transition_are_limited_too(lb, kind):
 
 
 def test_each_tick_begins_anew(lb):
-    """The limit is of one tick, not of all time."""
+    """The limit is for one tick."""
     lb.add_service(limit=1)
 
     for _ in range(3):
@@ -161,7 +161,7 @@ def test_each_tick_begins_anew(lb):
 
 
 def test_a_cpu_that_is_a_tick_behind_does_not_begin_anew(lb):
-    """It counts on in the tick that another one has begun."""
+    """A CPU that is a tick behind counts in the newer tick, which another CPU has begun."""
     lb.add_service(limit=1)
     lb.send(SYN)
     limit_of(lb).tally.word += 5 << 32
@@ -182,7 +182,7 @@ def test_all_cpus_count_together(lb):
 
 
 def test_sources_are_limited_apart(lb):
-    """One source's flood leaves another what it may."""
+    """One source's flood does not use up another source's limit."""
     lb.add_service(source_limit=1)
 
     counted = send(lb, [*syns(range(20)), *syns([1], OTHER)])
@@ -191,7 +191,7 @@ def test_sources_are_limited_apart(lb):
 
 
 def test_a_source_does_not_use_up_what_all_have(lb):
-    """What one has too many of is not counted of the service."""
+    """Flows that the source's limit drops are not counted in the service's limit."""
     lb.add_service(source_limit=1, limit=2)
     others = [frame for last in (1, 2) for frame in syns([1], f"192.0.2.{last}")]
 
@@ -202,7 +202,7 @@ def test_a_source_does_not_use_up_what_all_have(lb):
 
 @KINDS
 def test_services_are_limited_apart(lb, kind):
-    """A service without a limit has none, and another one's count is its own."""
+    """Each service has its own count; a service without a limit is not limited."""
     lb.add_service("10.0.0.80:80", **{kind: 1})
     lb.add_service("10.0.0.80:443", **{kind: 1})
     lb.add_service("10.0.0.80:25")
@@ -214,7 +214,7 @@ def test_services_are_limited_apart(lb, kind):
 
 @KINDS
 def test_limits_change_live(lb, kind):
-    """Set, raised and taken away; a connection stays where it was."""
+    """A limit can be set, raised and removed live; a connection stays on its real."""
     lb.add_service(reals=[A, B], scheduler="rr")
     real = lb.establish()
     for number, (limit, let) in enumerate([(1, 1), (LIMIT, per_tick(lb, LIMIT)), (0, 30)]):
@@ -228,7 +228,7 @@ def test_limits_change_live(lb, kind):
 
 
 def test_a_removed_services_limit_is_nobodys(lb):
-    """A service that is made in its place has none, and has begun nothing."""
+    """A service that is added in a removed one's place has no limit, and its count is 0."""
     lb.add_service(limit=1, source_limit=1)
     lb.send(SYN)
     place = lb.state.allocated.id_of(lb.key)
@@ -242,7 +242,7 @@ def test_a_removed_services_limit_is_nobodys(lb):
 
 
 def test_sources_find_tallies_all_over(lb):
-    """A thousand addresses in a row have as many tallies, but for a few by chance."""
+    """A thousand consecutive addresses have as many tallies, except for a few by chance."""
     lb.add_service(source_limit=LIMIT)
     clients = [from_client(SYN, f"10.9.{n >> 8}.{n & 255}", 1) for n in range(1000)]
 
@@ -255,7 +255,7 @@ def test_sources_find_tallies_all_over(lb):
 
 @pytest.mark.parametrize("limit", [1, 2, 1000, 1_000_000_000])
 def test_a_limit_is_at_least_one_a_tick_and_fits(lb, limit):
-    """What stands in the table is the tick's share."""
+    """The table holds the limit per tick: at least 1, and within 32 bits."""
     lb.add_service(limit=limit, source_limit=limit)
 
     assert per_tick(lb, limit) == limit_of(lb).flows == limit_of(lb).source_flows

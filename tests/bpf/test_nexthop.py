@@ -29,7 +29,7 @@ def hop(lb, real):
 
 
 def test_first_packet_asks_the_fib(lb):
-    """A real that was just added forwards its first packet already."""
+    """A new real's first packet is forwarded."""
     lb.add_service(reals=[FAR])
     before = hop(lb, FAR).ifindex
 
@@ -48,7 +48,7 @@ def test_real_on_the_directors_link_gets_its_own_mac(lb):
 
 
 def test_director_need_not_forward(lb):
-    """The director's ip_forward is off, and its interfaces' too; only lo's is on."""
+    """Forwarding is off for the director and its interfaces, and on for lo only."""
     lb.add_service()
 
     assert "0" == sysctls.read("net/ipv4/conf/ens33/forwarding")
@@ -56,7 +56,7 @@ def test_director_need_not_forward(lb):
 
 
 def test_within_a_tick_nobody_asks_again(lb):
-    """The hop is kept: a change of the network is not seen before the next tick."""
+    """The hop is kept for a tick: a change of the network is not seen before the next one."""
     lb.add_service(reals=[RS1])
     lb.send(SYN)
     lb.ip(f"neighbour replace {RS1} lladdr 02:00:00:00:99:99 nud permanent dev ens33")
@@ -68,7 +68,7 @@ def test_within_a_tick_nobody_asks_again(lb):
 
 
 def test_changed_mac_is_followed(lb):
-    """A neighbour that changed its MAC address gets frames there after a tick."""
+    """If a neighbour's MAC address changes, frames go there after a tick."""
     lb.add_service(reals=[RS1])
     lb.send(SYN)
     lb.ip(f"neighbour replace {RS1} lladdr 02:00:00:00:99:99 nud permanent dev ens33")
@@ -80,7 +80,7 @@ def test_changed_mac_is_followed(lb):
 
 
 def test_directors_own_changed_mac_is_followed(lb):
-    """The source of frames is what the interface has now."""
+    """The source MAC is the one that the interface has now."""
     lb.add_service()
     lb.send(SYN)
     lb.ip(
@@ -95,7 +95,7 @@ def test_directors_own_changed_mac_is_followed(lb):
 
 
 def test_changed_route_is_followed(lb):
-    """A route that moved to another interface is followed, with both MAC addresses."""
+    """If a route moves to another interface, both MAC addresses follow."""
     lb.add_service(reals=[FAR])
     assert XDP_TX == lb.send(SYN)[0]
     lb.ip(f"route add {FAR}/32 via 192.168.3.1", undo=f"route del {FAR}/32")
@@ -105,7 +105,7 @@ def test_changed_route_is_followed(lb):
 
 
 def test_changed_mtu_is_followed(lb):
-    """What fits the path is decided by its MTU now."""
+    """The path's present MTU decides what fits."""
     lb.add_service()
     request = packets.tcp("A", payload=bytes(1400))
     assert XDP_TX == lb.send(request)[0]
@@ -116,7 +116,7 @@ def test_changed_mtu_is_followed(lb):
 
 
 def test_changes_go_back_and_forth(lb):
-    """Each change is seen, however many there are (two places hold the hops in turn)."""
+    """Each of many changes is seen. (A real has two hops, used in turn.)"""
     lb.add_service(reals=[RS1])
     for last in range(5):
         mac = f"02:00:00:00:99:0{last}"
@@ -131,7 +131,7 @@ def test_changes_go_back_and_forth(lb):
 
 
 def test_unresolved_neighbour_drops(lb):
-    """A next hop that does not answer: dropped, with a counter that says to look at ARP."""
+    """If a next hop does not answer, packets are dropped, with a counter that points to ARP."""
     lb.add_service(reals=["192.168.2.99"])
 
     assert XDP_DROP == lb.send(SYN)[0]
@@ -139,7 +139,7 @@ def test_unresolved_neighbour_drops(lb):
 
 
 def test_unresolved_neighbour_is_asked_for_again(lb):
-    """Once it answers, packets go; no tick need pass."""
+    """When it answers, packets are forwarded at once, before the next tick."""
     lb.add_service(reals=["192.168.2.99"])
     lb.send(SYN)
     answered = packets.Hop(dst="02:00:00:00:02:63", src=packets.DIP_MAC)
@@ -152,7 +152,7 @@ def test_unresolved_neighbour_is_asked_for_again(lb):
 
 
 def test_neighbour_that_stopped_answering_keeps_its_address(lb):
-    """While a neighbour is asked for again, frames go where it was last."""
+    """While a neighbour is resolved again, frames go to its last address."""
     lb.add_service(reals=[RS1])
     lb.send(SYN)
     lb.ip(f"neighbour del {RS1} dev ens33")
@@ -163,7 +163,7 @@ def test_neighbour_that_stopped_answering_keeps_its_address(lb):
 
 @pytest.fixture
 def routed(lb):
-    """A real on a route of its own, which tests take away."""
+    """A real on a route of its own, which the tests remove."""
     lb.ip(f"route add {ELSEWHERE}/32 via 192.168.2.1", undo=f"route flush {ELSEWHERE}/32")
     lb.add_service(reals=[ELSEWHERE])
     lb.send(SYN)
@@ -173,7 +173,7 @@ def routed(lb):
 
 @pytest.mark.parametrize("kind", ["unreachable", "blackhole", "prohibit"])
 def test_route_that_went_away_drops(routed, kind):
-    """No route to the real any more: dropped, and counted so."""
+    """Without a route to the real, packets are dropped and counted."""
     subprocess.run(["ip", "route", "replace", kind, f"{ELSEWHERE}/32"], check=True)
     routed.expire_hop(ELSEWHERE)
 
@@ -183,7 +183,7 @@ def test_route_that_went_away_drops(routed, kind):
 
 
 def test_route_that_came_back_is_taken(routed):
-    """When the route is there again, packets go; no tick need pass."""
+    """When the route is back, packets are forwarded at once, before the next tick."""
     subprocess.run(["ip", "route", "replace", "unreachable", f"{ELSEWHERE}/32"], check=True)
     routed.expire_hop(ELSEWHERE)
     assert XDP_DROP == routed.send(SYN)[0]
@@ -198,7 +198,7 @@ def test_route_that_came_back_is_taken(routed):
 
 
 def test_another_interface_is_redirected_to(lb):
-    """A real behind another interface: a redirect, under its own counter."""
+    """Packets to a real behind another interface are redirected, with their own counter."""
     lb.add_service(reals=[BEHIND_SECOND])
 
     assert (
@@ -210,7 +210,7 @@ def test_another_interface_is_redirected_to(lb):
 
 
 def test_coming_in_there_it_is_sent_back(lb):
-    """The same real, for a packet that came in on that interface: XDP_TX."""
+    """A packet for that real that came in on that interface is sent back: XDP_TX."""
     lb.add_service(reals=[BEHIND_SECOND])
 
     out = lb.send(SYN, ifname="ens160")
@@ -220,7 +220,7 @@ def test_coming_in_there_it_is_sent_back(lb):
 
 
 def test_redirected_frame_arrives(lb):
-    """Sent for real: the frame comes out of the other interface, whole."""
+    """A live frame comes out of the other interface, whole."""
     lb.add_service(reals=[BEHIND_SECOND])
     expected = packets.ipip(SYN, BEHIND_SECOND, src="192.168.3.200", hop=SECOND_HOP)
     # A veth takes redirected frames only if its peer runs an XDP program.
@@ -238,7 +238,7 @@ def test_redirected_frame_arrives(lb):
 
 
 def test_tagged_frames_are_redirected_without_their_tags(lb):
-    """Those are of the way it came."""
+    """A redirected frame loses the tags that it came with."""
     lb.add_service(reals=[BEHIND_SECOND])
     syn = packets.syn(tags=(vlan(5),))
 
@@ -250,7 +250,7 @@ def test_tagged_frames_are_redirected_without_their_tags(lb):
 
 @pytest.mark.parametrize("address", [packets.DIP, "127.0.0.1"])
 def test_local_real_goes_up(lb, address):
-    """A real that is the director itself: its packets go up as they came."""
+    """Packets of a real that is the director itself pass unchanged."""
     lb.add_service(reals=[address])
 
     assert (XDP_PASS, SYN) == lb.send(SYN)
@@ -258,7 +258,7 @@ def test_local_real_goes_up(lb, address):
 
 
 def test_local_real_has_flows(lb):
-    """By turns, a local real's connections are recorded as any other's."""
+    """With turns, a local real's connections are recorded as any other's."""
     lb.add_service(reals=[packets.DIP, FAR], scheduler="rr")
 
     seen = [lb.send(packets.syn(sport=port))[0] for port in range(4)]
@@ -269,7 +269,7 @@ def test_local_real_has_flows(lb):
 
 
 def test_source_is_the_routes(lb):
-    """The outer source is the address that the kernel would send from there."""
+    """The outer source is the address that the kernel would use for that route."""
     lb.ip("route add 10.7.0.0/24 via 192.168.2.1 src 192.168.3.200", undo="route del 10.7.0.0/24")
     lb.add_service(reals=[ELSEWHERE])
 

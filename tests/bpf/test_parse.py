@@ -15,7 +15,7 @@ NOP = b"\x01"
 
 
 def segment(**fields):
-    """A SYN whose IP header lies, or does not."""
+    """A SYN whose IP header is valid or not."""
     return packets.ip(TCP(sport=packets.SPORT, dport=packets.DPORT, flags="S"), **fields)
 
 
@@ -84,7 +84,7 @@ def served(lb):
 
 @pytest.mark.parametrize(("counter", "frame"), BY_COUNTER, ids=ALL_WRONG)
 def test_what_contradicts_itself_is_dropped_at_the_vip(served, counter, frame):
-    """To a VIP, what cannot be is dropped: for its header, its length, or what is not there."""
+    """An invalid packet to a VIP is dropped: for its header, its length, or a missing part."""
     action, _ = served.send(frame)
 
     assert XDP_DROP == action
@@ -93,7 +93,7 @@ def test_what_contradicts_itself_is_dropped_at_the_vip(served, counter, frame):
 
 @pytest.mark.parametrize("name", ALL_WRONG)
 def test_what_contradicts_itself_passes_elsewhere(served, name):
-    """To any other address, the same bytes pass as they came."""
+    """The same bytes to another address pass unchanged."""
     frame = ALL_WRONG[name].replace(
         bytes(map(int, packets.VIP.split("."))), bytes(map(int, NOT_VIP.split(".")))
     )
@@ -106,7 +106,7 @@ def test_what_contradicts_itself_passes_elsewhere(served, name):
 
 @pytest.mark.parametrize(("frame", "counter"), PASSING.values(), ids=PASSING)
 def test_what_the_kernel_can_do_better_goes_up(served, frame, counter):
-    """To the VIP, but not to be forwarded: it passes as it came, under a counter of its own."""
+    """These packets to the VIP are not forwarded: they pass unchanged, with their own counters."""
     out = served.send(frame)
 
     assert (XDP_PASS, frame) == out
@@ -115,7 +115,7 @@ def test_what_the_kernel_can_do_better_goes_up(served, frame, counter):
 
 @pytest.mark.parametrize("frame", NOT_IP.values(), ids=NOT_IP)
 def test_other_protocols_pass(served, frame):
-    """What is neither IPv4 nor IPv6 passes as it came."""
+    """Frames that are neither IPv4 nor IPv6 pass unchanged."""
     out = served.send(frame)
 
     assert (XDP_PASS, frame) == out
@@ -124,7 +124,7 @@ def test_other_protocols_pass(served, frame):
 
 @pytest.mark.parametrize("length", [0, 1, 12, 19])
 def test_headers_too_short_for_an_address_pass(served, length):
-    """Where no destination can be read, nobody knows whether it was the VIP's: it passes."""
+    """If no destination can be read, the packet may not be for the VIP: it passes."""
     frame = segment()[: ETH_HEADER + length]
 
     out = served.send(frame)
@@ -156,7 +156,7 @@ def test_padding_behind_the_packet_is_kept(served, padding):
 
 
 def test_payload_is_carried(served):
-    """A segment with as much as an Ethernet frame can hold beside the tunnel's header."""
+    """A segment with the largest payload that fits the tunnel is forwarded whole."""
     request = packets.tcp("PA", payload=bytes(range(256)) * 5 + bytes(160))
 
     out = served.send(request)
@@ -169,7 +169,7 @@ def test_payload_is_carried(served):
     "flags", ["", "S", "SA", "A", "PA", "F", "FA", "R", "RA", "SF", "FSRPAUEC"]
 )
 def test_tcp_flags_of_all_kinds_are_carried(served, flags):
-    """A stateless service forwards whatever flags a segment has."""
+    """A stateless service forwards segments with any flags."""
     frame = packets.tcp(flags)
 
     out = served.send(frame)
@@ -179,7 +179,7 @@ def test_tcp_flags_of_all_kinds_are_carried(served, flags):
 
 
 def test_udp_without_payload_is_carried(lb):
-    """Eight bytes of UDP are enough."""
+    """UDP of eight bytes is forwarded."""
     lb.add_service(udp=True)
     frame = packets.udp(payload=b"")
 

@@ -22,25 +22,25 @@ def outer(dst=RIP, proto=4, **fields):
 
 
 def too_big(mtu=1400, quoted=None, **fields):
-    """A router's complaint about it."""
+    """A router's ICMP about that packet."""
     error = ICMP(type=3, code=4, nexthopmtu=mtu)
     return icmp_error(quoted or outer(), error=error, **{"dst": DIP, **fields})
 
 
 def segment(length):
-    """A segment of so many bytes of IP packet, with DF."""
+    """A segment: an IP packet of `size` bytes, with DF."""
     return packets.tcp("A", payload=b"x" * (length - 40))
 
 
 def learns(lb, frame):
-    """It is looked at, and passes as it came; what was learned counts from the next tick on."""
+    """Assert that the frame passes unchanged; then let a learned MTU count."""
     assert (XDP_PASS, frame) == lb.send(frame)
     assert {"pass_not_vip": 1} == lb.counted
     lb.expire_hop(RIP)
 
 
 def mtu_of(lb, real=RIP):
-    """The path's MTU, by what leaves for the real and what is answered."""
+    """The path's MTU, by the packets that are forwarded and the answer to one that is not."""
     lb.expire_hop(real)
     _, out = lb.send(segment(1500))
     mtu = int.from_bytes(packets.split(out)[1][26:28], "big")
@@ -52,7 +52,7 @@ def mtu_of(lb, real=RIP):
 
 @pytest.fixture
 def served(lb):
-    """A service, whose real is in use."""
+    """A service whose real is in use."""
     lb.add_service()
     lb.send(ACK)
     lb.counted  # noqa: B018
@@ -61,7 +61,7 @@ def served(lb):
 
 @pytest.mark.parametrize("proto", [4, 47, 17], ids=["IPIP", "GRE", "GUE"])
 def test_mtu_is_learned(served, proto):
-    """The next segments too big for that path are answered, with what is left in the tunnel."""
+    """Later segments that are too big for that path are answered with the MTU in the tunnel."""
     assert 1500 == mtu_of(served)
 
     learns(served, too_big(quoted=outer(proto=proto)))
@@ -70,7 +70,7 @@ def test_mtu_is_learned(served, proto):
 
 
 def test_only_frag_needed_of_our_tunnels_lowers(served):
-    """Others pass as they came, too, and change nothing."""
+    """Other ICMP passes unchanged too, and changes no MTU."""
     frames = [
         icmp_error(outer(), error=ICMP(type=3, code=1), dst=DIP),
         icmp_error(outer(), error=ICMP(type=11, code=0), dst=DIP),
@@ -94,14 +94,16 @@ def test_only_frag_needed_of_our_tunnels_lowers(served):
 
 
 def test_other_sources_of_ours_count(served):
-    """Not the DIP alone may be a tunnel's source: whom the ICMP is for is whom it quotes."""
+    """The tunnel's source may be another address than the DIP, if the ICMP is to the address that
+    it quotes.
+    """
     learns(served, too_big(quoted=outer(src="192.168.2.201"), dst="192.168.2.201"))
 
     assert 1400 == mtu_of(served)
 
 
 def test_every_service_knows(lb):
-    """What was learned of an address counts for each service that has it, and for no other."""
+    """An MTU learned for an address counts for each service with that real, and no other real."""
     lb.add_service(reals=[RIP])
     lb.send(ACK)
     lb.send(too_big())
@@ -119,7 +121,7 @@ def packets_mtu(lb, vip):
 
 
 def test_lower_counts_higher_does_not(served):
-    """A path has the least MTU of its links."""
+    """A smaller MTU replaces a larger one; a larger one is ignored."""
     for told, known in ((1400, 1400), (1450, 1400), (1300, 1300), (1400, 1300)):
         learns(served, too_big(told))
         assert known == mtu_of(served)
@@ -127,14 +129,14 @@ def test_lower_counts_higher_does_not(served):
 
 @pytest.mark.parametrize("told", [0, 68, 551, 552])
 def test_mtu_has_a_floor(served, told):
-    """As the kernel's net.ipv4.route.min_pmtu: who tells of less, lowers it to 552."""
+    """As with the kernel's net.ipv4.route.min_pmtu, a smaller MTU counts as 552."""
     learns(served, too_big(told))
 
     assert 552 == mtu_of(served)
 
 
 def test_routes_own_mtu_stays(lb):
-    """What is learned lowers the route's, and never raises it."""
+    """A learned MTU lowers the route's, and never raises it."""
     lb.ip("route add 10.7.0.0/24 via 192.168.2.1 mtu lock 1380", undo="route del 10.7.0.0/24")
     lb.add_service(reals=["10.7.0.1"])
     lb.send(ACK)
@@ -144,7 +146,7 @@ def test_routes_own_mtu_stays(lb):
 
 
 def test_learned_is_forgotten(served):
-    """After ten minutes larger packets may try again; told again, it begins anew."""
+    """After ten minutes larger packets are forwarded again, and a new MTU can be learned."""
     learns(served, too_big())
     served.pass_ticks(LIFE - 1)
     assert 1400 == mtu_of(served)
@@ -159,7 +161,7 @@ def test_learned_is_forgotten(served):
 
 
 def test_after_long_silence_it_is_learned_all_the_same(served):
-    """A real that had no packets for a while is still known."""
+    """An MTU is also learned for a real that had no packets for a while."""
     served.pass_ticks(LIFE + 1)
 
     learns(served, too_big())
@@ -168,7 +170,7 @@ def test_after_long_silence_it_is_learned_all_the_same(served):
 
 
 def test_hop_in_use_stays_for_its_tick(served):
-    """Asked once a tick: the fast way looks at nothing more."""
+    """A learned MTU counts from the next tick on: the hop is refreshed once a tick."""
     served.send(segment(1480))
     served.send(too_big())
 
@@ -176,7 +178,7 @@ def test_hop_in_use_stays_for_its_tick(served):
 
 
 def test_forged_icmp_cannot_fill_the_table(served):
-    """Only who is in use has a record: what is told of others is not kept."""
+    """Only reals in use have records: an MTU of another address is not recorded."""
     words = bytes(served.tables.paths.memory)
 
     for number in range(300):
@@ -186,7 +188,7 @@ def test_forged_icmp_cannot_fill_the_table(served):
 
 
 def test_tagged_icmp_passes_as_it_came(served):
-    """With its tags."""
+    """ICMP passes with its VLAN tags."""
     frame = too_big(tags=(packets.vlan(5),))
 
     learns(served, frame)
@@ -195,7 +197,7 @@ def test_tagged_icmp_passes_as_it_came(served):
 
 
 def test_gone_program_leaves_it_to_the_kernel(served):
-    """Without the program for rare packets, a ping for another address passes all the same."""
+    """A ping to another address passes, even without the program for rare packets."""
     import ctypes
 
     from xdplb.kernel import libbpf

@@ -23,27 +23,27 @@ def outer(nh=41, **fields):
 
 
 def too_big(mtu=1400, quoted=None, **fields):
-    """A router's complaint about it."""
+    """A router's ICMP about that packet."""
     error = fields.pop("error", ICMPv6PacketTooBig(mtu=mtu))
     return icmp6_error(quoted or outer(), error=error, **{"dst": DIP6, **fields})
 
 
 def segment(length, network):
-    """A segment of so many bytes of IP packet, with DF."""
+    """A segment: an IP packet of `size` bytes, with DF."""
     return packets.tcp(
         "A", payload=b"x" * (length - (60 if network is ip6 else 40)), network=network
     )
 
 
 def learns(lb, frame):
-    """It is looked at, and passes as it came; what was learned counts from the next tick on."""
+    """Assert that the frame passes unchanged; then let a learned MTU count."""
     assert (XDP_PASS, frame) == lb.send(frame)
     assert {"pass_not_vip": 1} == lb.counted
     lb.expire_hop(RIP6)
 
 
 def mtu_of(lb, network):
-    """The path's MTU: what leaves for the real, and what is answered."""
+    """The path's MTU, by the packets that are forwarded and the answer to one that is not."""
     lb.expire_hop(RIP6)
     _, said = lb.send(segment(1500, network))
     at = 14 + (40 + 4 if network is ip6 else 20 + 6)
@@ -58,13 +58,13 @@ def mtu_of(lb, network):
 
 @pytest.fixture(params=[ip6, ip], ids=["6in6", "4in6"])
 def network(request):
-    """What the tunnel carries."""
+    """The family of the packet in the tunnel."""
     return request.param
 
 
 @pytest.fixture
 def served(lb, network):
-    """A service, whose real is in use."""
+    """A service whose real is in use."""
     lb.add_service(f"{VIPS[network]}:80", reals=[RIP6])
     lb.send(segment(100, network))
     lb.counted  # noqa: B018
@@ -73,7 +73,7 @@ def served(lb, network):
 
 @pytest.mark.parametrize("nh", [4, 41, 47, 17], ids=["4in6", "6in6", "GRE", "GUE"])
 def test_mtu_is_learned(served, network, nh):
-    """The next segments too big for that path are answered, with what is left in the tunnel."""
+    """Later segments that are too big for that path are answered with the MTU in the tunnel."""
     assert 1500 == mtu_of(served, network)
 
     learns(served, too_big(quoted=outer(nh)))
@@ -82,7 +82,7 @@ def test_mtu_is_learned(served, network, nh):
 
 
 def test_only_too_big_of_our_tunnels_lowers(served, network):
-    """Others pass as they came, too, and change nothing."""
+    """Other ICMP passes unchanged too, and changes no MTU."""
     frames = [
         too_big(error=ICMPv6DestUnreach()),
         too_big(quoted=outer(6)),
@@ -104,7 +104,9 @@ def test_only_too_big_of_our_tunnels_lowers(served, network):
     ("told", "known"), [(0, 1280), (1279, 1280), (1281, 1281), (1 << 31, 1500)]
 )
 def test_mtu_has_a_floor(served, network, told, known):
-    """IPv6's least MTU (RFC 8201 §4). On that path what fits goes on: nobody can forge its end."""
+    """A smaller MTU counts as IPv6's least MTU (RFC 8201 §4). Packets that fit it are still
+    forwarded, so forged ICMP cannot stop them.
+    """
     learns(served, too_big(told))
     fits, does_not = segment(known - OUTER, network), segment(known - OUTER + 1, network)
 
@@ -115,14 +117,14 @@ def test_mtu_has_a_floor(served, network, told, known):
 
 
 def test_lower_counts_higher_does_not(served, network):
-    """A path has the least MTU of its links."""
+    """A smaller MTU replaces a larger one; a larger one is ignored."""
     for told, known in ((1400, 1400), (1450, 1400), (1350, 1350), (1400, 1350)):
         learns(served, too_big(told))
         assert known == mtu_of(served, network)
 
 
 def test_families_do_not_mix(lb):
-    """What is told of an IPv4 real lowers no IPv6 one's, nor the other way round."""
+    """An MTU of an IPv4 real does not lower an IPv6 real's MTU, and vice versa."""
     for rip in (RIP6, packets.RIP):
         lb.add_service(f"{packets.VIP}:{len(rip)}", reals=[rip])
         lb.send(packets.ack(dport=len(rip)))

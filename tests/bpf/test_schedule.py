@@ -21,14 +21,14 @@ A, B, C, D = (f"192.168.0.{n}" for n in range(7, 11))
 
 
 def turns(lb, flows, first_port=1000):
-    """The reals of so many new flows of one client, as letters."""
+    """The reals of `n` new flows of one client, as letters."""
     names = {A: "A", B: "B", C: "C", D: "D", None: "-"}
     syns = (packets.from_client(SYN, packets.CIP, first_port + n) for n in range(flows))
     return "".join(names[lb.real_of(syn)] for syn in syns)
 
 
 def chosen(lb, client, port=packets.SPORT):
-    """The real that Python's own scheduler gives a client."""
+    """The real that Python's own scheduler gives to a client."""
     service = lb.service()
     ring = SCHEDULERS[service.scheduler].fill(service, lb.tunables.ring_slots)
     place = choose_real(service, ring, parse_address(client), port)
@@ -46,7 +46,7 @@ def test_rr_takes_turns(lb):
 
 
 def test_rr_ignores_weights_but_0(lb):
-    """Weights other than 0 count for nothing."""
+    """Only weight 0 matters."""
     lb.add_service(reals=[f"{A} weight=9", f"{B} weight=0", C, f"{D} weight=2"], scheduler="rr")
 
     assert "DCADCA" == turns(lb, 6)
@@ -70,7 +70,7 @@ def test_turns_are_the_services_own(lb):
 
 
 def test_packets_of_a_flow_take_no_turn(lb):
-    """Only a new flow takes a turn; its packets, its retransmitted SYN and strays do not."""
+    """Only a new flow takes a turn. Its packets, a retransmitted SYN and strays do not."""
     lb.add_service(reals=[A, B], scheduler="rr")
     first = lb.real_of(SYN)
 
@@ -81,7 +81,7 @@ def test_packets_of_a_flow_take_no_turn(lb):
 
 
 def test_turns_go_on_after_a_change(lb):
-    """A real that is added joins the round; drained, it leaves it."""
+    """A new real joins the round; a drained one leaves it."""
     lb.add_service(reals=[A, B], scheduler="rr")
     turns(lb, 2)
 
@@ -94,14 +94,14 @@ def test_turns_go_on_after_a_change(lb):
 
 @pytest.mark.parametrize("scheduler", ["rr", "wrr"])
 def test_more_turns_than_the_ring_has_slots(lb, scheduler):
-    """The walk goes around its ring without a slip."""
+    """The walk goes around its ring without an error."""
     lb.add_service(reals=[A, B, C], scheduler=scheduler)
 
     assert "CBA" * 100 == turns(lb, 300)
 
 
 def test_turns_survive_the_counters_wrap(lb):
-    """After 2^32 new flows the walk goes on."""
+    """After 2^32 new flows the walk continues."""
     lb.add_service(reals=[A, B], scheduler="rr")
     walks = elements(lb.tables.director[0].turns)
     walks[lb.state.allocated.id_of(lb.key)].next = (1 << 32) - 2
@@ -129,7 +129,7 @@ def test_mh_sends_the_kernels_clients_to_the_kernels_reals(lb):
 @pytest.mark.parametrize("scheduler", ["mh", "sh"])
 @pytest.mark.parametrize("flag", [False, True], ids=["address", "address and port"])
 def test_hashed_choice_is_pythons(lb, scheduler, flag):
-    """The program and the control plane's own function agree on each of many clients."""
+    """The program and the control plane's function choose the same for each of many clients."""
     flags = [f"{scheduler}-port"] if flag else []
     lb.add_service(reals=[A, f"{B} weight=3", C, f"{D} weight=0"], scheduler=scheduler, flags=flags)
     random = np.random.default_rng(7)
@@ -143,7 +143,7 @@ def test_hashed_choice_is_pythons(lb, scheduler, flag):
 
 @pytest.mark.parametrize("scheduler", ["mh", "sh"])
 def test_without_port_flag_a_client_has_one_real(lb, scheduler):
-    """All of a client's ports have one real."""
+    """All ports of a client have one real."""
     lb.add_service(reals=[A, B, C, D], scheduler=scheduler)
 
     assert 1 == len(set(turns(lb, 50)))
@@ -151,14 +151,14 @@ def test_without_port_flag_a_client_has_one_real(lb, scheduler):
 
 @pytest.mark.parametrize("scheduler", ["mh", "sh"])
 def test_with_port_flag_a_clients_ports_spread(lb, scheduler):
-    """With the flag each connection is placed by itself."""
+    """With the flag, each connection is placed by itself."""
     lb.add_service(reals=[A, B, C, D], scheduler=scheduler, flags=[f"{scheduler}-port"])
 
     assert 4 == len(set(turns(lb, 50)))
 
 
 def test_mh_drained_real_has_no_slots(lb):
-    """Without mh-fallback, a drained real's slots are the others'."""
+    """Without mh-fallback, other reals get a drained real's slots."""
     lb.add_service(reals=[A, f"{B} weight=0"])
 
     assert {A} == set(lb.connect().values())
@@ -181,7 +181,7 @@ def test_mh_fallback_hashes_again(lb):
 
 
 def test_without_its_program_a_rare_packet_goes_up(lb):
-    """A packet that needs the program for rare kinds passes as it came while that is gone."""
+    """A rare packet whose program is missing passes unchanged."""
     lb.add_service(reals=[A, B], flags=["mh-port", "mh-fallback"])
     lb.set_weight(B, 0)
     frames = [packets.syn(tags=(packets.vlan(5),), sport=port) for port in range(1, 50)]
@@ -198,7 +198,7 @@ def test_without_its_program_a_rare_packet_goes_up(lb):
 
 @pytest.mark.parametrize("one_packet", [False, True])
 def test_mh_fallback_hashes_again_for_udp(lb, one_packet):
-    """A UDP service has mh-fallback as a TCP service has it."""
+    """mh-fallback works for UDP as for TCP."""
     lb.add_service(
         reals=[A, B, C, D], flags=["mh-port", "mh-fallback"], udp=True, one_packet=one_packet
     )
@@ -209,7 +209,7 @@ def test_mh_fallback_hashes_again_for_udp(lb, one_packet):
 
 
 def test_mh_fallback_ends_at_the_last_resort(lb):
-    """If no try finds a slot that serves, the owner in the table without the drained ones does."""
+    """If no try finds a usable slot, the owner in the table without drained reals is taken."""
     lb.add_service(reals=[A, B], flags=["mh-fallback"])
     reselect = enum_values("slot_flag")["SLOT_RESELECT"]
     ring = lb.ring().copy()
@@ -220,7 +220,7 @@ def test_mh_fallback_ends_at_the_last_resort(lb):
 
 
 def test_sh_fallback_walks_as_ipvs(lb):
-    """With sh-fallback a drained real's slots are resolved as IPVS's walk does."""
+    """With sh-fallback, a drained real's slots get the owners that IPVS's walk finds."""
     lb.add_service(reals=[A, B, C], scheduler="sh", flags=["sh-port", "sh-fallback"])
     lb.set_weight(C, 0)
 
@@ -231,7 +231,7 @@ def test_sh_fallback_walks_as_ipvs(lb):
 
 
 def test_hashed_midstream_needs_no_record(lb):
-    """A connection that began elsewhere, behind an equal director, is carried on."""
+    """A connection that began at another, equal director continues."""
     lb.add_service(reals=[A, B, C])
 
     assert chosen(lb, packets.CIP) == lb.real_of(ACK)
@@ -240,7 +240,7 @@ def test_hashed_midstream_needs_no_record(lb):
 
 @pytest.mark.parametrize("scheduler", ["rr", "wrr", "mh", "sh"])
 def test_all_drained_drops_new_flows(lb, scheduler):
-    """Nobody to send to: dropped, and counted so."""
+    """Without a usable real, new flows are dropped and counted."""
     lb.add_service(reals=[f"{A} weight=0", f"{B} weight=0"], scheduler=scheduler)
 
     assert XDP_DROP == lb.send(SYN)[0]
@@ -274,7 +274,7 @@ def test_one_packet_scheduling_takes_turns_by_packet(lb):
 
 @pytest.mark.parametrize("scheduler", ["mh", "sh"])
 def test_one_packet_scheduling_by_hash(lb, scheduler):
-    """Hashed and one_packet: the client's slot, always, and nothing is recorded."""
+    """With a hash and one_packet, the client's slot always counts, and nothing is recorded."""
     lb.add_service(reals=[A, B], scheduler=scheduler, udp=True, one_packet=True)
     datagram = packets.udp()
 
@@ -283,7 +283,7 @@ def test_one_packet_scheduling_by_hash(lb, scheduler):
 
 
 def test_one_packet_scheduling_is_followed_by_records(lb):
-    """Turned off, flows are recorded again."""
+    """After one_packet is turned off, flows are recorded."""
     lb.add_service(reals=[A, B], scheduler="rr", udp=True, one_packet=True)
 
     lb.edit_service(one_packet=False)
@@ -309,7 +309,9 @@ def test_rings_hold_what_the_scheduler_says(lb, scheduler):
 
 
 def test_slot_of_a_real_that_is_gone_drops(lb):
-    """Between two steps of a removal, a slot may name a real that is no more: counted."""
+    """Between two steps of a removal, a slot may name a removed real: the packet is dropped and
+    counted.
+    """
     lb.add_service(reals=[A])
     lb.tables.reals[lb.index(A)].service = 0
 
@@ -318,7 +320,7 @@ def test_slot_of_a_real_that_is_gone_drops(lb):
 
 
 def test_service_without_ring_drops(lb):
-    """A service whose ring is not there yet drops, and says so."""
+    """A service whose ring does not exist yet drops packets and counts them."""
     lb.add_service(reals=[A])
     lb.tables.drop_ring(lb.state.allocated.id_of(lb.key))
 
@@ -327,7 +329,7 @@ def test_service_without_ring_drops(lb):
 
 
 def test_syn_of_a_frame_is_forwarded_whole_by_every_scheduler(lb):
-    """Whoever chooses, the frame is the same."""
+    """The frame is the same with every scheduler."""
     for number, scheduler in enumerate(SCHEDULERS):
         lb.add_service(f"10.0.0.{number + 1}:80", reals=[A], scheduler=scheduler)
         syn = packets.syn(dst=f"10.0.0.{number + 1}")

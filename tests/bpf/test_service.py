@@ -48,7 +48,7 @@ def test_byte_order_of_ports_is_minded(lb):
 
 @pytest.mark.parametrize("port", [1, 80, 443, 65535])
 def test_any_port_service_takes_every_port(lb, port):
-    """A service on port 0 takes what no other service of its VIP and protocol takes."""
+    """A service on port 0 gets what no other service of its VIP and protocol gets."""
     lb.add_service("10.0.0.80:0", reals=[A])
 
     assert A == lb.real_of(packets.syn(dport=port))
@@ -63,7 +63,7 @@ def test_own_port_goes_before_any_port(lb):
 
 
 def test_any_port_is_of_one_protocol(lb):
-    """Any port of TCP is none of UDP."""
+    """An any-port service of TCP takes no UDP."""
     lb.add_service("10.0.0.80:0", reals=[A])
 
     assert XDP_PASS == lb.send(packets.udp())[0]
@@ -71,7 +71,7 @@ def test_any_port_is_of_one_protocol(lb):
 
 
 def test_any_port_tells_flows_apart_by_port(lb):
-    """With recorded flows, two ports of one client port are two flows."""
+    """With recorded flows, two service ports from one client port are two flows."""
     lb.add_service("10.0.0.80:0", reals=[A, B], scheduler="rr")
 
     first, second = (lb.real_of(packets.syn(dport=port)) for port in (80, 81))
@@ -81,14 +81,14 @@ def test_any_port_tells_flows_apart_by_port(lb):
 
 
 def test_any_port_of_mh_sends_a_client_to_one_real(lb):
-    """What any-port services are for: a client's ports (FTP, say) all reach the same real."""
+    """All ports of a client reach the same real: this is what any-port services are for (FTP)."""
     lb.add_service("10.0.0.80:0", reals=[A, B, C, D])
 
     assert 1 == len({lb.real_of(packets.syn(sport=port, dport=port)) for port in range(1000, 1100)})
 
 
 def test_attached_vip_without_service_passes(lb):
-    """What comes to an attached VIP and no service of it goes up, and is counted as that."""
+    """A packet to a VIP, but to no service of it, passes, with its own counter."""
     lb.attach_vip("10.0.0.80")
     syn = packets.syn()
 
@@ -97,7 +97,7 @@ def test_attached_vip_without_service_passes(lb):
 
 
 def test_service_without_reals_drops(lb):
-    """A service that has nobody to send to drops, under the counter that says so."""
+    """A service without reals drops packets, with its own counter."""
     lb.add_service(reals=[])
 
     assert XDP_DROP == lb.send(packets.syn())[0]
@@ -114,7 +114,7 @@ def test_first_real_is_served_at_once(lb, scheduler):
 
 
 def test_removed_service_passes_and_others_stay(lb):
-    """Packets to a service that was removed go up; those to others do not notice."""
+    """Packets to a removed service pass; other services are not affected."""
     gone = lb.add_service("10.0.0.80:80", reals=[A])
     lb.add_service("10.0.0.80:443", reals=[B])
 
@@ -126,7 +126,7 @@ def test_removed_service_passes_and_others_stay(lb):
 
 
 def test_vip_goes_with_its_last_service(lb):
-    """A VIP that no service names and nobody attached is none any more."""
+    """A VIP that was not attached is removed with its last service."""
     lb.remove_service(lb.add_service())
 
     assert XDP_PASS == lb.send(packets.syn())[0]
@@ -135,7 +135,7 @@ def test_vip_goes_with_its_last_service(lb):
 
 @pytest.mark.parametrize("scheduler", ["rr", "mh"])
 def test_removed_services_flows_are_nobodys(lb, scheduler):
-    """A service that is made anew in the place of another has none of its flows or reals."""
+    """A service that is added in a removed one's place has none of its flows or reals."""
     lb.remove_service(lb.add_service(reals=[A], scheduler=scheduler))
     lb.add_service(reals=[B], scheduler="rr")
     before = lb.establish()

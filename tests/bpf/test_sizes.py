@@ -17,7 +17,7 @@ LARGEST = Tunables(max_vips=4096, max_services=4096, ring_slots=131071)
     "tunables", [SMALLEST, Tunables(), LARGEST], ids=["smallest", "default", "largest"]
 )
 def test_program_loads_with_tables_of_any_size(tunables):
-    """Compiled, it forwards: sizes are tunables, not constants."""
+    """The program compiles and forwards with any sizes of its tables."""
     with Balancer.loaded(tunables) as balancer, balancer.test() as lb:
         lb.add_service()
 

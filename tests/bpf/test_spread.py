@@ -24,7 +24,7 @@ FRAMES = {
 
 
 def balance(lb, cidr=PREFIX, tunnel="ipip", **more):
-    """A service whose flows have sources of this prefix."""
+    """Add a service whose flows have sources of this prefix."""
     return lb.add_service(reals=[f"{RIP} tunnel={tunnel}"], source_cidr=parse_prefix(cidr), **more)
 
 
@@ -34,7 +34,7 @@ def source(frame):
 
 
 def wrapped(frame, tunnel, out):
-    """The frame as it must leave from the source, port and ID that it left with."""
+    """The frame as it must leave, with the source, port and ID that it left with."""
     ends = {"src": source(out), "dst": packets.outer_dst(out), "id": packets.outer_id(out)}
     if tunnel == "ipip":
         return packets.ipip(frame, **ends)
@@ -47,7 +47,7 @@ def wrapped(frame, tunnel, out):
 @pytest.mark.parametrize("tunnel", TUNNELS)
 @pytest.mark.parametrize("frame", FRAMES.values(), ids=FRAMES)
 def test_source_is_of_the_prefix(lb, frame, tunnel):
-    """A packet leaves from an address of the prefix, with right checksums, else as always."""
+    """A packet leaves from an address of the prefix, with right checksums, otherwise as always."""
     balance(lb, tunnel=tunnel)
 
     action, out = lb.send(frame)
@@ -61,7 +61,7 @@ def test_source_is_of_the_prefix(lb, frame, tunnel):
 @pytest.mark.parametrize("network", [packets.ip, packets.ip6], ids=["4in6", "6in6"])
 @pytest.mark.parametrize("cidr", ["2001:db8:5::/96", "fd00::9:0/112", "fd00::8:2/127"])
 def test_ipv6_sources_are_of_the_prefix(lb, network, cidr, tunnel):
-    """Of an IPv6 real, whatever the VIP's family: with right checksums, and flows all over it."""
+    """With an IPv6 real and any VIP: the checksums are right, and flows use all of the prefix."""
     vip = packets.VIP if network is packets.ip else f"[{packets.VIP6}]"
     real = f"{packets.RIP6} tunnel={tunnel}"
     lb.add_service(f"{vip}:80", reals=[real], source_cidr=parse_prefix(cidr))
@@ -80,7 +80,7 @@ def test_ipv6_sources_are_of_the_prefix(lb, network, cidr, tunnel):
 @pytest.mark.parametrize("tunnel", ["ipip", "gre", "gue"])
 @pytest.mark.parametrize("scheduler", ["mh", "rr"])
 def test_a_flow_has_one_source(lb, tunnel, scheduler):
-    """All packets of a flow leave from one address, whatever they look like."""
+    """All packets of a flow have one source, whatever their other fields are."""
     balance(lb, tunnel=tunnel, scheduler=scheduler)
     frames = [
         packets.syn(),
@@ -97,7 +97,7 @@ def test_a_flow_has_one_source(lb, tunnel, scheduler):
     ("cidr", "least"), [("10.9.0.0/31", 2), ("10.9.0.0/24", 200), ("11.0.0.0/8", 500)]
 )
 def test_flows_share_the_prefix(lb, cidr, least):
-    """Flows have sources all over it: of ports alone, and of addresses alone."""
+    """Flows use all of the prefix, even if only ports or only addresses differ."""
     balance(lb, cidr)
     ports = [("192.0.2.1", 1024 + n) for n in range(512)]
     addresses = [(f"198.51.{100 + n // 256}.{n % 256}", 1024) for n in range(512)]
@@ -111,7 +111,7 @@ def test_flows_share_the_prefix(lb, cidr, least):
 
 
 def test_of_udp_too(lb):
-    """A datagram leaves as a segment does."""
+    """A datagram has such a source, as a segment has."""
     balance(lb, udp=True)
     question = packets.udp()
 
@@ -136,7 +136,9 @@ def test_mtu_leaves_room_for_the_tunnel(lb):
 
 @pytest.mark.parametrize("tunnel", ["ipip", "gre+csum", "gue+csum"])
 def test_prefix_changes_live(lb, tunnel):
-    """From the DIP to a prefix, to another one and back; the real's record stays where it is."""
+    """The DIP, a prefix and another prefix can replace each other; the real's record stays in
+    place.
+    """
     lb.add_service(reals=[f"{RIP} tunnel={tunnel}"])
     frame, sources = packets.ack(), []
     place = lb.index(RIP)
@@ -157,7 +159,7 @@ def test_prefix_changes_live(lb, tunnel):
 
 
 def test_other_changes_leave_the_source_alone(lb):
-    """A weight, a new real, another scheduler: a flow keeps its source."""
+    """A flow keeps its source after a change of weights, reals or scheduler."""
     balance(lb)
     frame = packets.ack()
     before = source(lb.send(frame)[1])
@@ -170,7 +172,7 @@ def test_other_changes_leave_the_source_alone(lb):
 
 
 def test_services_have_sources_of_their_own(lb):
-    """The same real: by the DIP in one service, by a prefix in the other."""
+    """The same real gets packets from the DIP for one service, and from a prefix for another."""
     balance(lb)
     lb.add_service("10.0.0.80:443", reals=[RIP])
     frame = packets.syn(dport=443)

@@ -42,7 +42,7 @@ def test_nothing_is_recorded_while_nothing_changes(lb, scheduler):
 
 @EVERY
 def test_adding_a_real_moves_no_connection(lb, scheduler):
-    """Connections stay where they are; new ones reach the new real too."""
+    """Old connections stay; new ones reach the new real too."""
     lb.add_service(reals=[A, B], scheduler=scheduler)
     connections = lb.connect()
 
@@ -54,7 +54,9 @@ def test_adding_a_real_moves_no_connection(lb, scheduler):
 
 @HASHED
 def test_flow_without_record_is_recorded_with_the_previous_owner(lb, scheduler):
-    """In a slot that moved, a flow that is neither new nor recorded was the previous owner's."""
+    """In a slot that moved, a flow that is neither new nor recorded belongs to the
+    previous owner.
+    """
     lb.add_service(reals=[A], scheduler=scheduler)
     lb.add_real(B)
     client = next(client for client, real in lb.connect().items() if real == B)
@@ -68,7 +70,7 @@ def test_flow_without_record_is_recorded_with_the_previous_owner(lb, scheduler):
 
 @HASHED
 def test_syn_goes_to_the_present_owner_and_is_recorded(lb, scheduler):
-    """In a slot that moved, new flows are the present owner's, and so are their next packets."""
+    """In a slot that moved, a new flow belongs to the present owner, with its later packets."""
     lb.add_service(reals=[A], scheduler=scheduler)
     lb.add_real(B)
 
@@ -108,7 +110,7 @@ def test_weighing_a_real_anew_moves_no_connection(lb, scheduler):
 
 @EVERY
 def test_draining_the_only_real_moves_no_connection(lb, scheduler):
-    """A service all of whose reals are drained keeps its connections; new ones are dropped."""
+    """If all reals are drained, the service keeps its connections and drops new ones."""
     lb.add_service(reals=[A], scheduler=scheduler)
     connections = lb.connect()
 
@@ -120,7 +122,7 @@ def test_draining_the_only_real_moves_no_connection(lb, scheduler):
 
 @EVERY
 def test_draining_all_and_taking_one_back_moves_no_connection(lb, scheduler):
-    """A whole service's maintenance, one real after the other, breaks nothing."""
+    """Draining all reals, one after the other, breaks no connection."""
     lb.add_service(reals=[A, B], scheduler=scheduler)
     connections = lb.connect()
 
@@ -132,7 +134,7 @@ def test_draining_all_and_taking_one_back_moves_no_connection(lb, scheduler):
 
 @HASHED
 def test_draining_the_only_real_keeps_udp_flows(lb, scheduler):
-    """UDP's flows are recorded: they stay with a drained real too."""
+    """UDP flows are recorded, so they stay with a drained real."""
     lb.add_service(reals=[A], scheduler=scheduler, udp=True)
     datagram = packets.udp()
     lb.send(datagram)
@@ -147,7 +149,7 @@ def test_draining_the_only_real_keeps_udp_flows(lb, scheduler):
 
 @EVERY
 def test_removing_a_real_moves_only_its_own_connections(lb, scheduler):
-    """Who was on another real notices nothing; a removed real gets no packet."""
+    """Connections of other reals stay; a removed real gets no packet."""
     lb.add_service(reals=[A, B, C], scheduler=scheduler)
     connections = lb.connect()
 
@@ -160,7 +162,7 @@ def test_removing_a_real_moves_only_its_own_connections(lb, scheduler):
 
 @HASHED
 def test_removed_real_is_nobodys_previous_owner(lb, scheduler):
-    """Slots of a real that was removed move at once: no transition, nothing recorded."""
+    """Slots of a removed real move at once: no transition, nothing recorded."""
     lb.add_service(reals=[A, B], scheduler=scheduler)
     connections = lb.connect()
 
@@ -173,7 +175,7 @@ def test_removed_real_is_nobodys_previous_owner(lb, scheduler):
 
 @HASHED
 def test_drained_real_that_is_removed_owns_nothing(lb, scheduler):
-    """A previous owner that is removed gets no packet of those slots any more."""
+    """A previous owner that is removed gets no more packets of those slots."""
     lb.add_service(reals=[A, B], scheduler=scheduler)
     connections = lb.connect()
     lb.set_weight(B, 0)
@@ -190,7 +192,7 @@ def test_drained_real_that_is_removed_owns_nothing(lb, scheduler):
 
 @HASHED
 def test_slot_that_changes_twice_keeps_its_first_previous_owner(lb, scheduler):
-    """Flows from before both changes, and those from between them, stay where they are."""
+    """Flows from before both changes stay, and so do those from between them."""
     lb.add_service(reals=[A], scheduler=scheduler)
     before = lb.connect()
     lb.add_real(B)
@@ -206,7 +208,7 @@ def test_slot_that_changes_twice_keeps_its_first_previous_owner(lb, scheduler):
 
 @HASHED
 def test_real_that_comes_back_has_its_old_connections(lb, scheduler):
-    """Drained and taken back, a real still has its connections, and the others theirs."""
+    """After draining and taking back, all connections are still on their reals."""
     lb.add_service(reals=[A, B], scheduler=scheduler)
     before = lb.connect()
     lb.set_weight(A, 0)
@@ -221,7 +223,7 @@ def test_real_that_comes_back_has_its_old_connections(lb, scheduler):
 
 @HASHED
 def test_transition_ends_when_nobody_needs_it(lb, scheduler):
-    """Time is up and no record names the previous owner: the slots are stateless again."""
+    """When its time is up and no record names the previous owner, slots are stateless again."""
     lb.add_service(reals=[A], scheduler=scheduler)
     lb.add_real(B)
     connections = lb.connect()
@@ -250,7 +252,9 @@ def test_transition_waits_for_the_previous_owners_flows(lb, scheduler):
 
 @HASHED
 def test_transition_waits_for_the_flows_of_a_real_that_was_between(lb, scheduler):
-    """B had the slots while A was drained. Their flows last, though A is not previous to anyone."""
+    """B had the slots while A was drained. B's flows stay, although B is no slot's
+    previous owner.
+    """
     lb.add_service(reals=[A, B], scheduler=scheduler)
     lb.set_weight(A, 0)
     between = lb.connect()
@@ -263,7 +267,7 @@ def test_transition_waits_for_the_flows_of_a_real_that_was_between(lb, scheduler
 
 @HASHED
 def test_transition_waits_for_flows_of_slots_without_a_previous_owner(lb, scheduler):
-    """A was removed, so the slots that B had and C got have no previous owner; B's flows last."""
+    """A was removed, so the slots that went from B to C have no previous owner. B's flows stay."""
     lb.add_service(reals=[A], scheduler=scheduler)
     lb.add_real(B)
     lb.remove_real(A)
@@ -276,7 +280,7 @@ def test_transition_waits_for_flows_of_slots_without_a_previous_owner(lb, schedu
 
 
 def test_transition_waits_for_flows_that_were_reselected(lb):
-    """With mh-fallback a drained real's clients went to several reals; they stay there."""
+    """With mh-fallback, a drained real's clients went to several reals. They stay there."""
     lb.add_service(reals=[A, B, C], flags=["mh-fallback"])
     lb.set_weight(A, 0)
     between = lb.connect()
@@ -289,7 +293,7 @@ def test_transition_waits_for_flows_that_were_reselected(lb):
 
 @HASHED
 def test_transition_waits_for_connections_that_are_nearly_idle(lb, scheduler):
-    """A packet every hundred seconds keeps a connection alive, before and after time is up."""
+    """A packet every hundred seconds keeps a connection, before and after the transition's time."""
     lb.add_service(reals=[A], scheduler=scheduler)
     connections = lb.connect(20)
     lb.add_real(B)
@@ -305,7 +309,7 @@ def test_transition_waits_for_connections_that_are_nearly_idle(lb, scheduler):
 
 @HASHED
 def test_recorded_flows_outlive_a_change_of_scheduler(lb, scheduler):
-    """From rr to mh: every flow has its record, so none need break."""
+    """From rr to mh: every flow has a record, so none breaks."""
     lb.add_service(reals=[A, B], scheduler="rr")
     connections = lb.connect()
 
@@ -327,7 +331,7 @@ def test_udp_flows_outlive_a_change_of_scheduler(lb):
 
 
 def test_losing_all_records_loses_no_hashed_connection(lb):
-    """A director that lost its flow table sends mh's connections where they were."""
+    """A director that lost its flow table sends mh's connections to the same reals."""
     lb.add_service(reals=[A, B, C])
     connections = lb.connect()
     lb.words[:] = 0
@@ -336,7 +340,7 @@ def test_losing_all_records_loses_no_hashed_connection(lb):
 
 
 def test_stateless_flows_begin_at_a_syn(lb):
-    """Without a record, a flow is counted as begun by its SYN."""
+    """Without records, a SYN counts as a new flow."""
     lb.add_service(reals=[A])
 
     for frame in (SYN, ACK, ACK):

@@ -22,14 +22,14 @@ CLIENTS = ("192.0.2.1", "192.0.2.2", "198.51.100.7", "203.0.113.250")
 
 
 def segment(length: int, **fields: object) -> bytes:
-    """An ACK with data: an IP packet of that length."""
+    """An ACK with data: an IP packet of this length."""
     return packets.ack(payload=b"x" * (length - 40), **fields)
 
 
 @pytest.mark.parametrize("checksum", [False, True], ids=["plain", "csum"])
 @pytest.mark.parametrize("frame", [packets.syn(), packets.ack(payload=b"odd"), packets.syn(tos=3)])
 def test_gre(lb, frame, checksum):
-    """A packet for a GRE real leaves in GRE, with a checksum over all of it if asked."""
+    """A packet for a GRE real leaves in GRE, on request with a checksum over all of it."""
     lb.add_service(reals=[f"{RIP} tunnel={'gre+csum' if checksum else 'gre'}"])
 
     out = lb.send(frame)
@@ -41,7 +41,7 @@ def test_gre(lb, frame, checksum):
 @pytest.mark.parametrize("check", [False, True], ids=["plain", "csum"])
 @pytest.mark.parametrize("frame", [packets.syn(), packets.ack(payload=b"odd"), packets.syn(tos=3)])
 def test_gue(lb, frame, check):
-    """A packet for a GUE real leaves in UDP to its port, with UDP's checksum if asked."""
+    """A packet for a GUE real leaves in UDP to its port, on request with UDP's checksum."""
     lb.add_service(reals=[f"{RIP} tunnel=gue:7777{'+csum' if check else ''}"])
 
     action, out = lb.send(frame)
@@ -53,7 +53,7 @@ def test_gue(lb, frame, check):
 
 @pytest.mark.parametrize("text", ["gre+csum", "gue+csum"])
 def test_datagram_with_a_checksum_is_summed(lb, text):
-    """UDP's checksum serves as TCP's does."""
+    """UDP's checksum can be used as TCP's can."""
     lb.add_service(reals=[f"{RIP} tunnel={text}"], udp=True)
     question = packets.udp(payload=b"question?")
 
@@ -77,7 +77,7 @@ UNSUMMED = {
 @pytest.mark.parametrize("text", ["gre+csum", "gue+csum"])
 @pytest.mark.parametrize("datagram", UNSUMMED.values(), ids=UNSUMMED)
 def test_datagram_without_a_checksum_goes_without(lb, text, datagram):
-    """What nothing is known of without reading it all leaves without the tunnel's checksum."""
+    """If the payload's sum is not known, the tunnel has no checksum."""
     lb.add_service(reals=[f"{RIP} tunnel={text}"], udp=True)
     question = packets.ip(datagram)
 
@@ -92,7 +92,7 @@ def test_datagram_without_a_checksum_goes_without(lb, text, datagram):
 
 @pytest.mark.parametrize("text", ["gre", "gre+csum", "gue", "gue+csum"])
 def test_padding_stays_and_tags_do_not(lb, text):
-    """A VLAN tag and the link's padding are kept, and are no part of a checksum."""
+    """The link's padding stays and VLAN tags are removed. Neither is part of a checksum."""
     lb.add_service(reals=[f"{RIP} tunnel={text}"])
     frame = packets.syn(tags=(vlan(5),)) + b"padding"
     checksum = text.endswith("+csum")
@@ -108,7 +108,9 @@ def test_padding_stays_and_tags_do_not(lb, text):
 
 
 def test_gue_s_source_port_is_the_flow_s(lb):
-    """Packets of a flow leave from one port, those of other flows from others, all dynamic ones."""
+    """All packets of a flow have one source port, other flows have others; all are
+    dynamic ports.
+    """
     lb.add_service(reals=[f"{RIP} tunnel=gue"])
 
     ports = {
@@ -138,7 +140,7 @@ def test_mtu_leaves_room_for_the_tunnel(lb, text, added):
 
 
 def test_too_big_without_df_goes_up(lb):
-    """What the kernel would have to fragment goes up as it came."""
+    """A packet that only the kernel could fragment passes unchanged."""
     lb.add_service(reals=[f"{RIP} tunnel=gue"])
     frame = segment(MTU - 31, ip_flags="")
 
@@ -147,7 +149,7 @@ def test_too_big_without_df_goes_up(lb):
 
 
 def test_tunnel_changes_live(lb):
-    """A real's tunnel is changed in place: the same flow goes on through the new one."""
+    """A real's tunnel is changed in place, and the same flow continues through the new one."""
     lb.add_service(reals=[RIP])
     syn, ack = packets.syn(), packets.ack()
     assert (XDP_TX, packets.ipip(syn)) == lb.send(syn)
@@ -158,7 +160,7 @@ def test_tunnel_changes_live(lb):
 
 
 def test_reals_of_one_service_have_tunnels_of_their_own(lb):
-    """By turns: one real by IPIP, the other by GRE."""
+    """By turns, one real gets IPIP and the other GRE."""
     other = "192.168.0.8"
     lb.add_service(reals=[RIP, f"{other} tunnel=gre"], scheduler="rr")
 
@@ -186,7 +188,7 @@ CARRIED = {
 
 
 def wrapped(frame, real, text, out):
-    """The frame as it must leave; what is free is taken from what left."""
+    """The frame as it must leave. Free choices are taken from the frame that left."""
     kind, checksum = text.removesuffix("+csum"), text.endswith("+csum")
     identity = packets.outer_id(out)
     if kind == "gre":
@@ -199,7 +201,9 @@ def wrapped(frame, real, text, out):
 @pytest.mark.parametrize("case", CARRIED)
 @pytest.mark.parametrize(("endpoint", "real", "network"), FAMILIES.values(), ids=FAMILIES)
 def test_families(lb, endpoint, real, network, case, text):
-    """GRE says 0x86dd, GUE 41 of IPv6 inside; checksums are over IPv6's pseudo header outside."""
+    """GRE says 0x86dd and GUE 41 for IPv6 inside. Outer checksums use IPv6's pseudo header if IPv6
+    is outside.
+    """
     for udp in (False, True):
         lb.add_service(endpoint, reals=[f"{real} tunnel={text}"], udp=udp)
     frame = CARRIED[case](network)
@@ -215,7 +219,7 @@ def test_families(lb, endpoint, real, network, case, text):
 @pytest.mark.parametrize("real", [RIP, RIP6])
 @pytest.mark.parametrize("text", ["gre+csum", "gue+csum"])
 def test_checksums_hold_for_any_words(lb, real, text):
-    """They are put together of sums whose carries differ: in an IPv6 packet, all of them."""
+    """The checksums are combined from sums with any carries, and are right."""
     lb.add_service(f"[{packets.VIP6}]:80", reals=[f"{real} tunnel={text}"])
     random = Random(6)
     for _ in range(300):
@@ -238,7 +242,9 @@ def test_checksums_hold_for_any_words(lb, real, text):
 
 @pytest.mark.parametrize("text", ["gre+csum", "gue+csum"])
 def test_behind_extension_headers_it_goes_without_checksum(lb, text):
-    """Nobody has summed those: the tunnel's checksum is left out, as of a datagram without one."""
+    """No checksum covers extension headers, so the tunnel has none, as for a datagram
+    without one.
+    """
     lb.add_service(f"[{packets.VIP6}]:80", reals=[f"{RIP6} tunnel={text}"])
     frame = packets.syn(network=packets.ip6, extensions=(IPv6ExtHdrDestOpt(),))
 

@@ -34,7 +34,7 @@ TAGGED = pytest.mark.parametrize("tags", TAGS.values(), ids=TAGS)
 
 @TAGGED
 def test_tags_of_the_way_it_came_are_taken_off(lb, tags):
-    """A tagged frame for a real of the untagged network leaves as the route says: without."""
+    """A tagged frame for a real on an untagged network leaves without tags."""
     lb.add_service()
     syn = packets.syn(tags=tags)
 
@@ -45,13 +45,13 @@ def test_tags_of_the_way_it_came_are_taken_off(lb, tags):
 
 
 def vlans(lb, tags, parent="ens33"):
-    """Let ens160 be a VLAN device on an interface."""
+    """Make ens160 a VLAN device on an interface."""
     second = if_nametoindex(SECOND_IFNAME)
     lb.tables.put_vlans({second: Vlan(if_nametoindex(parent), tags)})
 
 
 def wrapped(frame, network, tags):
-    """As it leaves by ens160's way."""
+    """The frame as it leaves by ens160's route."""
     fields = {"src": SOURCES[network], "hop": SECOND_HOP, "tags": tags}
     return packets.ipip(frame, BEHIND[network], **fields)
 
@@ -78,7 +78,7 @@ def test_a_real_behind_a_vlan_device(lb, network, tags, came):
 
 
 def test_attached_to_the_vlan_device_itself(lb):
-    """There frames come without tags and leave without: the device has them."""
+    """Frames come and leave there without tags: the device adds and removes them."""
     lb.add_service(reals=[BEHIND[packets.ip]])
     vlans(lb, ((0x8100, 10),))
     syn = packets.syn()
@@ -87,7 +87,7 @@ def test_attached_to_the_vlan_device_itself(lb):
 
 
 def test_a_vlan_device_that_comes_or_goes_is_noticed(lb):
-    """With the hop, once a tick, though nothing else of it changed."""
+    """It is noticed with the hop, once a tick, even if nothing else of the hop changes."""
     lb.add_service(reals=[BEHIND[packets.ip]])
     syn = packets.syn()
     for tags in (((0x8100, 10),), ((0x8100, 11),)):
@@ -103,7 +103,7 @@ def test_a_vlan_device_that_comes_or_goes_is_noticed(lb):
 
 
 def test_devices_of_more_than_two_tags_are_left_out(lb):
-    """There is no place for them in a frame."""
+    """A frame has no room for more than two tags."""
     vlans(lb, ((0x88A8, 1), (0x8100, 2), (0x8100, 3)))
     lb.add_service(reals=[BEHIND[packets.ip]])
     syn = packets.syn()
@@ -126,7 +126,7 @@ def test_devices_of_more_than_two_tags_are_left_out(lb):
     ],
 )
 def test_tags_stay_on_passing_frames(lb, tags, make, counter):
-    """A tagged frame that goes up is byte for byte what came in."""
+    """A tagged frame that passes is byte for byte the frame that came."""
     lb.add_service()
     frame = make(tags)
 
@@ -150,7 +150,7 @@ def test_tags_stay_on_replies(lb, tags):
 
 @TAGGED
 def test_malformed_frames_are_dropped_behind_tags(lb, tags):
-    """Tags hide no malformed packet from the program."""
+    """Malformed packets are found behind tags too."""
     lb.add_service()
 
     action, _ = lb.send(packets.syn(tags=tags, ihl=4))
@@ -160,7 +160,7 @@ def test_malformed_frames_are_dropped_behind_tags(lb, tags):
 
 
 def test_a_third_tag_is_not_read(lb):
-    """Three tags are no IPv4 to the program: the frame passes as it came."""
+    """A frame with three tags is not IPv4 for the program: it passes unchanged."""
     lb.add_service()
     frame = packets.syn(tags=(service_vlan(7), vlan(5), vlan(6)))
 
@@ -172,7 +172,7 @@ def test_a_third_tag_is_not_read(lb):
 
 @pytest.mark.parametrize("length", range(14, 26))
 def test_frames_cut_within_their_tags_pass(lb, length):
-    """However little of the tags there is, the frame passes as it came."""
+    """A frame that is cut anywhere in its tags passes unchanged."""
     lb.add_service()
     frame = packets.syn(tags=TAGS["two"])[:length]
 
@@ -183,7 +183,7 @@ def test_frames_cut_within_their_tags_pass(lb, length):
 
 
 def test_one_flow_in_two_vlans_is_one_flow(lb):
-    """Tags do not tell flows apart."""
+    """Tags are not part of a flow's identity."""
     lb.add_service(reals=["192.168.0.7", "192.168.0.8"], scheduler="rr")
     real = lb.real_of(packets.syn(tags=TAGS["802.1Q"]))
 
