@@ -71,7 +71,7 @@ def served(lb):
 
 @st.composite
 def damaged(draw):
-    """A frame that was well once."""
+    """A damaged frame, which was valid before."""
     frame = bytearray(draw(st.sampled_from(BASES)))
     for at, value in draw(st.lists(st.tuples(st.integers(0, 60), st.integers(0, 255)), max_size=4)):
         if at < len(frame):
@@ -83,7 +83,7 @@ def damaged(draw):
 
 @st.composite
 def headers(draw):
-    """An IPv4 packet to a VIP, all of whose other fields are anything."""
+    """An IPv4 packet to a VIP. All other fields have any value."""
     fields = draw(
         st.fixed_dictionaries(
             {
@@ -109,7 +109,7 @@ def headers(draw):
 
 
 def check(lb, frame):
-    """One counter moves by one; the action is what the counter's name says; so are the bytes."""
+    """Exactly one counter moves, by one. The action and the frame agree with its name."""
     action, out = lb.send(frame)
     counted = lb.counted
 
@@ -128,7 +128,7 @@ def check(lb, frame):
 
 
 def check_forwarded(frame, counter, sent):
-    """A forwarded frame is its input, its TTL aside, behind an outer header to a real."""
+    """A forwarded frame is its input behind an outer header to a real. Only the TTL differs."""
     real = packets.outer_dst(sent[1])
     assert real in REALS
     way = {"src": "192.168.3.200", "hop": SECOND_HOP} if real == SECOND_REAL else {}
@@ -142,7 +142,7 @@ def check_forwarded(frame, counter, sent):
 
 @st.composite
 def headers6(draw):
-    """An IPv6 packet to a VIP, all of whose other fields are anything."""
+    """An IPv6 packet to a VIP. All other fields have any value."""
     fields = draw(
         st.fixed_dictionaries(
             {
@@ -163,26 +163,26 @@ def headers6(draw):
 @many
 @given(st.binary(min_size=14, max_size=200))
 def test_any_bytes_end_in_one_counter(served, frame):
-    """Bytes without any sense."""
+    """Random bytes end in one counter."""
     check(served, frame)
 
 
 @many
 @given(damaged())
 def test_damaged_frames_end_in_one_counter(served, frame):
-    """Frames with a few bytes changed, cut short or longer."""
+    """Frames with a few bytes changed, cut or added end in one counter."""
     check(served, frame)
 
 
 @many
 @given(headers())
 def test_any_header_ends_in_one_counter(served, frame):
-    """Packets to a VIP with headers of every kind."""
+    """Packets to a VIP with any headers end in one counter."""
     check(served, frame)
 
 
 @many
 @given(headers6())
 def test_any_ipv6_header_ends_in_one_counter(served, frame):
-    """The same of IPv6."""
+    """IPv6 packets to a VIP with any headers end in one counter."""
     check(served, frame)

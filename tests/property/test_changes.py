@@ -107,7 +107,7 @@ class Changes(RuleBasedStateMachine):
             self.follow(client)
 
     def expected(self, client):
-        """Where a new flow of this client may go."""
+        """The reals that may get a new flow of this client."""
         serving = {address for address, weight in self.known.items() if weight}
         service = self.lb.service()
         if service.scheduler in ("mh", "sh"):
@@ -115,7 +115,7 @@ class Changes(RuleBasedStateMachine):
         return serving or {None}
 
     def chosen(self, service, client):
-        """Where Python's own scheduler sends a new client."""
+        """The real that Python's own scheduler gives to a new client."""
         ring = SCHEDULERS[service.scheduler].fill(service, self.lb.tunables.ring_slots)
         place = choose_real(service, ring, parse_address(client[0]), client[1])
         return None if place is None else str(service.reals[place].address)
@@ -123,21 +123,21 @@ class Changes(RuleBasedStateMachine):
     @precondition(lambda self: self.live)
     @rule(pick=picks, step=st.integers(1, 5))
     def send_on_some(self, pick, step):
-        """Some connections say something: they reach their reals."""
+        """Some connections send a packet: it reaches their reals."""
         for client in sorted(self.live)[pick % len(self.live) :: step]:
             self.follow(client)
 
     @precondition(lambda self: self.live)
     @rule(pick=picks)
     def close(self, pick):
-        """A connection's FIN reaches its real, and so does what comes a while after."""
+        """A connection's FIN reaches its real, and so do packets shortly after."""
         client = sorted(self.live)[pick % len(self.live)]
         self.follow(client, FIN)
         self.live[client][2] = CLOSING_S
 
     @rule(seconds=st.sampled_from([10, 50, 100, 500, 850]))
     def pass_time(self, seconds):
-        """Time passes; who was idle for too long is no connection any more."""
+        """Time passes. Connections that were idle for too long are removed."""
         self.lb.pass_time(seconds)
         for state in self.live.values():
             state[1] += seconds
@@ -167,5 +167,5 @@ class Changes(RuleBasedStateMachine):
     ],
 )
 def test_no_change_moves_a_connection(lb, scheduler, flags):
-    """Adding, weighing, draining, removing, in any order and pace: connections stay."""
+    """Reals are added, weighed, drained and removed, in any order and pace: connections stay."""
     run_state_machine_as_test(lambda: Changes(lb, scheduler, flags), settings=SOME)

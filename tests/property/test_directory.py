@@ -33,7 +33,7 @@ def with_checksum(frame):
 
 
 def random_keys(random, count):
-    """Services on VIPs that are near each other or anywhere, on few ports or any."""
+    """Services on neighbouring or random VIPs, on few ports or any port."""
     near = random.randrange(0x0A000000, 0x0AFF0000)
     keys = set()
     while len(keys) < count:
@@ -46,7 +46,7 @@ def random_keys(random, count):
 
 @pytest.fixture
 def served(lb):
-    """Puts services; each has a real of its own, so that it is known by where packets go."""
+    """Add services. Each has its own real, so a packet's real shows its service."""
 
     def serve(keys):
         services = [
@@ -71,7 +71,7 @@ def test_program_finds_every_service(served, seed):
 
 
 def test_program_finds_nothing_else(served):
-    """Ports beside a service's, and addresses beside a VIP's, are not found."""
+    """Other ports than a service's, and addresses next to a VIP, are not found."""
     lb, serve = served
     random = Random(5)
     keys = random_keys(random, 200)
@@ -92,7 +92,7 @@ def test_program_finds_nothing_else(served):
 
 
 def test_services_come_and_go(served):
-    """After removing every other service, the others are found, and the removed are not."""
+    """After every other service is removed, the rest are found, and the removed are not."""
     lb, serve = served
     keys = random_keys(Random(6), 200)
     reals = serve(keys)
@@ -114,7 +114,7 @@ def test_services_come_and_go(served):
 
 
 def test_full_table_says_so_and_changes_nothing(lb):
-    """One service too many is refused; those that are there go on."""
+    """One service too many is refused; the others still work."""
     limit = lb.tunables.max_services - 1
     keys = [ServiceKey(Protocol.TCP, parse_address(packets.VIP), n) for n in range(1, limit + 2)]
     lb.put_services([Service(key, "rr") for key in keys[:limit]])

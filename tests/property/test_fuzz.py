@@ -15,7 +15,7 @@ FRAMES = 200_000
 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_every_frame_ends_as_the_reference_says(program):
-    """Action, counter, frame, flows and statistics; and every counter is reached."""
+    """Action, counter, frame, flows and statistics agree, and every counter is reached."""
     counted = Counter()
     with PROGRAMS[program]() as world:
         for each in run(world, SystemRandom().getrandbits(32), 0, FRAMES):

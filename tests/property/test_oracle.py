@@ -44,7 +44,7 @@ many_clients = st.lists(clients, min_size=1, max_size=30, unique=True)
 
 @st.composite
 def services(draw, scheduler):
-    """A service of this scheduler; its reals are of a pool, in any order."""
+    """A service of this scheduler, with reals of a pool in any order."""
     chosen = draw(weights)
     addresses = draw(
         st.lists(st.sampled_from(POOL), min_size=len(chosen), max_size=len(chosen), unique=True)
@@ -90,7 +90,7 @@ def seen(lb, service, client):
 @some
 @given(st.data())
 def test_hashed_choice_is_the_oracles(lb, scheduler, data):
-    """Any service with any flags and weights, any client: the real that Python says."""
+    """Any service with any flags and weights: each client gets the real that Python chooses."""
     service = data.draw(services(scheduler))
     lb.reset()
     lb.put_services([service])
@@ -105,7 +105,7 @@ def test_hashed_choice_is_the_oracles(lb, scheduler, data):
 @some
 @given(st.data())
 def test_turns_are_the_oracles(lb, scheduler, data):
-    """Any weights: new flows are shared out exactly as IPVS's own walk does."""
+    """Any weights: new flows get their reals exactly as in IPVS's own walk."""
     service = data.draw(services(scheduler))
     assume(any(real.weight for real in service.reals))
     chosen = data.draw(many_clients)
@@ -123,7 +123,7 @@ def test_turns_are_the_oracles(lb, scheduler, data):
 @some
 @given(st.data())
 def test_who_has_nobody_drops(lb, scheduler, data):
-    """Exactly if no real has weight, new flows are dropped."""
+    """New flows are dropped exactly if no real has weight."""
     service = data.draw(services(scheduler))
     client = data.draw(clients)
     lb.reset()
@@ -138,7 +138,7 @@ def test_who_has_nobody_drops(lb, scheduler, data):
 @some
 @given(st.data())
 def test_several_services_keep_apart(lb, data):
-    """Services of all schedulers side by side: each flow gets its own service's real, and stays."""
+    """With services of all schedulers, each flow gets its own service's real, and keeps it."""
     lb.reset()
     frames = {}
     for scheduler, (syn, ack) in PORTS.items():
@@ -168,13 +168,13 @@ KERNEL_RINGS = {
 
 
 def of_size(ring_slots):
-    """The program with rings of so many slots; its usual one if that will do."""
+    """The program with rings of this size; the usual program if its rings have it."""
     return replace(SMALL, ring_slots=ring_slots)
 
 
 @pytest.mark.parametrize("ring_slots", KERNEL_RINGS)
 def test_rings_in_the_tables_are_the_kernels(balancers, ring_slots):
-    """What lies in the program's ring is the kernel's table, slot for slot, at every size."""
+    """The program's ring is the kernel's table, slot for slot, at every size."""
     with balancers(of_size(ring_slots)).test() as lb:
         addresses = [f"10.0.0.{n}" for n in range(1, 6)]
         reals = [f"{a} weight={w}" for a, w in zip(addresses, KERNEL_WEIGHTS, strict=True)]

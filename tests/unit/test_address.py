@@ -39,14 +39,14 @@ def test_ipv6_endpoints_have_brackets():
     "text", ["", "192.0.2.1", "2001:db8::1:80", "[2001:db8::1]", "[192.0.2.1:80", "::1:80"]
 )
 def test_endpoints_need_an_address_and_a_port(text):
-    """What is no ADDRESS:PORT is refused, showing both forms."""
+    """Text that is no ADDRESS:PORT is refused; the message shows both forms."""
     with pytest.raises(UsageError, match=r"; write it as 192\.0\.2\.1"):
         parse_endpoint(text)
 
 
 @given(st.ip_addresses(), st.integers(0, 128))
 def test_prefixes_survive_as_text_and_keep_their_bits(address, length):
-    """What is written is parsed again; its key's bits are the address's, v4-mapped."""
+    """What is written is parsed again. The key has the address's bits, v4-mapped."""
     length = min(length, address.max_prefixlen)
     prefix = ip_network((address, length), strict=False)
 
@@ -59,33 +59,33 @@ def test_prefixes_survive_as_text_and_keep_their_bits(address, length):
 
 
 def test_an_address_is_a_prefix():
-    """Of itself alone."""
+    """A bare address is a prefix of one address."""
     assert ip_network("192.0.2.7/32") == parse_prefix("192.0.2.7")
 
 
 @pytest.mark.parametrize("text", ["", "lan", "192.0.2.0/33", "192.0.2.0/", "192.0.2/24", "/24"])
 def test_prefixes_are_addresses_and_lengths(text):
-    """What is no prefix is refused, showing how one is written."""
+    """Text that is no prefix is refused; the message shows how to write one."""
     with pytest.raises(UsageError, match=r"is not one; write it as 192\.0\.2\.0/24"):
         parse_prefix(text)
 
 
 def test_prefixes_with_host_bits_name_the_network():
-    """Whether the host or its network was meant is not guessed."""
+    """A prefix with host bits is refused: it could mean the host or its network."""
     with pytest.raises(UsageError, match=r"'192\.0\.2\.7/24' has .*; write 192\.0\.2\.0/24$"):
         parse_prefix("192.0.2.7/24")
 
 
 @pytest.mark.parametrize("text", ["", "-1", "65536", "http", "+80", " 80", "8_0", "٨٠"])
 def test_ports_are_0_to_65535(text):
-    """What is no port is refused under its name."""
+    """A port out of range is refused, with its name."""
     with pytest.raises(UsageError, match=r"source port .* is not a port; give a number from 0"):
         parse_port(text, "source port")
 
 
 @given(ports)
 def test_ports_are_decimal(port):
-    """All ports are understood."""
+    """All ports from 0 to 65535 are parsed."""
     assert port == parse_port(str(port))
 
 
@@ -110,14 +110,14 @@ def test_words_lie_in_memory_as_the_packet_has_them(address):
 
 @given(addresses.filter(lambda a: a.version == 4 or a.ipv4_mapped is None))
 def test_words_are_addresses_again(address):
-    """Words are read back as the address that they were."""
+    """Words are read back as the same address."""
     assert address == byte_order.address_of_words(*byte_order.address_words(address))
 
 
 @given(ports)
 @example(0x1234)
 def test_ports_lie_in_memory_in_network_order(port):
-    """A __be16 holds what htons gives."""
+    """A __be16 holds the value of htons()."""
     assert port.to_bytes(2, "big") == byte_order.htons(port).to_bytes(2, sys.byteorder)
 
 
@@ -128,6 +128,6 @@ def test_ipv4_folds_to_itself(address):
 
 
 def test_ipv6_folds_by_exclusive_or():
-    """The four words of an IPv6 address are added without carry."""
+    """The four words of an IPv6 address are XORed."""
     assert 0x11111111 == fold_address(parse_address("1:1:10:10:100:100:1000:1000"))
     assert 0x0000FFFE == fold_address(parse_address("ffff:ffff::ffff:1"))

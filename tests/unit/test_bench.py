@@ -26,7 +26,7 @@ Result: OK: 1000326(c1000213+d112) usec, 2473015 (60byte,0frags)
 
 
 def lines_of(plan: pktgen.Plan, file: str) -> list[str]:
-    """What is written to one file."""
+    """The lines written to one file."""
     return [line for name, line in pktgen.script(plan) if name == file]
 
 
@@ -40,7 +40,7 @@ def test_a_queue_is_a_device_on_a_core_of_its_own():
 
 
 def test_all_is_sent_to_the_one_destination():
-    """Whatever else a plan says, its address, port and MAC are the only ones."""
+    """With any plan, packets go only to its address, port and MAC."""
     plan = replace(PLAN, sources=(IPv4Address("10.0.0.1"), IPv4Address("10.0.0.9")), queues=3)
 
     to = {line for _, line in pktgen.script(plan) if "dst" in line}
@@ -55,7 +55,7 @@ def test_all_is_sent_to_the_one_destination():
 
 
 def test_sources_and_ports_are_drawn_at_random():
-    """So that each pair of a range of addresses and one of ports is a flow."""
+    """Each pair of a source address and a source port is then a flow."""
     plan = replace(PLAN, sources=(IPv4Address("10.0.0.1"), IPv4Address("10.0.0.9")), ports=(5, 6))
 
     lines = lines_of(plan, "ens33@0")
@@ -65,7 +65,7 @@ def test_sources_and_ports_are_drawn_at_random():
 
 
 def test_sizes_are_told_without_fcs():
-    """64 bytes on the wire are 60 for pktgen; of a mix each."""
+    """64 bytes on the wire are 60 for pktgen, for each size of a mix too."""
     mixed = replace(PLAN, sizes=pktgen.IMIX)
 
     assert "pkt_size 60" in lines_of(PLAN, "ens33@0")
@@ -73,7 +73,7 @@ def test_sizes_are_told_without_fcs():
 
 
 def test_a_rate_is_shared_by_the_queues():
-    """1,000 packets a second by 4 queues are 250 each; without a rate there is no delay."""
+    """1,000 packets a second by 4 queues are 250 each. Without a rate there is no delay."""
     plan = replace(PLAN, queues=4, rate=1000)
 
     assert "ratep 250" in lines_of(plan, "ens33@3")
@@ -94,24 +94,24 @@ def test_a_rate_is_shared_by_the_queues():
     ids=str,
 )
 def test_a_plan_that_is_no_service_s_is_refused(wrong):
-    """Groups, everybody, this host, no port, no frame."""
+    """Multicast, broadcast, this host, no port, and no valid frame are refused."""
     with pytest.raises(UsageError):
         replace(PLAN, **wrong)
 
 
 def test_the_kernel_s_report_is_read():
-    """Packets, errors and seconds of a queue."""
+    """It has packets, errors and seconds of a queue."""
     assert pktgen.Sent(2, 2473015, 7, 1.000326) == pktgen.parse_result(2, REPORT)
 
 
 def test_a_report_of_a_failure_is_told():
-    """What pktgen says instead of OK is the error's text."""
+    """If pktgen does not say OK, its text is the error's."""
     with pytest.raises(XdplbError, match="No such device"):
         pktgen.parse_result(0, "Result: ERROR: No such device\n")
 
 
 def test_a_kernel_without_pktgen_is_told(monkeypatch, tmp_path):
-    """With what to boot instead."""
+    """The error says which kernel to boot."""
     monkeypatch.setattr(pktgen, "PROC", tmp_path / "pktgen")
     monkeypatch.setattr(pktgen.os, "geteuid", lambda: 0)
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -121,7 +121,7 @@ def test_a_kernel_without_pktgen_is_told(monkeypatch, tmp_path):
 
 
 def test_more_queues_than_the_interface_has_are_refused(monkeypatch, tmp_path):
-    """A queue without a thread of its own would be no queue."""
+    """More queues would share threads."""
     monkeypatch.setattr(pktgen, "PROC", tmp_path)
     monkeypatch.setattr(pktgen.os, "geteuid", lambda: 0)
     for core in range(2):
@@ -132,7 +132,7 @@ def test_more_queues_than_the_interface_has_are_refused(monkeypatch, tmp_path):
 
 
 def test_pktgen_in_use_is_left_alone(monkeypatch, tmp_path):
-    """Another's devices would start with ours, and go with them."""
+    """If pktgen has other devices, they would start and be removed with ours: refused."""
     monkeypatch.setattr(pktgen, "PROC", tmp_path)
     monkeypatch.setattr(pktgen.os, "geteuid", lambda: 0)
     (tmp_path / "kpktgend_0").write_text("Running: \nStopped: eth7@0 \nResult: OK\n")
@@ -142,7 +142,7 @@ def test_pktgen_in_use_is_left_alone(monkeypatch, tmp_path):
 
 
 def test_pktgen_is_root_s(monkeypatch):
-    """Anybody else is told so."""
+    """Other users get one clear line."""
     monkeypatch.setattr(pktgen.os, "geteuid", lambda: 1000)
 
     with pytest.raises(NoPermission):
@@ -150,19 +150,19 @@ def test_pktgen_is_root_s(monkeypatch):
 
 
 def test_a_host_does_not_send_to_itself():
-    """Its own address is no director elsewhere."""
+    """A destination that is this host's own address is refused."""
     with pytest.raises(UsageError, match="own address"):
         nexthop.find("lo", IPv4Address("127.0.0.1"), None)
 
 
 def test_what_is_no_mac_is_refused():
-    """It is shown how to write one."""
+    """The message shows how to write a MAC."""
     with pytest.raises(UsageError, match="02:00:00:00:00:01"):
         nexthop.find("lo", VIP, "02:00")
 
 
 def test_wrk_is_asked_for_short_connections():
-    """By a header: wrk has no option for it."""
+    """A header asks for them, because wrk has no option."""
     kept, short = (wrk.command("http://a/", wrk.Load(64, 2, 10, short=s)) for s in (False, True))
 
     assert ["wrk", "-t2", "-c64", "-d10s"] == kept[:4]
@@ -172,13 +172,13 @@ def test_wrk_is_asked_for_short_connections():
 
 @pytest.mark.parametrize("url", ["192.0.2.80", "ftp://192.0.2.80/", "http:///index.html"])
 def test_what_is_no_url_of_http_is_refused(url):
-    """Before anything is started."""
+    """It is refused before anything starts."""
     with pytest.raises(UsageError):
         wrk.check_url(url)
 
 
 def test_a_missing_wrk_is_told(monkeypatch, tmp_path):
-    """With the package."""
+    """The error names the package."""
     monkeypatch.setenv("PATH", str(tmp_path))
 
     with pytest.raises(MissingPart, match="apt-get install wrk"):
@@ -216,6 +216,6 @@ def test_the_scripts_are_the_commands(name):
 
 
 def test_a_url_that_nobody_answers_is_told():
-    """In wrk's own words."""
+    """The error has wrk's own words."""
     with pytest.raises(XdplbError, match="Connection refused"):
         wrk.run("http://127.0.0.1:9/", wrk.Load(1, 1, 1))

@@ -11,12 +11,12 @@ BENCH = Path(__file__).parents[2] / "bench"
 
 @pytest.fixture(autouse=True)
 def bench_on_the_path(monkeypatch):
-    """Its scripts import each other as scripts do."""
+    """Let the bench's scripts import each other, as they do when they run."""
     monkeypatch.setattr(sys, "path", [str(BENCH), *sys.path])
 
 
 def test_both_directors_have_the_same_services():
-    """As many services, at the same addresses, with the same schedulers and reals, by tunnel."""
+    """Both get the same services, addresses, schedulers and reals, with tunnels."""
     from ipvs_rig import TCP, Service
 
     from xdplb.model import toml_file
@@ -34,7 +34,7 @@ def test_both_directors_have_the_same_services():
 
 @pytest.mark.parametrize("protocol", [6, 17])
 def test_frames_are_what_scapy_would_send(protocol):
-    """60 bytes, lengths and the IP checksum right."""
+    """60 bytes, with right lengths and IP checksum."""
     from ipvs_rig import Service
     from scapy.layers.inet import IP
 
@@ -49,7 +49,7 @@ def test_frames_are_what_scapy_would_send(protocol):
 
 
 def test_the_floor_s_header_has_a_right_checksum():
-    """What `prepend` writes is what a director would."""
+    """`prepend` writes the header that a director would."""
     from frames import floor_flags, prepended
     from scapy.layers.inet import IP
 
@@ -61,7 +61,7 @@ def test_the_floor_s_header_has_a_right_checksum():
 
 
 def test_instructions_are_counted_on_one_core():
-    """The guest of `cost` has one core and a clock of instructions; no byte is copied by itself."""
+    """The guest of `cost` has one core and a clock of instructions, and copies no single bytes."""
     import guest
     import ipvs
 
@@ -76,7 +76,7 @@ def test_instructions_are_counted_on_one_core():
 
 
 def test_cases_are_named_as_the_issue_names_them():
-    """Scheduler, protocol, flows; then what is unusual."""
+    """A name has scheduler, protocol and flows, then what is unusual."""
     from ipvs_cost import SERVICES, UDP, Case, cases
 
     names = [case.name for case in cases()]
@@ -89,7 +89,7 @@ def test_cases_are_named_as_the_issue_names_them():
 
 
 def test_plots_are_drawn_of_the_parts_that_are_there(monkeypatch, tmp_path):
-    """Each as PNG and SVG; parts that were not measured are left out."""
+    """Each plot is PNG and SVG. Parts that were not measured are left out."""
     import ipvs_plot
     import rig
 

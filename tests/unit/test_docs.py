@@ -30,17 +30,17 @@ LINK = re.compile(r"\]\((?!https?:)([^)#]+)[^)]*\)")
 
 
 def section(page: str, title: str) -> str:
-    """Cut out what stands under a heading of the second level."""
+    """Cut out the text under a heading of the second level."""
     return page.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
 
 
 def first_column(text: str) -> list[str]:
-    """Read the names in backticks that begin a table's rows."""
+    """Read the backticked names in a table's first column."""
     return re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)
 
 
 def command_lines() -> Iterator[tuple[str, str, bool]]:
-    """Give each page's command lines, and whether one is meant to be whole."""
+    """Yield each page's command lines, and whether the line is complete."""
     for page, text in PAGES.items():
         blocks = [body for _, body in FENCE.findall(text)]
         prose = FENCE.sub("", text)
@@ -90,7 +90,7 @@ def test_operations_has_each_tunable_with_its_default():
 
 @pytest.mark.parametrize(("page", "line", "whole"), list(command_lines()))
 def test_command_lines_are_ones_that_xdplb_takes(page, line, whole):
-    """Each has a command, options and values that exist; one shown to be typed lacks none."""
+    """Each line's command, options and values exist. A complete line lacks none."""
     parse(line, whole=whole)
 
 
@@ -103,7 +103,7 @@ def test_a_command_line_that_xdplb_does_not_take_is_found(line):
 
 @pytest.mark.parametrize("page", PAGES)
 def test_files_and_links_are_there(page):
-    """What a page links to or names, from the repository's root, exists."""
+    """Every link, and every file named from the repository's root, exists."""
     linked = [(ROOT / page).parent / target for target in LINK.findall(PAGES[page])]
     named = [ROOT / name for name in NAMED.findall(PAGES[page])]
 

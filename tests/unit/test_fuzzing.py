@@ -15,7 +15,7 @@ from scapy import all as scapy
 
 
 class Toy:
-    """Its program fails where a third frame comes after the first one."""
+    """Its program fails if a third frame comes after the first one."""
 
     program, counters = "toy", ["pass_toy"]
 
@@ -44,7 +44,7 @@ class Forgetful(Toy):
 
 
 def test_what_led_there_is_made_short():
-    """Of all steps, only those are told that the disagreement needs, and how to repeat it."""
+    """The report has only the steps that the disagreement needs, and how to repeat it."""
     with pytest.raises(Failed) as failed:
         list(run(Toy(), 7, 2, 50))
 
@@ -56,13 +56,13 @@ def test_what_led_there_is_made_short():
 
 
 def test_memory_is_compared_at_the_end_of_a_round():
-    """What no frame showed is seen then."""
+    """A difference that no frame showed is found then."""
     with pytest.raises(Failed, match="a flow is missing"):
         list(run(Forgetful(), 7, 0, 50))
 
 
 def test_frames_are_counted_in_rounds():
-    """Rounds are full but for the last one."""
+    """All rounds are full, except the last one."""
     counted = list(run(Toy(), 7, 0, 3))
 
     assert [Counter(pass_toy=3)] == counted
@@ -79,7 +79,9 @@ def test_frames_are_counted_in_rounds():
     ],
 )
 def test_scapy_code_gives_the_frame(frame):
-    """Byte for byte, however broken the frame is; and what is long is not written out."""
+    """The code gives the frame byte for byte, even if it is invalid. A long rest is not written
+    out.
+    """
     written = code(frame)
 
     assert frame == bytes(eval(written, vars(scapy)))

@@ -12,7 +12,7 @@ from xdplb.cli.main import cli
 
 
 def walk(command: click.Command, *path: str) -> Iterator[tuple[str, click.Command]]:
-    """Each command and those below it, by what one types."""
+    """Yield each command and its subcommands, with the words to type."""
     yield " ".join(path), command
     if isinstance(command, click.Group):
         context = click.Context(command)
@@ -26,7 +26,7 @@ COMMANDS = dict(walk(cli))
 
 
 def words_of(command: click.Command) -> set[str]:
-    """What its help has to name: subcommands, and options in all their spellings."""
+    """The words that its help must contain: subcommands, and all spellings of options."""
     words = {"--help"}
     if isinstance(command, click.Group):
         words |= set(command.list_commands(click.Context(command)))
@@ -38,7 +38,7 @@ def words_of(command: click.Command) -> set[str]:
 
 @pytest.mark.parametrize("typed", COMMANDS)
 def test_help_of_every_command(typed, monkeypatch, capsys):
-    """It says how the command is typed, and names each option and each subcommand."""
+    """The help shows how to type the command, and names each option and subcommand."""
     monkeypatch.setattr(sys, "argv", ["xdplb", *typed.split(), "--help"])
 
     main()

@@ -44,17 +44,17 @@ def name(path: Path) -> str:
 
 
 def modules() -> list[Path]:
-    """Every module of the package that has a place in the layers."""
+    """Every module of the package that has a layer."""
     return sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 
 
 def part(path: Path) -> str:
-    """Say which part of the package a file belongs to: its module or its first directory."""
+    """The part of the package that a file belongs to: its module or first directory."""
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
 def imports(path: Path) -> Iterator[tuple[str, bool]]:
-    """Walk the modules that a file imports, by full name, and whether inside a function."""
+    """Yield the modules that a file imports, by full name, and whether inside a function."""
     tree = ast.parse(path.read_text())
     inner = {
         node
@@ -75,13 +75,13 @@ def imports(path: Path) -> Iterator[tuple[str, bool]]:
 
 @pytest.mark.parametrize("path", modules(), ids=name)
 def test_every_module_has_a_place(path):
-    """A new module is given a layer in the design, and here."""
+    """Every module has a layer, in the design and here."""
     assert part(path) in DEPTH, f"put '{part(path)}' into LAYERS"
 
 
 @pytest.mark.parametrize("path", modules(), ids=name)
 def test_imports_point_down(path):
-    """A module imports nothing of its own layer or above, but for its own package."""
+    """A module imports only from lower layers and its own package."""
     own = part(path)
     for imported, _ in imports(path):
         top, _, rest = imported.partition(".")
@@ -92,7 +92,7 @@ def test_imports_point_down(path):
 
 @pytest.mark.parametrize("path", modules(), ids=name)
 def test_foreign_libraries_are_wrapped_once(path):
-    """Bcc and pyroute2 are imported by one file each, inside functions."""
+    """One file each imports bcc and pyroute2, inside functions."""
     for imported, inside in imports(path):
         library = imported.partition(".")[0]
         if library in WRAPPED:
@@ -102,7 +102,7 @@ def test_foreign_libraries_are_wrapped_once(path):
 
 @pytest.mark.parametrize("path", PYTHON, ids=name)
 def test_python_files_are_short(path):
-    """A file that outgrows the bound has become two things."""
+    """A file that grows beyond this bound should be split."""
     lines = len(path.read_text().splitlines())
 
     assert lines < PYTHON_LINES
@@ -110,7 +110,7 @@ def test_python_files_are_short(path):
 
 @pytest.mark.parametrize("path", C, ids=name)
 def test_c_files_are_short(path):
-    """A stage is one screen or three, never a book."""
+    """A stage is one to three screens long."""
     lines = len(path.read_text().splitlines())
 
     assert lines <= C_LINES
@@ -118,7 +118,7 @@ def test_c_files_are_short(path):
 
 @pytest.mark.parametrize("path", [*PYTHON, *C, *OTHER], ids=name)
 def test_files_name_their_licence(path):
-    """An SPDX line, for the kernel's side GPL-2.0-only, opens each source file."""
+    """Each source file begins with an SPDX line; in bpf/ it is GPL-2.0-only."""
     licence = "GPL-2.0-only" if path in C else "MIT"
     head = path.read_text().splitlines()[:2]
 

@@ -30,7 +30,7 @@ def test_service_key_reads_as_protocol_and_endpoint():
 
 @pytest.mark.parametrize("text", ["192.0.2.1:80", "sctp/192.0.2.1:80", "tcp", "/192.0.2.1:80"])
 def test_service_key_begins_with_its_protocol(text):
-    """Without a protocol that is balanced, a key is refused."""
+    """A key without a protocol that xdplb balances is refused."""
     with pytest.raises(UsageError, match="does not begin with its protocol; write it as tcp/"):
         ServiceKey.parse(text)
 
@@ -53,13 +53,13 @@ def test_defaults_are_valid():
 
 
 def test_flow_buckets_are_a_power_of_two():
-    """The data plane masks a hash by the number of buckets."""
+    """The C program masks a hash by the number of buckets."""
     assert 1 == Tunables().flow_buckets.bit_count()
 
 
 @pytest.mark.parametrize("value", [Timeouts(), Tunables(), Configuration()])
 def test_values_are_frozen(value):
-    """No value changes once it is made."""
+    """A value cannot be changed after it is made."""
     with pytest.raises(FrozenInstanceError):
         setattr(value, fields(value)[0].name, None)
 

@@ -18,7 +18,7 @@ VIP = parse_address("192.0.2.1")
 
 @pytest.mark.parametrize("checker", [["dash", "-n"], ["shellcheck", "--shell=sh"]])
 def test_script_is_plain_posix_shell(tmp_path, checker):
-    """The script is one that any /bin/sh takes."""
+    """Any /bin/sh accepts the script."""
     if shutil.which(checker[0]) is None:
         pytest.skip(f"{checker[0]} is not installed")
     file = tmp_path / "realserver.sh"
@@ -30,7 +30,7 @@ def test_script_is_plain_posix_shell(tmp_path, checker):
 
 
 def test_script_cut_short_does_nothing(tmp_path):
-    """A connection that breaks while the script is sent leaves the host alone."""
+    """If the connection breaks while the script is sent, the host is not changed."""
     whole = script.script()
     for length in range(0, whole.rindex("case $verb in") + 1, 997):
         trace = subprocess.run(

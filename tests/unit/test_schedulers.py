@@ -46,12 +46,12 @@ def digest(table):
 
 
 def test_pick_values_are_those_of_types_h():
-    """The kinds of pick are numbered as C's enum is."""
+    """The kinds of pick have the numbers of C's enum."""
     assert {"TURN": 0, "MH": 1, "SH": 2} == {pick.name: pick.value for pick in Pick}
 
 
 def test_unknown_scheduler_is_refused_with_the_valid_ones():
-    """A wrong name is answered with the right ones."""
+    """The message for an unknown name has the valid ones."""
     with pytest.raises(UsageError, match=r"unknown scheduler 'lc'; choose one of rr, wrr, mh, sh"):
         schedulers.get_scheduler("lc")
 
@@ -88,7 +88,7 @@ def test_only_reals_with_weight_own_slots(name, weights):
 
 @pytest.mark.parametrize("name", ["rr", "wrr", "mh"])
 def test_more_reals_than_slots_are_refused(name):
-    """Each real needs a slot: what is missing is said."""
+    """Each real needs a slot. The message says what is missing."""
     with pytest.raises(TableFull, match="has 252 reals for a ring of 251 slots"):
         SCHEDULERS[name].fill(make(name, *[1] * 252), 251)
 
@@ -97,7 +97,7 @@ def test_more_reals_than_slots_are_refused(name):
 
 
 def test_rr_begins_with_the_real_added_last():
-    """IPVS adds at the head of its list: rs1 then rs2 added, the answers are rs2 rs1 rs2 rs1."""
+    """IPVS adds at the head of its list: rs1, then rs2 added give rs2 rs1 rs2 rs1."""
     names = ["rs1", "rs2"]
     assert "rs2 rs1 rs2 rs1" == " ".join([names[n] for n in owners(make("rr", 1, 1))] * 2)
 
@@ -127,7 +127,7 @@ def naive_wrr(service, turns):
 @given(few_weights.filter(any))
 @settings(max_examples=100, deadline=None)
 def test_wrr_is_one_full_cycle_of_ipvs(weights):
-    """Walking the ring twice is IPVS's sequence of as many turns."""
+    """Walking the ring twice gives IPVS's sequence."""
     service = make("wrr", *weights)
     ring = owners(service)
 
@@ -139,7 +139,7 @@ def test_wrr_is_one_full_cycle_of_ipvs(weights):
 @example([100, 30, 1, 1, 1], 5)  # lifting the small ones makes the second one small
 @settings(max_examples=100, deadline=None)
 def test_wrr_scales_in_proportion(weights, slots):
-    """Turns fit, are never 0, follow the weights' order, and are within one of a fair share."""
+    """Turns fit, are at least 1, in the weights' order, and within one of a fair share."""
     turns = wrr.scale(weights, slots)
     by_weight = sorted(zip(weights, turns, strict=True))
 
@@ -197,7 +197,7 @@ def naive_mh(service, positions, ring_slots):
 )
 @settings(max_examples=80, deadline=None)
 def test_mh_table_is_that_of_the_naive_reference(weights, port, ring_slots):
-    """The fast table equals the kernel's loop, whatever the addresses, port and weights."""
+    """The fast table equals the kernel's loop, for any addresses, port and weights."""
     reals = tuple(Real(address, weight, weight or 1) for address, weight in weights.items())
     service = Service(ServiceKey(Protocol.TCP, KEY.vip, port), "mh", reals=reals)
     serving = [n for n in reversed(range(len(reals))) if reals[n].weight]
@@ -208,7 +208,7 @@ def test_mh_table_is_that_of_the_naive_reference(weights, port, ring_slots):
 
 @pytest.mark.parametrize("weights", [[1] * 251, [1] * 1000, [*range(1, 120)], [65535, 1]])
 def test_mh_large_tables_too(weights):
-    """Many reals, weights and slots: still the naive reference."""
+    """It does so too with many reals, weights and slots."""
     service = make("mh", *weights)
     slots = 251 if len(weights) == 251 else 16381
 
@@ -240,7 +240,7 @@ def test_mh_table_of_the_kernels_own_code(ring_slots, known):
 
 
 def test_mh_last_resort_is_the_table_without_the_drained():
-    """Slots to reselect hold the owner that they would have if the drained were not there."""
+    """A marked slot's owner is the one that it would have without the drained reals."""
     service = make("mh", 1, 0, 2, 0, flags={"mh-fallback"}, last=[1, 5, 2, 1])
     ring = SCHEDULERS["mh"].fill(service, 4093)
     without = np.array(owners(make("mh", 1, 0, 2, 0)))
@@ -269,7 +269,7 @@ def test_ring_slots_must_be_a_prime_of_the_kernel():
 
 
 def test_sh_gives_runs_by_weight():
-    """Weight w takes w consecutive slots, the real added last first, around and around."""
+    """Weight w gets w consecutive slots, the last added real first, over and over."""
     assert ([2, 2, 1, 0] * 64) == owners(make("sh", 1, 1, 2))
 
 
@@ -308,7 +308,7 @@ def test_sh_needs_256_slots():
 
 
 def test_sh_drained_reals_may_fill_the_whole_table():
-    """300 drained reals before the one in service leave it no slot, as in IPVS: an empty ring."""
+    """300 drained reals before the usable one leave it no slot, as in IPVS: an empty ring."""
     assert [] == owners(make("sh", 1, *[0] * 300, flags={"sh-fallback"}))
 
 
@@ -332,7 +332,7 @@ def test_slots_of_some_clients(client, flags, slot_mh, slot_sh):
 
 
 def test_turns_have_no_slot_of_a_client():
-    """To ask rr for a client's slot is a mistake."""
+    """Asking rr for a client's slot is an error."""
     with pytest.raises(UsageError, match="goes by turns"):
         schedulers.choose_slot(make("rr", 1), parse_address("10.9.9.9"), 1, 4093)
 
@@ -371,7 +371,7 @@ def test_mh_reselects_as_the_kernel_does(client, port, serving):
 
 
 def test_reselection_ends_at_the_last_resort():
-    """After 128 tries the slot's own last resort is taken."""
+    """After 128 tries the slot's own owner is taken."""
     slots = 251
     ring = Ring(np.arange(slots, dtype=np.uint32), np.ones(slots, dtype=np.bool_))
     client = parse_address("10.1.2.3")
@@ -380,7 +380,7 @@ def test_reselection_ends_at_the_last_resort():
 
 
 def test_empty_ring_has_no_real():
-    """Where all reals are drained, there is nobody to fall back to either."""
+    """If all reals are drained, fallback finds none either."""
     service = make("mh", 0, 0, flags={"mh-fallback"})
     ring = SCHEDULERS["mh"].fill(service, 4093)
 
@@ -392,7 +392,7 @@ def test_empty_ring_has_no_real():
 @given(client=v4, port=ports)
 @settings(max_examples=50, deadline=None)
 def test_port_counts_only_with_its_flag(name, client, port):
-    """Without the port flag all of a client's ports have one slot."""
+    """Without the port flag, all ports of a client have one slot."""
     plain, flagged = make(name, 1), make(name, 1, flags={f"{name}-port"})
 
     portless = schedulers.choose_slot(plain, client, port, 4093)
