@@ -70,7 +70,7 @@ def entered(name: str) -> Iterator[None]:
 
 
 def suffix() -> str:
-    """The end of our file names in this namespace: nothing in the machine's first one, else @cookie.
+    """The end of our file names here: nothing in the first namespace of the machine, else @cookie.
 
     Only the first namespace has the machine's own settings: net_core_table in
     net/core/sysctl_net_core.c.
