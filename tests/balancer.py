@@ -35,7 +35,6 @@ from xdplb.kernel.compiler import compile_director
 from xdplb.kernel.tables import Tables
 from xdplb.model import checks, toml_file
 from xdplb.model.address import parse_address
-from xdplb.model.configuration import Timeouts
 from xdplb.model.service import Service, ServiceKey
 from xdplb.model.tunables import Tunables
 
@@ -262,7 +261,7 @@ class Balancer:
 
     def set_timeouts(self, **seconds: int) -> None:
         """Set idle times: tcp, tcpfin, udp."""
-        self.director.set_timeouts(Timeouts(**seconds))
+        self.director.set_timeouts(**seconds)
 
     # ---- packets -----------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 
 import click
 
+from xdplb.cli.commands import Group
 from xdplb.cli.options import json_option, print_json
 from xdplb.director.director import Director
 from xdplb.model.address import parse_prefix
@@ -10,16 +11,16 @@ from xdplb.model.address import parse_prefix
 prefixes_argument = click.argument("prefixes", metavar="PREFIX…", nargs=-1, required=True)
 
 
-@click.group("deny")
+@click.group("deny", cls=Group)
 def deny_command() -> None:
-    """Deny sources, by prefix, all VIPs: what comes from them is dropped."""
+    """Deny clients by prefix: their packets to any VIP are dropped."""
 
 
 @deny_command.command("add")
 @prefixes_argument
 @click.pass_obj
 def _deny_add(instance: str, prefixes: tuple[str, ...]) -> None:
-    """Deny prefixes, as 192.0.2.0/24 or 192.0.2.7."""
+    """Add prefixes, such as 192.0.2.0/24 or 192.0.2.7, to those denied."""
     Director(instance).deny([parse_prefix(text) for text in prefixes])
 
 
@@ -27,7 +28,7 @@ def _deny_add(instance: str, prefixes: tuple[str, ...]) -> None:
 @prefixes_argument
 @click.pass_obj
 def _deny_del(instance: str, prefixes: tuple[str, ...]) -> None:
-    """Deny prefixes no longer."""
+    """Remove prefixes from those denied."""
     Director(instance).admit([parse_prefix(text) for text in prefixes])
 
 
@@ -35,7 +36,7 @@ def _deny_del(instance: str, prefixes: tuple[str, ...]) -> None:
 @json_option
 @click.pass_obj
 def _deny_list(instance: str, as_json: bool) -> None:
-    """List what is denied."""
+    """List the denied prefixes."""
     prefixes = [str(prefix) for prefix in Director(instance).denied()]
     if as_json:
         print_json(prefixes)

@@ -5,6 +5,7 @@ from dataclasses import fields, replace
 
 import click
 
+from xdplb.cli.commands import Command
 from xdplb.errors import UsageError
 from xdplb.model.address import parse_address
 from xdplb.model.tunables import Tunables
@@ -22,19 +23,21 @@ def _tunables(ctx: click.Context, settings: tuple[str, ...]) -> Tunables | None:
     if not settings:
         return None
     names = [field.name for field in fields(Tunables)]
-    tunables = Director(ctx.obj).tunables()
+    given: dict[str, int] = {}
     for setting in settings:
         name, _, value = setting.partition("=")
         number = value.isascii() and value.isdigit() and len(value) < 10
         if name not in names or not number:
             raise UsageError(
-                f"--tune {setting} is not NAME=NUMBER", f"the names are {', '.join(names)}"
+                f"--tune '{setting}' is not NAME=NUMBER", f"the names are {', '.join(names)}"
             )
-        tunables = replace(tunables, **{name: int(value)})
-    return tunables
+        if name in given:
+            raise UsageError(f"--tune {name} is given twice", "give it once")
+        given[name] = int(value)
+    return replace(Director(ctx.obj).tunables(), **given)
 
 
-@click.command("attach")
+@click.command("attach", cls=Command)
 @click.argument("ifnames", metavar="INTERFACE…", nargs=-1, required=True)
 @click.option("--vip", "vips", multiple=True, metavar="ADDRESS", help="A VIP; repeat for more.")
 @click.option(
@@ -79,7 +82,7 @@ def attach_command(
         click.echo(f"note: {note}", err=True)
 
 
-@click.command("detach")
+@click.command("detach", cls=Command)
 @click.argument("ifname", metavar="INTERFACE")
 @click.pass_context
 def detach_command(ctx: click.Context, ifname: str) -> None:

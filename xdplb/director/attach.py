@@ -19,7 +19,7 @@ from xdplb.director.instance import Instance, write_bytes, write_json
 from xdplb.director.recovery import finish
 from xdplb.director.state import State
 from xdplb.director.table_writer import Pending, TableWriter
-from xdplb.errors import KernelRefused, MissingPart, NotFound, UsageError
+from xdplb.errors import Conflict, KernelRefused, MissingPart, NotFound
 from xdplb.host import addresses, announcements, interfaces, neighbours, vlans
 from xdplb.kernel import clock, compiler, libbpf, program_text
 from xdplb.kernel.bpffs import check_bpffs
@@ -112,7 +112,7 @@ def _check(
         interfaces.ifindex(name)
         found = state.raw["interfaces"].get(name, {"mode": mode})["mode"]
         if "auto" not in (mode, found) and found != mode:
-            raise UsageError(
+            raise Conflict(
                 f"interface {name} is attached in {found} mode",
                 f"detach it first: xdplb detach {name}",
             )

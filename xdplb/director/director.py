@@ -12,12 +12,12 @@ from xdplb.director.readings import Readings
 from xdplb.director.recovery import finish, forget_routes, unused
 from xdplb.director.state import State
 from xdplb.director.table_writer import Pending, TableWriter
-from xdplb.errors import AlreadyExists, NotFound, UsageError, XdplbError
+from xdplb.errors import AlreadyExists, Conflict, NotFound, XdplbError
 from xdplb.host import addresses, neighbours, routes, vlans
 from xdplb.kernel.tables import Tables
 from xdplb.model import checks, difference
 from xdplb.model.address import Address, Prefix, parse_address, sort_prefixes
-from xdplb.model.configuration import Configuration, Timeouts
+from xdplb.model.configuration import Configuration
 from xdplb.model.network import Route
 from xdplb.model.schedulers import Pick, get_scheduler
 from xdplb.model.service import Real, Service, ServiceKey
@@ -25,14 +25,14 @@ from xdplb.model.tunnel import IPIP, Tunnel
 
 
 def find_routes(state: State, addresses: set[str]) -> list[Route]:
-    """Learn the ways to reals that are new. Raises: UsageError naming a real without a route."""
+    """Learn the ways to reals that are new. Raises: Conflict naming a real without a route."""
     new = sorted(addresses - state.raw["routes"].keys())
     found = routes.resolve(new) if new else {}
     vips = set(state.vips()) if found else set()
     for address, route in found.items():
         source = parse_address(route.source)
         if source.version == 6 and source in vips and not route.local:
-            raise UsageError(
+            raise Conflict(
                 f"real {address} would be sent to from the VIP {source}, not from a DIP",
                 f"run: ip address change {source}/128 dev {route.device} preferred_lft 0",
             )
@@ -197,17 +197,22 @@ class Director(Readings):
             self._real(service, address)
             self._put_reals(state, service, tuple(r for r in service.reals if r.address != address))
 
-    def apply(self, wanted: Configuration, *, dry_run: bool = False) -> list[str]:
+    def apply(
+        self, wanted: Configuration, *, dry_run: bool = False, allow_empty: bool = False
+    ) -> list[str]:
         """Make the director's configuration this one, in one change. Returns: what differs.
 
-        dry_run: say so, or why it cannot be done, and change nothing.
+        dry_run: say so, or why it cannot be done, and change nothing. allow_empty: also if that
+        removes all services. Raises: Conflict, TableFull.
         """
         if dry_run:
             with self._opened() as (state, _):
+                _check_not_emptied(state, wanted, allow_empty)
                 before = _put_configuration(state, wanted)
                 find_routes(state, state.addresses())
         else:
             with self.changing() as state:
+                _check_not_emptied(state, wanted, allow_empty)
                 before = _put_configuration(state, wanted)
         return difference.diff(before, wanted)
 
@@ -232,10 +237,15 @@ class Director(Readings):
                 del denied[prefix]
             state.put_denied(denied)
 
-    def set_timeouts(self, timeouts: Timeouts) -> None:
-        """Raises: UsageError."""
-        checks.check_timeouts(timeouts)
+    def set_timeouts(
+        self, *, tcp: int | None = None, tcpfin: int | None = None, udp: int | None = None
+    ) -> None:
+        """Change idle timeouts; None leaves one as it is. Units: seconds. Raises: UsageError."""
+        given = {"tcp": tcp, "tcpfin": tcpfin, "udp": udp}
+        changes = {name: seconds for name, seconds in given.items() if seconds is not None}
         with self.changing() as state:
+            timeouts = replace(state.timeouts, **changes)
+            checks.check_timeouts(timeouts)
             state.raw["timeouts"] = asdict(timeouts)
 
     def zero(self, key: ServiceKey | None = None) -> None:
@@ -268,6 +278,15 @@ class Director(Readings):
         new = replace(service, reals=reals)
         checks.check_service(new)
         state.put_service(new)
+
+
+def _check_not_emptied(state: State, wanted: Configuration, allow_empty: bool) -> None:
+    count = len(state.service_keys())
+    if count and not wanted.services and not allow_empty:
+        raise Conflict(
+            f"this configuration has no service: it would remove all there are, {count}",
+            "mend it, or give --allow-empty",
+        )
 
 
 def _put_configuration(state: State, wanted: Configuration) -> Configuration:

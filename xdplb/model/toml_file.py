@@ -28,12 +28,12 @@ from dataclasses import asdict, replace
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from xdplb.errors import AlreadyExists, UsageError, within
+from xdplb.errors import FileError, UsageError, within
 from xdplb.model.address import parse_address, parse_endpoint, parse_prefix, sort_prefixes
-from xdplb.model.checks import bad_weight, check_denied, check_service, check_timeouts
+from xdplb.model.checks import check_denied, check_service, check_timeouts
 from xdplb.model.configuration import TIMEOUTS, Configuration, Timeouts
 from xdplb.model.outer_source import parse_source
-from xdplb.model.service import LIMITS, MAX_WEIGHT, Protocol, Real, Service, ServiceKey
+from xdplb.model.service import LIMITS, Protocol, Real, Service, ServiceKey, parse_weight
 from xdplb.model.tunnel import IPIP, Tunnel
 
 TABLES = ("timeouts", "service", "deny")
@@ -47,28 +47,37 @@ def parse(text: str, source: str) -> Configuration:
 
     A drained real's last_weight is not in the file: it becomes 0, as IPVS's does when it is
     added so (but see `carry_last_weights`).
-    Raises: UsageError naming file, table, key and reason.
+    Raises: FileError naming file, table, key and reason.
     """
+    try:
+        return _parse(_read_toml(text))
+    except UsageError as error:  # here it is the file that is wrong, not the command line
+        raise FileError(f"{source}: {error.what}", error.mend) from error
+
+
+def _read_toml(text: str) -> dict[str, Any]:
     import tomllib
 
-    with within(source):
-        try:
-            document = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise UsageError(f"not TOML: {error}", "mend that line (https://toml.io)") from error
-        _check_keys(document, TABLES)
-        denied = tuple(map(parse_prefix, _list(document, "deny", str, '["192.0.2.0/24"]')))
-        check_denied(denied)
-        with within("timeouts"):
-            timeouts = _parse_timeouts(_typed(document, "timeouts", dict, "[timeouts]", {}))
-        services: dict[ServiceKey, Service] = {}
-        for number, table in enumerate(_list(document, "service", dict, "[[service]]"), 1):
-            service = _parse_service(table, number)
-            if service.key in services:
-                raise AlreadyExists(
-                    f"service {service.key}: there are two tables of it", "make them one"
-                )
-            services[service.key] = service
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise UsageError("not TOML: too many brackets in one another", "mend it") from None
+    except ValueError as error:  # a TOMLDecodeError, or a number of thousands of digits
+        raise UsageError(f"not TOML: {error}", "mend that line (https://toml.io)") from error
+
+
+def _parse(document: dict[str, Any]) -> Configuration:
+    _check_keys(document, TABLES)
+    denied = tuple(map(parse_prefix, _list(document, "deny", str, '["192.0.2.0/24"]')))
+    check_denied(denied)
+    with within("timeouts"):
+        timeouts = _parse_timeouts(_typed(document, "timeouts", dict, "[timeouts]", {}))
+    services: dict[ServiceKey, Service] = {}
+    for number, table in enumerate(_list(document, "service", dict, "[[service]]"), 1):
+        service = _parse_service(table, number)
+        if service.key in services:
+            raise UsageError(f"service {service.key}: there are two tables of it", "make them one")
+        services[service.key] = service
     return Configuration(MappingProxyType(services), timeouts, frozenset(denied))
 
 
@@ -104,7 +113,7 @@ def _parse_service(table: dict[str, Any], number: int) -> Service:
             **limits,
         )
         if len(service.flags) < len(flags):
-            raise AlreadyExists("flags: one is given twice", "remove one of the two")
+            raise UsageError("flags: one is given twice", "remove one of the two")
     check_service(service)
     return service
 
@@ -119,13 +128,11 @@ def parse_real(text: str) -> Real:
             f"real '{text}' has something other than one weight and one tunnel",
             "write it as 192.0.2.7 weight=3 tunnel=gre",
         )
-    if "weight" in given:
-        value = given["weight"]
-        if not (value.isascii() and value.isdigit() and len(value) <= len(str(MAX_WEIGHT))):
-            raise bad_weight(real.address, value)
-        real = replace(real, weight=int(value), last_weight=int(value))
-    if "tunnel" in given:
-        with within(f"real {real.address}"):
+    with within(f"real {real.address}"):
+        if "weight" in given:
+            weight = parse_weight(given["weight"])
+            real = replace(real, weight=weight, last_weight=weight)
+        if "tunnel" in given:
             real = replace(real, tunnel=Tunnel.parse(given["tunnel"]))
     return real
 
