@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Where output goes: standard output that may fail, and messages of one line on standard error."""
 
+import codecs
 import contextlib
 import errno
 import io
@@ -24,26 +25,25 @@ class _Output:
     """Standard output, whose failures tell themselves from other errors of the system."""
 
     def __init__(self, stream: TextIO | None) -> None:
-        self._stream = stream  # None: it was closed before we began
+        self._is_closed = stream is None  # before we began
+        self._stream = stream or io.StringIO()
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a locale may lack our arrows
+            # A locale may lack our arrows. Of ASCII click makes UTF-8, on a stream of its own.
+            is_ascii = codecs.lookup(stream.encoding).name == "ascii"
+            stream.reconfigure(encoding="utf-8" if is_ascii else None, errors="replace")
 
     def write(self, text: str) -> int:
         with _told():
-            return self._open().write(text)
+            if self._is_closed:
+                raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+            return self._stream.write(text)
 
     def flush(self) -> None:
         with _told():
-            if self._stream is not None:
-                self._stream.flush()
-
-    def _open(self) -> TextIO:
-        if self._stream is None:
-            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-        return self._stream
+            self._stream.flush()
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._open(), name)
+        return getattr(self._stream, name)
 
 
 @contextlib.contextmanager
@@ -95,8 +95,9 @@ def open_standard_files() -> None:
 
 def print_error(message: str) -> None:
     """Print one line on standard error, whatever is in the message."""
-    with contextlib.suppress(OSError):
-        print(f"xdplb: {escape(message)}", file=sys.stderr, flush=True)
+    if sys.stderr is not None:  # None: it was closed before we began
+        with contextlib.suppress(OSError):
+            print(f"xdplb: {escape(message)}", file=sys.stderr, flush=True)
 
 
 def escape(text: str) -> str:

@@ -96,7 +96,7 @@ def _tunnel(kind: str | None, port: str | None, checksum: bool | None) -> Tunnel
 def _flags(text: str | None) -> frozenset[str]:
     """Raises: UsageError for a flag that is given twice."""
     flags = text.split(",") if text else []
-    if len(set(flags)) < len(flags):
+    if all(flags) and len(set(flags)) < len(flags):
         raise UsageError(f"-b '{text}' gives a flag twice", "give it once")
     return frozenset(flags)
 

@@ -284,7 +284,8 @@ def _check_not_emptied(state: State, wanted: Configuration, allow_empty: bool) -
     count = len(state.service_keys())
     if count and not wanted.services and not allow_empty:
         raise Conflict(
-            f"this configuration has no service: it would remove all there are, {count}",
+            f"this configuration has no service, and would remove {count} service"
+            f"{'' if count == 1 else 's'}",
             "mend it, or give --allow-empty",
         )
 
