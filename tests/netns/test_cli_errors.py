@@ -168,6 +168,16 @@ def test_output_that_cannot_be_written(lvs, view):
     refused(lvs, 1, "standard output cannot be written: No space left on device", *command)
 
 
+def test_a_real_server_that_is_wrong(lvs):
+    """`realserver check` says what, and ends with 1."""
+    argv = [XDPLB, "realserver", "check", "--vip", "192.168.2.101"]
+
+    done = labs.run(lvs.name, "rs1", argv, check=False)
+
+    assert (1, "") == (done.returncode, done.stderr)
+    assert "WRONG" in done.stdout
+
+
 def test_full_tables(lvs):
     """The third service, and the sixth real: with the mend that makes room."""
     refused(lvs, 1, "there are 2 services already", XDPLB, "service", "add", "-t", f"{VIP}:1")
