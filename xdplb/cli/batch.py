@@ -25,7 +25,8 @@ ALLOWED = ("service", "server", "vip", "deny", "set", "zero", "flush")
 def batch_command(instance: str, file: str, each: bool) -> None:
     """Run the command lines of FILE as one change: all of them or none.
 
-    A line is an xdplb command without "xdplb": `server add -t 192.0.2.1:80 -r 192.0.2.7`. Empty lines and lines that begin with # are skipped. `-` reads standard input.
+    A line is an xdplb command without "xdplb", such as `server add -t 192.0.2.1:80 -r 192.0.2.7`.
+    Empty lines and lines that begin with # are skipped. `-` reads standard input.
     """
     director, failed = Director(instance), 0
     lines = list(_lines(files.read_text(file)))
