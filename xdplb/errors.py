@@ -2,7 +2,9 @@
 """What can go wrong that a person can mend.
 
     XdplbError                exit 1: it could not be done
-    ├── UsageError            exit 2: what was asked for is not well-formed or contradicts the state
+    ├── UsageError            exit 2: the command line is wrong, whatever there is on this machine
+    ├── FileError             a file cannot be read or written, or what it says is wrong
+    ├── Conflict              contradicts what there is: the director's state, this host's network
     │   ├── NotFound          names something that is not there
     │   ├── AlreadyExists     names something that is there already
     │   └── TableFull         asks for more than the tables hold
@@ -12,10 +14,11 @@
     ├── InterfaceBusy         another XDP program holds the interface, or its driver refuses ours
     └── KernelRefused         a system call failed for a reason we did not foresee: carries errno
 
-Every message is one line: the input, the reason, then the mend. Anything else that is raised is a
-defect of xdplb and keeps its traceback.
+Every message is one line: the input, the reason, then the mend. Any other exception is a defect of
+xdplb: `xdplb.cli.main` prints one line, and keeps the traceback.
 """
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,13 +36,17 @@ class XdplbError(Exception):
 
 
 class UsageError(XdplbError):
-    """What was asked for is not well-formed, or contradicts the state."""
+    """The command line is wrong: no state of this machine would make it right."""
 
     exit_code = 2
 
 
+class FileError(XdplbError):
+    """A file cannot be read or written, or what it says is wrong."""
+
+
 class Conflict(XdplbError):
-    """Contradicts what there is: the director's state, this host's network."""
+    """Contradicts what there is: the director's state, or this host's network."""
 
 
 class NotFound(Conflict):
@@ -83,6 +90,21 @@ def within(place: str) -> Iterator[None]:
         yield
     except UsageError as error:
         raise type(error)(f"{place}: {error.what}", error.mend) from error
+
+
+_MENDS = {
+    errno.ENOSPC: "make room on its file system",
+    errno.EDQUOT: "make room in its quota",
+    errno.EROFS: "mount its file system writable, or name another file",
+    errno.ENOENT: "make its directory, or name another file",
+    errno.EISDIR: "name a file, not a directory",
+}
+
+
+def unwritable(path: object, error: OSError) -> FileError:
+    """The error for a file that could not be written, for the reason that the system gave."""
+    mend = _MENDS.get(error.errno or 0, "name a file in a directory of yours")
+    return FileError(f"{path} cannot be written: {error.strerror}", mend)
 
 
 def refused(what: str, number: int) -> KernelRefused:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import pytest
 from fivehosts import RS1, RS2, XDPLB, Lab, served
 from photo import files, machine, tables
+from refusals import CONFIGURATION, CONFLICTS, NOWHERE, SERVICE, SIZES, WRONG, T, U
 
 from xdplb import lab as labs
 from xdplb.host import namespaces, netlink
@@ -19,26 +20,8 @@ from xdplb.lab import VIP
 
 pytestmark = pytest.mark.root
 
-SERVICE = f"{VIP}:80"
-T, U = ("-t", SERVICE), ("-u", f"{VIP}:53")
-NOWHERE = "203.0.113.7"
+IN_PRIVATE = ["unshare", "--mount", "sh", "-ec"]
 XDP_PASS = bytes.fromhex("b7000000020000009500000000000000")  # r0 = 2; exit
-# What is there: what this file adds fills the tables but for one real of a service.
-SIZES = {"max_services": 3, "max_reals": 6, "max_denied": 2}
-CONFIGURATION = f"""
-deny = ["198.51.100.0/24", "203.0.113.9"]
-
-[[service]]
-tcp = "{SERVICE}"
-scheduler = "mh"
-flags = ["mh-port"]
-reals = ["{RS1}", "{RS2} weight=3"]
-
-[[service]]
-udp = "{VIP}:53"
-scheduler = "rr"
-reals = ["{RS1}", "{RS2}"]
-"""
 
 
 @pytest.fixture(scope="module")
@@ -85,127 +68,25 @@ def refused(lab: Lab, code: int, words: str, *argv: str, **options: object) -> N
     assert before == _last[lab]
 
 
-SERVICES = {
-    "no address": ("VIP '1.2.3' is not an IP address", "service", "add", "-t", "1.2.3:80"),
-    "no port": (f"'{VIP}' is not ADDRESS:PORT", "service", "add", "-t", VIP),
-    "port out of range": ("port '65536'", "service", "add", "-t", f"{VIP}:65536"),
-    "port is no number": ("port 'http'", "service", "add", "-t", f"{VIP}:http"),
-    "v4-mapped": ("write it as 1.2.3.4", "service", "add", "-t", "[::ffff:1.2.3.4]:80"),
-    "multicast": ("224.0.0.1 is no host's", "service", "add", "-t", "224.0.0.1:80"),
-    "twice": (f"tcp/{SERVICE} exists already", "service", "add", *T),
-    "no service named": ("no service is named", "service", "add"),
-    "two services named": ("-t and -u name two", "service", "add", *T, *U),
-    "scheduler": ("unknown scheduler 'lc'", "service", "add", "-t", f"{VIP}:1", "-s", "lc"),
-    "flag": ("no flag 'sh-port'", "service", "add", "-t", f"{VIP}:1", "-b", "sh-port"),
-    "ops for TCP": ("one_packet is for UDP", "service", "add", "-t", f"{VIP}:1", "-o"),
-    "edit of none": ("does not exist", "service", "edit", "-t", f"{VIP}:1", "-s", "rr"),
-    "edit of nothing": ("nothing is said to change", "service", "edit", *T),
-    "edit to a wrong flag": ("no flag 'mh-port'", "service", "edit", *U, "-b", "mh-port"),
-    "limit below 0": ("limit: -1 is out", "service", "add", "-t", f"{VIP}:1", "--limit", "-1"),
-    "limit too large": (
-        "source_limit: 9999999999",
-        "service",
-        "edit",
-        *T,
-        "--source-limit",
-        "9" * 10,
-    ),
-    "limit of words": ("'all' is not a valid integer", "service", "edit", *T, "--limit", "all"),
-    "del of none": (f"tcp/{VIP}:1 does not exist", "service", "del", "-t", f"{VIP}:1"),
-    "zero of none": (f"tcp/{VIP}:1 does not exist", "zero", "-t", f"{VIP}:1"),
-    "list of none": (f"tcp/{VIP}:1 does not exist", "list", "-t", f"{VIP}:1"),
-    "flows of none": (f"tcp/{VIP}:1 does not exist", "list", "--flows", "-t", f"{VIP}:1"),
-    "rate of none": (f"tcp/{VIP}:1 does not exist", "list", "--rate", "-t", f"{VIP}:1"),
-    "top of none": (f"tcp/{VIP}:1 does not exist", "top", "-t", f"{VIP}:1"),
-}
-REALS = {
-    "no address": ("real '1.2.3' is not an IP", "server", "add", *T, "-r", "1.2.3"),
-    "no route": (f"real {NOWHERE} is in no route", "server", "add", *T, "-r", NOWHERE),
-    "the VIP": (f"real {VIP} is the VIP", "server", "add", *T, "-r", VIP),
-    "no IPv6 route": ("2001:db8::9 is in no route", "server", "add", *T, "-r", "2001:db8::9"),
-    "no host": ("255.255.255.255 is no host's", "server", "add", *T, "-r", "255.255.255.255"),
-    "broadcast": ("192.168.2.255 is no host's", "server", "add", *T, "-r", "192.168.2.255"),
-    "twice": (f"real {RS1} is in service", "server", "add", *T, "-r", RS1),
-    "another port": (f"{RS1}:81 has another port", "server", "edit", *T, "-r", f"{RS1}:81", "-w1"),
-    "no port": ("port ''", "server", "edit", *T, "-r", f"{RS1}:", "-w1"),
-    "weight too large": ("'65536'", "server", "add", *T, "-r", "192.168.2.9", "-w", "65536"),
-    "weight below zero": ("'-1'", "server", "edit", *T, "-r", RS1, "-w", "-1"),
-    "weight of words": ("'ten'", "server", "edit", *T, "-r", RS1, "-w", "ten"),
-    "weight without end": ("is not a number", "server", "edit", *T, "-r", RS1, "-w", "9" * 5000),
-    "service of none": ("does not exist", "server", "add", "-t", f"{VIP}:1", "-r", RS1),
-    "edit of none": ("192.168.2.9 is not in", "server", "edit", *T, "-r", "192.168.2.9", "-w1"),
-    "drain of none": ("192.168.2.9 is not in", "server", "drain", *T, "-r", "192.168.2.9"),
-    "del of none": ("192.168.2.9 is not in", "server", "del", *T, "-r", "192.168.2.9"),
-}
-DENY = {
-    "no prefix": ("prefix 'lan' is not one", "deny", "add", "lan"),
-    "no prefix, of several": ("prefix 'lan' is not one", "deny", "add", "192.0.2.1", "lan"),
-    "none": ("Missing argument 'PREFIX", "deny", "add"),
-    "too long": ("prefix '192.0.2.0/33' is not one", "deny", "add", "192.0.2.0/33"),
-    "host bits": ("bits set beyond its length; write 192.0.2.0/24", "deny", "add", "192.0.2.7/24"),
-    "IPv4 in IPv6": ("::/0 takes in IPv4", "deny", "add", "::/0"),
-    "twice": ("192.0.2.7/32 is given twice", "deny", "add", "192.0.2.7", "192.0.2.7/32"),
-    "there already": ("203.0.113.9/32 is denied already", "deny", "add", "203.0.113.9"),
-    "full": ("3 prefixes to deny are more than 2", "deny", "add", "192.0.2.7"),
-    "not there": ("203.0.113.0/24 is not denied", "deny", "del", "203.0.113.9", "203.0.113.0/24"),
-    "del of no prefix": ("prefix '203.0.113' is not one", "deny", "del", "203.0.113"),
-}
-USAGE = {
-    "unknown command": ("No such command 'frobnicate'", "frobnicate"),
-    "unknown subcommand": ("No such command 'frob'", "server", "frob"),
-    "unknown option": ("No such option", "list", "--frob"),
-    "unexpected argument": ("extra argument", "flush", "all"),
-    "missing option": ("Missing option '-r'", "server", "add", *T),
-    "missing argument": ("Missing argument 'INTERFACE", "attach"),
-    "wrong mode": ("'fast' is not one of", "attach", "ens33", "--mode", "fast"),
-    "timeout of words": ("'soon' is not a valid integer", "set", "soon", "1", "1"),
-    "timeout too long": ("tcp: 99999 s is out of range", "set", "99999", "0", "0"),
-    "interval": ("-n", "top", "-n", "0"),
-    "instance": ("instance '../etc' is not a name", "--instance", "../etc", "list"),
-}
-ATTACH = {
-    "unknown interface": ("interface 'nosuch' does not exist", "attach", "nosuch"),
-    "unknown among known": ("interface 'nosuch' does not exist", "attach", "ens33", "nosuch"),
-    "VIP is no address": ("VIP '1.2.3' is not", "attach", "ens33", "--vip", "1.2.3"),
-    "VIP is loopback": ("::1 never leaves a host", "attach", "ens33", "--vip", "::1"),
-    "VIP is no host's": ("0.0.0.0 is no host's", "attach", "ens33", "--vip", "0.0.0.0"),
-    "unknown size": ("--tune depth=3 is not", "attach", "ens33", "--tune", "depth=3"),
-    "size of words": ("--tune max_reals=many", "attach", "ens33", "--tune", "max_reals=many"),
-    "size in Thai": ("--tune max_reals=๙", "attach", "ens33", "--tune", "max_reals=๙"),
-    "no power of two": ("flow_buckets 1000", "attach", "ens33", "--tune", "flow_buckets=1000"),
-    "no prime of IPVS": ("ring_slots 4000", "attach", "ens33", "--tune", "ring_slots=4000"),
-    "too large": ("max_reals 70000 is out", "attach", "ens33", "--tune", "max_reals=70000"),
-    "too few reals": ("2 reals already", "attach", "ens33", "--tune", "max_reals=3"),
-    "too few prefixes": ("2 prefixes to deny", "attach", "ens33", "--tune", "max_denied=1"),
-    "no power of two of sources": ("tallies 3", "attach", "ens33", "--tune", "source_tallies=3"),
-    "too few services": ("1 services already", "attach", "ens33", "--tune", "max_services=2"),
-    "other mode": ("attached in native mode", "attach", "ens33", "--mode", "generic"),
-    "detach of none": ("no director is attached to interface 'lo'", "detach", "lo"),
-}
-
-
-# By what is asked for: a service, a real, a prefix to deny, a command, an interface.
-REFUSED = {
-    f"{kind}: {name}": case
-    for kind, cases in {
-        "service": SERVICES,
-        "real": REALS,
-        "deny": DENY,
-        "usage": USAGE,
-        "attach": ATTACH,
-    }.items()
-    for name, case in cases.items()
-}
-
-
-@pytest.mark.parametrize("case", REFUSED)
-def test_what_cannot_be(lvs, case):
+@pytest.mark.parametrize("case", WRONG)
+def test_what_is_asked_wrongly(lvs, case):
     """It is refused as a mistake of the user's, in one line, and nothing has changed."""
-    words, *command = REFUSED[case]
+    words, *command = WRONG[case]
     refused(lvs, 2, words, XDPLB, *command)
 
 
+@pytest.mark.parametrize("case", CONFLICTS)
+def test_what_contradicts_what_there_is(lvs, case):
+    """The command line is right: it fails, in one line, and nothing has changed."""
+    words, *command = CONFLICTS[case]
+    refused(lvs, 1, words, XDPLB, *command)
+
+
 FILES = {
+    "empty": ("no service, and would remove 2 services; mend it, or give --allow-empty", ""),
+    "only timeouts": ("no service, and would remove 2 services", "[timeouts]\ntcp = 7"),
+    "deny all": ("0.0.0.0/0 denies every IPv4 client", 'deny = ["0.0.0.0/0"]'),
+    "loopback": ("VIP 127.0.0.1 never leaves a host", '[[service]]\ntcp = "127.0.0.1:80"'),
     "no TOML": ("not TOML", "[[service"),
     "unknown key": ("unknown key 'reel'", f'[[service]]\ntcp = "{SERVICE}"\nreel = 1'),
     "unknown table": ("unknown key 'services'", "[services]"),
@@ -213,7 +94,10 @@ FILES = {
     "weight": ("'x' will not do", f'[[service]]\ntcp = "{SERVICE}"\nreals = ["{RS1} weight=x"]'),
     "timeout": ("udp: 0 s is out of range", "[timeouts]\nudp = 0"),
     "host bits": ("write 192.0.2.0/24", "deny = ['192.0.2.7/24']"),
-    "too many prefixes": ("3 prefixes to deny", "deny = ['192.0.2.1', '192.0.2.2', '192.0.2.3']"),
+    "too many prefixes": (
+        "3 prefixes to deny",
+        CONFIGURATION.replace('"203.0.113.9"', '"203.0.113.9", "192.0.2.1"'),
+    ),
     "service twice": ("there are two tables", f'[[service]]\ntcp = "{SERVICE}"\n' * 2),
     "no route": ("in no route", CONFIGURATION.replace(RS2, NOWHERE, 1)),
     "too many services": (
@@ -234,7 +118,7 @@ def test_configurations(lvs, tmp_path, case, dry_run):
     file = tmp_path / "wrong.toml"
     file.write_text(FILES[case][1])
 
-    refused(lvs, 2, FILES[case][0], XDPLB, "apply", str(file), *dry_run)
+    refused(lvs, 1, FILES[case][0], XDPLB, "apply", str(file), *dry_run)
 
 
 @pytest.mark.parametrize(
@@ -250,20 +134,56 @@ def test_files_that_cannot_be_read(lvs, tmp_path, name, words):
     (tmp_path / "directory").mkdir()
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
 
-    refused(lvs, 2, words, XDPLB, "apply", str(tmp_path / name))
+    refused(lvs, 1, words, XDPLB, "apply", str(tmp_path / name))
 
 
 def test_a_file_that_cannot_be_written(lvs, tmp_path):
     """`save` into a directory that is not there."""
-    refused(lvs, 2, "cannot be written", XDPLB, "save", str(tmp_path / "absent" / "file"))
+    refused(lvs, 1, "cannot be written", XDPLB, "save", str(tmp_path / "absent" / "file"))
+
+
+@pytest.mark.parametrize("name", ["/dev/null", "-"])
+def test_a_configuration_of_nothing(lvs, name):
+    """It would remove all services: it has to be said that this is meant."""
+    words = "no service, and would remove 2 services"
+
+    refused(lvs, 1, words, XDPLB, "apply", name, stdin=subprocess.DEVNULL)
+
+
+def test_no_room_for_a_file(lvs, tmp_path):
+    """`save` to a disk that is full: what was there stays, and nothing lies beside it."""
+    fill = 'mount -t tmpfs -o size=16k t "$0"; cd "$0"; echo old > file; exec 3>&1 4>&2; '
+    fill += 'dd if=/dev/zero of=full bs=4k 2>/dev/null || true; r=0; "$@" >&3 2>&4 || r=$?; '
+    fill += '[ "$(cat file)" = old ]; [ "$(ls -A)" = "$(printf "file\nfull")" ]; exit $r'
+    save = [XDPLB, "save", "file"]
+
+    refused(lvs, 1, "No space left on device; make room", *IN_PRIVATE, fill, str(tmp_path), *save)
+
+
+@pytest.mark.parametrize("view", [(), ("--json",), ("--stats",), ("--flows",)], ids="".join)
+def test_output_that_cannot_be_written(lvs, view):
+    """One line, and no more when the interpreter ends."""
+    command = ["sh", "-c", 'exec "$@" >/dev/full', "sh", XDPLB, "list", *view]
+
+    refused(lvs, 1, "standard output cannot be written: No space left on device", *command)
+
+
+def test_a_real_server_that_is_wrong(lvs):
+    """`realserver check` says what, and ends with 1."""
+    argv = [XDPLB, "realserver", "check", "--vip", "192.168.2.101"]
+
+    done = labs.run(lvs.name, "rs1", argv, check=False)
+
+    assert (1, "") == (done.returncode, done.stderr)
+    assert "WRONG" in done.stdout
 
 
 def test_full_tables(lvs):
     """The third service, and the sixth real: with the mend that makes room."""
-    refused(lvs, 2, "there are 2 services already", XDPLB, "service", "add", "-t", f"{VIP}:1")
+    refused(lvs, 1, "there are 2 services already", XDPLB, "service", "add", "-t", f"{VIP}:1")
     lvs.xdplb("server", "add", *U, "-r", "192.168.2.8")
     _last.clear()
-    refused(lvs, 2, "larger --tune max_reals", XDPLB, "server", "add", *U, "-r", "192.168.2.9")
+    refused(lvs, 1, "larger --tune max_reals", XDPLB, "server", "add", *U, "-r", "192.168.2.9")
     lvs.xdplb("server", "del", *U, "-r", "192.168.2.8")
     _last.clear()
 
@@ -323,7 +243,6 @@ def test_no_native_xdp(lvs):
     refused(lvs, 1, words, XDPLB, "attach", "peer", "bridge9", *more)
 
 
-IN_PRIVATE = ["unshare", "--mount", "sh", "-ec"]
 MOUNTS = {
     "no headers": (
         "no kernel headers are installed",

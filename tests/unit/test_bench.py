@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from xdplb.cli.main import cli
-from xdplb.errors import MissingPart, NoPermission, UsageError, XdplbError
+from xdplb.errors import MissingPart, NoPermission, NotFound, UsageError, XdplbError
 from xdplb.traffic import nexthop, pktgen, wrk
 
 VIP = IPv4Address("192.0.2.80")
@@ -193,7 +193,6 @@ def test_a_missing_wrk_is_told(monkeypatch, tmp_path):
         "pktgen lo --to 192.0.2.80:80 --mac 02:00:00:00:00:01 --ports 9-1",
         "pktgen lo --to 192.0.2.80:80 --mac 02:00:00:00:00:01 --sources 10.0.0.9-10.0.0.1",
         "pktgen lo --to [2001:db8::1]:80",
-        "pktgen nowhere --to 192.0.2.80:80",
         "wrk",
         "wrk --threads 2 --connections 1 http://192.0.2.80/",
     ],
@@ -203,6 +202,15 @@ def test_what_is_asked_wrongly_ends_with_2(words):
     result = CliRunner().invoke(cli, ["bench", *words.split()], standalone_mode=False)
 
     assert 2 == result.exception.exit_code
+
+
+def test_an_interface_that_is_not_there_ends_with_1():
+    """The command line is right, this machine lacks the interface."""
+    words = ["bench", "pktgen", "nowhere", "--to", "192.0.2.80:80"]
+
+    result = CliRunner().invoke(cli, words, standalone_mode=False)
+
+    assert (NotFound, 1) == (type(result.exception), result.exception.exit_code)
 
 
 @pytest.mark.parametrize("name", ["pktgen", "wrk"])

@@ -14,11 +14,11 @@ from xdplb.model import schedulers
 from xdplb.model.address import parse_address
 from xdplb.model.schedulers import SCHEDULERS, Pick, Ring, mh, sh, wrr
 from xdplb.model.schedulers.siphash import hsiphash_1u32
-from xdplb.model.service import Protocol, Real, Service, ServiceKey
+from xdplb.model.service import MAX_WEIGHT, Protocol, Real, Service, ServiceKey
 
 KEY = ServiceKey(Protocol.TCP, parse_address("192.168.2.100"), 80)
 
-weights_of = st.lists(st.integers(0, 5) | st.integers(0, 65535), min_size=0, max_size=12)
+weights_of = st.lists(st.integers(0, 5) | st.integers(0, MAX_WEIGHT), min_size=0, max_size=12)
 few_weights = st.lists(st.integers(0, 4), min_size=1, max_size=12)
 v4 = st.ip_addresses(v=4)
 ports = st.integers(0, 65535)
@@ -135,7 +135,7 @@ def test_wrr_is_one_full_cycle_of_ipvs(weights):
     assert naive_wrr(service, 2 * len(ring)) == ring * 2
 
 
-@given(st.lists(st.integers(1, 65535), min_size=1, max_size=200), st.sampled_from([251, 4093]))
+@given(st.lists(st.integers(1, MAX_WEIGHT), min_size=1, max_size=200), st.sampled_from([251, 4093]))
 @example([100, 30, 1, 1, 1], 5)  # lifting the small ones makes the second one small
 @settings(max_examples=100, deadline=None)
 def test_wrr_scales_in_proportion(weights, slots):
@@ -191,7 +191,7 @@ def naive_mh(service, positions, ring_slots):
 
 
 @given(
-    st.dictionaries(v4, st.integers(0, 3) | st.integers(0, 65535), min_size=1, max_size=60),
+    st.dictionaries(v4, st.integers(0, 3) | st.integers(0, MAX_WEIGHT), min_size=1, max_size=60),
     ports,
     st.sampled_from([251, 509, 4093]),
 )
@@ -206,7 +206,7 @@ def test_mh_table_is_that_of_the_naive_reference(weights, port, ring_slots):
     assert expected == owners(service, ring_slots)
 
 
-@pytest.mark.parametrize("weights", [[1] * 251, [1] * 1000, [*range(1, 120)], [65535, 1]])
+@pytest.mark.parametrize("weights", [[1] * 251, [1] * 1000, [*range(1, 120)], [MAX_WEIGHT, 1]])
 def test_mh_large_tables_too(weights):
     """It does so too with many reals, weights and slots."""
     service = make("mh", *weights)
@@ -303,7 +303,7 @@ def test_sh_fallback_is_resolved_as_ipvs_walks(weights):
 
 def test_sh_needs_256_slots():
     """A smaller ring is refused."""
-    with pytest.raises(UsageError, match="251 slots cannot hold sh's 256"):
+    with pytest.raises(TableFull, match="251 slots cannot hold sh's 256"):
         sh.fill(make("sh", 1), 251)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from xdplb.cli.commands import Group
 from xdplb.cli.options import json_option, print_json
 from xdplb.errors import UsageError
 from xdplb.model.address import parse_address, parse_endpoint, parse_port
@@ -18,7 +19,7 @@ from xdplb.traffic.machine_load import MachineLoad, Observed
 IMIX = "imix"
 
 
-@click.group("bench")
+@click.group("bench", cls=Group)
 def bench_command() -> None:
     """Load a director with packets or requests; see what became of them, and of this machine.
 

@@ -5,6 +5,7 @@ from dataclasses import fields
 
 import click
 
+from xdplb.cli.commands import Command
 from xdplb.errors import UsageError
 from xdplb.model.address import parse_address
 from xdplb.model.tunables import Tunables
@@ -24,13 +25,15 @@ def _sizes(settings: tuple[str, ...]) -> dict[str, int]:
         number = value.isascii() and value.isdigit() and len(value) < 10
         if name not in names or not number:
             raise UsageError(
-                f"--tune {setting} is not NAME=NUMBER", f"the names are {', '.join(names)}"
+                f"--tune '{setting}' is not NAME=NUMBER", f"the names are {', '.join(names)}"
             )
+        if name in sizes:
+            raise UsageError(f"--tune {name} is given twice", "give it once")
         sizes[name] = int(value)
     return sizes
 
 
-@click.command("attach")
+@click.command("attach", cls=Command)
 @click.argument("ifnames", metavar="INTERFACE…", nargs=-1, required=True)
 @click.option("--vip", "vips", multiple=True, metavar="ADDRESS", help="A VIP; repeat for more.")
 @click.option(
@@ -74,7 +77,7 @@ def attach_command(
         click.echo(f"note: {note}", err=True)
 
 
-@click.command("detach")
+@click.command("detach", cls=Command)
 @click.argument("ifname", metavar="INTERFACE")
 @click.pass_context
 def detach_command(ctx: click.Context, ifname: str) -> None:

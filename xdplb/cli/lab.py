@@ -6,6 +6,7 @@ from dataclasses import asdict
 import click
 
 from xdplb import lab
+from xdplb.cli.commands import Group
 from xdplb.cli.options import json_option, print_json
 
 name_option = click.option(
@@ -13,7 +14,7 @@ name_option = click.option(
 )
 
 
-@click.group("lab")
+@click.group("lab", cls=Group)
 def lab_command() -> None:
     """Five hosts on this machine: client, route, lvs, rs1, rs2, as network namespaces."""
 

@@ -1,35 +1,49 @@
 # SPDX-License-Identifier: MIT
+import contextlib
 import importlib
 import os
 import sys
+import traceback
+from pathlib import Path
 
 import click
 
 from xdplb import __version__
+from xdplb.cli.commands import Group
+from xdplb.cli.output import ReaderLeft, checked_output, open_standard_files, print_error
 from xdplb.errors import XdplbError
 
-# Name → module of this package that has it, in the order of `--help`.
-COMMANDS = {
-    "attach": "director",
-    "detach": "director",
-    "status": "views",
-    "list": "views",
-    "top": "views",
-    "service": "services",
-    "server": "services",
-    "zero": "services",
-    "flush": "services",
-    "set": "services",
-    "deny": "deny",
-    "apply": "services",
-    "save": "services",
-    "realserver": "realserver",
-    "lab": "lab",
-    "bench": "bench",
+# What `--help` shows: sections of commands, each with the module of this package that has it.
+SECTIONS = {
+    "Director": {
+        "attach": "director",
+        "detach": "director",
+        "vip": "vips",
+        "status": "views",
+        "list": "views",
+        "top": "views",
+    },
+    "Services and real servers": {
+        "service": "services",
+        "server": "services",
+        "zero": "services",
+        "flush": "services",
+    },
+    "Configuration": {
+        "set": "configuration",
+        "deny": "deny",
+        "apply": "configuration",
+        "save": "configuration",
+        "batch": "batch",
+    },
+    "The other end of the tunnel": {"realserver": "realserver"},
+    "To try it and to load it": {"lab": "lab", "bench": "bench"},
 }
+COMMANDS = {name: module for section in SECTIONS.values() for name, module in section.items()}
+DEFECT = Path("/run/xdplb/defect.txt")
 
 
-class LazyGroup(click.Group):
+class LazyGroup(Group):
     """Imports a command's module when the command is asked for: start-up is half of a command."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -44,6 +58,18 @@ class LazyGroup(click.Group):
         command: click.Command = getattr(module, f"{cmd_name}_command")
         return command
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """A section for each part; help texts begin in one column."""
+        width = max(map(len, COMMANDS))
+        for title, names in SECTIONS.items():
+            rows = []
+            for name in names:
+                command = self.get_command(ctx, name)
+                assert command is not None
+                rows.append((name.ljust(width), command.get_short_help_str(limit=200)))
+            with formatter.section(title):
+                formatter.write_dl(rows)
+
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="xdplb")
@@ -52,13 +78,14 @@ class LazyGroup(click.Group):
     envvar="XDPLB_INSTANCE",
     default="default",
     show_default=True,
-    help="Which director: each has its own interfaces, services and maps.",
+    metavar="NAME",
+    help="Which director. Each has its own interfaces, services and tables.",
 )
 @click.pass_context
 def cli(ctx: click.Context, instance: str) -> None:
-    """A tunnel load balancer in XDP: does what `ipvsadm -i` does, at a fraction of the cost.
+    """A tunnel load balancer in XDP. It does what `ipvsadm -i` does, at a fraction of the cost.
 
-    The maps forward: no command has to run for packets to flow.
+    Tables in the kernel forward the packets. No command has to run for packets to flow.
     """
     ctx.obj = instance
 
@@ -70,25 +97,58 @@ def _line_of(error: click.ClickException) -> str:
     return f"{message}; see: {ctx.command_path if ctx else 'xdplb'} --help"
 
 
+def _line_of_defect(error: Exception) -> str:
+    """Keeps the traceback where the next one replaces it, or says how to see it."""
+    told = "".join(traceback.format_exception(error))
+    if os.environ.get("XDPLB_VERBOSE") == "1":
+        print(told, end="", file=sys.stderr)
+        where = "the traceback is above"
+    else:
+        try:
+            DEFECT.write_text(told)
+            where = f"report it with {DEFECT}, which has the traceback"
+        except OSError:
+            where = "set XDPLB_VERBOSE=1 to see the traceback, and report it"
+    reason = traceback.format_exception_only(error)[-1].strip()
+    return f"this is a defect of xdplb: {reason}; {where}"
+
+
 def main() -> None:
-    """Run the command line. Exit code: 0 done, 1 failed, 2 asked wrongly."""
+    """Run the command line. Exit code: 0 done, 1 failed, 2 asked wrongly, 130 interrupted."""
     # numpy starts a thread a core for linear algebra, of which there is none here: 60 ms a command.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    if "_XDPLB_COMPLETE" in os.environ:  # the shell asks how a line may go on
+        cli.main(prog_name="xdplb")
+    open_standard_files()
+    code = _run(sys.argv[1:])
+    if code:
+        sys.exit(code)
+
+
+def _run(arguments: list[str]) -> int:
+    """Returns: the exit code. Not click's own main(), which hides exit codes and says nothing of
+    output that fails.
+    """
     try:
-        cli.main(standalone_mode=False)
+        with checked_output(), cli.make_context("xdplb", arguments) as ctx:
+            cli.invoke(ctx)
+    except ReaderLeft:
+        return 141  # as if SIGPIPE had ended us
     except XdplbError as error:
-        click.echo(f"xdplb: {error}", err=True)
-        sys.exit(error.exit_code)
+        print_error(str(error))
+        return error.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
-        sys.exit(error.exit_code)
+        with contextlib.suppress(OSError):
+            error.show()
+        return error.exit_code
     except click.ClickException as error:
-        click.echo(f"xdplb: {_line_of(error)}", err=True)
-        sys.exit(error.exit_code)
+        print_error(_line_of(error))
+        return error.exit_code
     except click.exceptions.Exit as done:
-        sys.exit(done.exit_code)
+        return done.exit_code
     except (click.Abort, KeyboardInterrupt):
-        sys.exit(130)
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output left, as `| head` does: no news
-        sys.exit(141)
+        return 130
+    except Exception as error:
+        print_error(_line_of_defect(error))
+        return 1
+    return 0

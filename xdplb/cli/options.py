@@ -1,22 +1,52 @@
 # SPDX-License-Identifier: MIT
 """Options that several commands share; their letters are ipvsadm's."""
 
+import contextlib
+import contextvars
 import json
-from collections.abc import Callable
-from typing import Any, TypeVar
+import re
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from xdplb.director.director import Director
 
 from xdplb.errors import UsageError
 from xdplb.model.address import Address, parse_address, parse_endpoint, parse_port
 from xdplb.model.service import Protocol, ServiceKey
 
-Command = TypeVar("Command", bound=Callable[..., Any])
+Options = TypeVar("Options", bound=Callable[..., Any])
+
+
+def number(low: int, high: int) -> Callable[[str], int]:
+    """An option's type: ASCII digits. click's own takes any script's, `1_000` and ` 7` too."""
+
+    def parse(text: str) -> int:
+        digits = len(str(high))
+        if re.fullmatch(rf"[0-9]{{1,{digits}}}", text) and low <= int(text) <= high:
+            return int(text)
+        raise click.BadParameter(f"'{text}' is not a number from {low} to {high}")
+
+    return parse
+
+
+def seconds(low: float, high: float) -> Callable[[str], float]:
+    """An option's type: a time in seconds, as 2 or 0.5. click's own takes nan and inf, too."""
+
+    def parse(text: str) -> float:
+        if re.fullmatch(r"[0-9]+([.][0-9]+)?", text) and low <= float(text) <= high:
+            return float(text)
+        raise click.BadParameter(f"'{text}' is not a number from {low} to {high}")
+
+    return parse
+
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-def service_options(command: Command) -> Command:
+def service_options(command: Options) -> Options:
     """-t, -u: which service."""
     for option in (
         click.option("-u", "--udp-service", "udp", metavar="VIP:PORT", help="A UDP service."),
@@ -36,12 +66,13 @@ def service_key(tcp: str | None, udp: str | None) -> ServiceKey:
 
 def optional_key(tcp: str | None, udp: str | None) -> ServiceKey | None:
     """The service that is named, None if none is. Raises: UsageError if both are."""
-    if tcp and udp:
+    if tcp is not None and udp is not None:
         raise UsageError("-t and -u name two services", "give one of them")
-    text = tcp or udp
-    if not text:
-        return None
-    return ServiceKey(Protocol.TCP if tcp else Protocol.UDP, *parse_endpoint(text))
+    if tcp is not None:
+        return ServiceKey(Protocol.TCP, *parse_endpoint(tcp))
+    if udp is not None:
+        return ServiceKey(Protocol.UDP, *parse_endpoint(udp))
+    return None
 
 
 def real_address(text: str, key: ServiceKey) -> Address:
@@ -63,3 +94,30 @@ def real_address(text: str, key: ServiceKey) -> Address:
 def print_json(value: Any, *, lines: bool = False) -> None:
     """One value, indented; lines: on a line of its own, as one of several."""
     click.echo(json.dumps(value, indent=None if lines else 2))
+
+
+_shared: contextvars.ContextVar["Director | None"] = contextvars.ContextVar("shared", default=None)
+
+
+def director_of(instance: str) -> "Director":
+    """The director that a command changes: its batch's, or one of its own."""
+    from xdplb.director.director import Director
+
+    return _shared.get() or Director(instance)
+
+
+@contextlib.contextmanager
+def shared(director: "Director") -> Iterator[None]:
+    """Commands in the block change this director."""
+    token = _shared.set(director)
+    try:
+        yield
+    finally:
+        _shared.reset(token)
+
+
+def tell_notes(director: "Director") -> None:
+    """Print what the operator should hear, though nothing failed. A batch prints it at its end."""
+    if _shared.get() is None:
+        for note in director.notes:
+            click.echo(f"note: {note}", err=True)

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
+from xdplb.cli.commands import Group
 from xdplb.cli.options import json_option, print_json
 from xdplb.errors import UsageError
 from xdplb.model.address import Address, parse_address, parse_senders
@@ -67,7 +68,7 @@ def _report(facts: Sequence[script.Fact], as_json: bool) -> None:
         raise click.exceptions.Exit(1)
 
 
-@click.group("realserver")
+@click.group("realserver", cls=Group)
 def realserver_command() -> None:
     """Set up, check or take down a real server: tunnels, the VIP, sysctls, MSS, firewall."""
 

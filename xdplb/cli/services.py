@@ -1,63 +1,70 @@
 # SPDX-License-Identifier: MIT
-"""service, server, zero, flush, set, apply, save."""
+"""service, server, zero, flush."""
 
-import sys
-from pathlib import Path
 from typing import Any
 
 import click
 
+from xdplb.cli.commands import Command, Group
 from xdplb.cli.options import (
-    Command,
-    json_option,
+    Options,
+    director_of,
+    number,
     optional_key,
-    print_json,
     real_address,
     service_key,
     service_options,
+    tell_notes,
 )
-from xdplb.director.director import Director
-from xdplb.director.readings import Readings
 from xdplb.errors import UsageError
-from xdplb.model import toml_file
 from xdplb.model.address import parse_port
 from xdplb.model.outer_source import parse_source
 from xdplb.model.schedulers import SCHEDULERS
-from xdplb.model.service import Service
+from xdplb.model.service import MAX_LIMIT, MAX_WEIGHT, Service, parse_weight
 from xdplb.model.tunnel import GUE_PORT, IPIP, TUNNEL_KINDS, Tunnel
 
 scheduler_option = click.option(
-    "-s", "--scheduler", help=f"One of {', '.join(SCHEDULERS)}  [default: mh]"
+    "-s", "--scheduler", metavar="NAME", help=f"One of {', '.join(SCHEDULERS)}.  [default: mh]"
 )
 flags_option = click.option(
     "-b",
     "--sched-flags",
     metavar="FLAG,…",
-    help="mh-port, mh-fallback, sh-port, sh-fallback; '' for none.",
+    help="The scheduler's flags: mh-port, mh-fallback, sh-port, sh-fallback. '' means none.",
 )
 one_packet_option = click.option(
-    "-o/ ", "--ops/--no-ops", "one_packet", default=None, help="Balance each UDP packet by itself."
+    "-o/ ",
+    "--ops/--no-ops",
+    "one_packet",
+    default=None,
+    help="Choose a real server for each UDP packet, whatever its flow.",
 )
 limit_option = click.option(
-    "--limit", type=int, metavar="N", help="New flows a second; 0: as many as come  [default: 0]"
+    "--limit",
+    type=number(0, MAX_LIMIT),
+    metavar="N",
+    help="New flows a second, of all clients. 0 means no limit.  [default: 0]",
 )
 source_limit_option = click.option(
-    "--source-limit", type=int, metavar="N", help="The same, of each client's address."
+    "--source-limit",
+    type=number(0, MAX_LIMIT),
+    metavar="N",
+    help="New flows a second, of each client address. 0 means no limit.  [default: 0]",
 )
 source_cidr_option = click.option(
     "--source-cidr",
     metavar="PREFIX",
-    help="Give each flow an outer source of these; '' for none  [default: the DIP for all]",
+    help="Take the outer source of each flow from this prefix. '' means the DIP.  [default: '']",
 )
 real_option = click.option(
     "-r", "--real-server", "real", required=True, metavar="RIP", help="The real server's address."
 )
 ipip_option = click.option(
-    "-i", "--ipip", is_flag=True, help="Tunnel; accepted for ipvsadm's sake: it is what we do."
+    "-i", "--ipip", is_flag=True, help="Nothing: xdplb always tunnels. Scripts for ipvsadm have it."
 )
 
 
-def tunnel_options(command: Command) -> Command:
+def tunnel_options(command: Options) -> Options:
     """How a real is reached: the names are ipvsadm's."""
     for option in (
         ipip_option,
@@ -65,14 +72,14 @@ def tunnel_options(command: Command) -> Command:
             "--tun-csum/--tun-nocsum",
             "checksum",
             default=None,
-            help="GRE's or GUE's checksum over all that is carried.  [default: none]",
+            help="Have GRE or GUE carry a checksum.  [default: no checksum]",
         ),
-        click.option("--tun-port", metavar="PORT", help=f"GUE's, of UDP  [default: {GUE_PORT}]"),
+        click.option("--tun-port", metavar="PORT", help=f"GUE's UDP port.  [default: {GUE_PORT}]"),
         click.option(
             "--tun-type",
             "kind",
             type=click.Choice(TUNNEL_KINDS),
-            help="How packets are wrapped for this real  [default: ipip]",
+            help="How packets to this real server are wrapped.  [default: ipip]",
         ),
     ):
         command = option(command)
@@ -87,24 +94,15 @@ def _tunnel(kind: str | None, port: str | None, checksum: bool | None) -> Tunnel
     return Tunnel.of(kind or IPIP.kind, number, bool(checksum))
 
 
-def _weight(text: str | None, default: int) -> int:
-    if text is None:
-        return default
-    if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise UsageError(f"weight '{text}' is not a number", "give 0 … 65535; 0 drains")
-    return int(text)
-
-
 def _flags(text: str | None) -> frozenset[str]:
-    return frozenset(flag for flag in (text or "").split(",") if flag)
+    """Raises: UsageError for a flag that is given twice."""
+    flags = text.split(",") if text else []
+    if all(flags) and len(set(flags)) < len(flags):
+        raise UsageError(f"-b '{text}' gives a flag twice", "give it once")
+    return frozenset(flags)
 
 
-def _tell(director: Director) -> None:
-    for note in director.notes:
-        click.echo(f"note: {note}", err=True)
-
-
-@click.group("service")
+@click.group("service", cls=Group)
 def service_command() -> None:
     """Add, change or remove a virtual service."""
 
@@ -131,11 +129,11 @@ def _service_add(
 ) -> None:
     """Add a service (ipvsadm -A)."""
     key = service_key(tcp, udp)
-    director = Director(instance)
+    director = director_of(instance)
     director.add_service(
         Service(
             key,
-            scheduler or "mh",
+            Service.scheduler if scheduler is None else scheduler,
             _flags(sched_flags),
             bool(one_packet),
             limit=limit or 0,
@@ -143,7 +141,7 @@ def _service_add(
             source_cidr=parse_source(source_cidr or ""),
         )
     )
-    _tell(director)
+    tell_notes(director)
 
 
 @service_command.command("edit")
@@ -166,7 +164,10 @@ def _service_edit(
     source_limit: int | None,
     source_cidr: str | None,
 ) -> None:
-    """Change a service (ipvsadm -E). What is not given stays; flags go with their scheduler."""
+    """Change a service (ipvsadm -E).
+
+    What is not given stays as it is. But -s without -b removes the flags.
+    """
     key = service_key(tcp, udp)
     changes: dict[str, Any] = {}
     if scheduler is not None:
@@ -182,9 +183,9 @@ def _service_edit(
             f"nothing is said to change of {key}",
             "give -s, -b, -o, --limit, --source-limit or --source-cidr",
         )
-    director = Director(instance)
+    director = director_of(instance)
     director.edit_service(key, **changes)
-    _tell(director)
+    tell_notes(director)
 
 
 @service_command.command("del")
@@ -192,10 +193,10 @@ def _service_edit(
 @click.pass_obj
 def _service_del(instance: str, tcp: str | None, udp: str | None) -> None:
     """Remove a service and its reals (ipvsadm -D)."""
-    Director(instance).remove_service(service_key(tcp, udp))
+    director_of(instance).remove_service(service_key(tcp, udp))
 
 
-@click.group("server")
+@click.group("server", cls=Group)
 def server_command() -> None:
     """Add, change, drain or remove a real server of a service."""
 
@@ -203,7 +204,9 @@ def server_command() -> None:
 @server_command.command("add")
 @service_options
 @real_option
-@click.option("-w", "--weight", metavar="N", help="0 … 65535  [default: 1]")
+@click.option(
+    "-w", "--weight", default="1", metavar="N", show_default=True, help=f"0 … {MAX_WEIGHT}."
+)
 @tunnel_options
 @click.pass_obj
 def _server_add(
@@ -211,7 +214,7 @@ def _server_add(
     tcp: str | None,
     udp: str | None,
     real: str,
-    weight: str | None,
+    weight: str,
     kind: str | None,
     tun_port: str | None,
     checksum: bool | None,
@@ -220,13 +223,13 @@ def _server_add(
     """Add a real server (ipvsadm -a)."""
     key = service_key(tcp, udp)
     tunnel = _tunnel(kind, tun_port, checksum) or IPIP
-    Director(instance).add_real(key, real_address(real, key), _weight(weight, 1), tunnel)
+    director_of(instance).add_real(key, real_address(real, key), parse_weight(weight), tunnel)
 
 
 @server_command.command("edit")
 @service_options
 @real_option
-@click.option("-w", "--weight", metavar="N", help="0 … 65535; 0 drains.")
+@click.option("-w", "--weight", metavar="N", help=f"0 … {MAX_WEIGHT}. 0 drains.")
 @tunnel_options
 @click.pass_obj
 def _server_edit(
@@ -240,13 +243,16 @@ def _server_edit(
     checksum: bool | None,
     ipip: bool,
 ) -> None:
-    """Change a real server's weight or tunnel (ipvsadm -e). What is not given stays."""
+    """Change a real server's weight or tunnel (ipvsadm -e).
+
+    What is not given stays as it is.
+    """
     key = service_key(tcp, udp)
     tunnel = _tunnel(kind, tun_port, checksum)
     if weight is None and tunnel is None:
         raise UsageError(f"nothing is said to change of {real}", "give -w or --tun-type")
-    number = None if weight is None else _weight(weight, 1)
-    Director(instance).edit_real(key, real_address(real, key), number, tunnel)
+    number = None if weight is None else parse_weight(weight)
+    director_of(instance).edit_real(key, real_address(real, key), number, tunnel)
 
 
 @server_command.command("drain")
@@ -254,9 +260,9 @@ def _server_edit(
 @real_option
 @click.pass_obj
 def _server_drain(instance: str, tcp: str | None, udp: str | None, real: str) -> None:
-    """Give a real server no new flows; those it has go on (weight 0)."""
+    """Drain a real server: it keeps its flows and gets no new ones (weight 0)."""
     key = service_key(tcp, udp)
-    Director(instance).edit_real(key, real_address(real, key), 0)
+    director_of(instance).edit_real(key, real_address(real, key), 0)
 
 
 @server_command.command("del")
@@ -264,69 +270,25 @@ def _server_drain(instance: str, tcp: str | None, udp: str | None, real: str) ->
 @real_option
 @click.pass_obj
 def _server_del(instance: str, tcp: str | None, udp: str | None, real: str) -> None:
-    """Remove a real server (ipvsadm -d); flows it still has break: drain it first."""
+    """Remove a real server (ipvsadm -d).
+
+    The flows that it still has break. Drain it first.
+    """
     key = service_key(tcp, udp)
-    Director(instance).remove_real(key, real_address(real, key))
+    director_of(instance).remove_real(key, real_address(real, key))
 
 
-@click.command("zero")
+@click.command("zero", cls=Command)
 @service_options
 @click.pass_obj
 def zero_command(instance: str, tcp: str | None, udp: str | None) -> None:
-    """Set the counters of a service, or all, to zero (ipvsadm -Z)."""
-    Director(instance).zero(optional_key(tcp, udp))
+    """Set the counters of one service, or of all, to zero (ipvsadm -Z)."""
+    director_of(instance).zero(optional_key(tcp, udp))
 
 
-@click.command("flush")
+@click.command("flush", cls=Command)
 @click.pass_obj
 def flush_command(instance: str) -> None:
     """Remove all services (ipvsadm -C)."""
-    count = Director(instance).flush()
+    count = director_of(instance).flush()
     click.echo(f"{count} service{'' if count == 1 else 's'} removed")
-
-
-@click.command("set")
-@click.argument("tcp", type=click.IntRange(min=0))
-@click.argument("tcpfin", type=click.IntRange(min=0))
-@click.argument("udp", type=click.IntRange(min=0))
-@click.pass_obj
-def set_command(instance: str, tcp: int, tcpfin: int, udp: int) -> None:
-    """Set the idle timeouts, in seconds (ipvsadm --set); 0 leaves one as it is."""
-    given = {"tcp": tcp, "tcpfin": tcpfin, "udp": udp}
-    Director(instance).set_timeouts(**{name: n for name, n in given.items() if n})
-
-
-@click.command("apply")
-@click.argument("file", metavar="FILE", type=click.Path(path_type=Path, allow_dash=True))
-@click.option("--dry-run", is_flag=True, help="Only say what would change.")
-@json_option
-@click.pass_obj
-def apply_command(instance: str, file: Path, dry_run: bool, as_json: bool) -> None:
-    """Make the configuration that FILE describes (TOML; - reads standard input), as one change."""
-    try:
-        text = sys.stdin.read() if str(file) == "-" else file.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not text"
-        raise UsageError(f"{file} cannot be read: {reason}", "name a file of TOML") from error
-    lines = Director(instance).apply(toml_file.parse(text, str(file)), dry_run=dry_run)
-    if as_json:
-        print_json({"dry_run": dry_run, "changes": lines})
-    else:
-        click.echo("\n".join(lines) if lines else "nothing to change")
-
-
-@click.command("save")
-@click.argument("file", metavar="[FILE]", required=False, type=click.Path(path_type=Path))
-@click.pass_obj
-def save_command(instance: str, file: Path | None) -> None:
-    """Print the configuration as `apply` takes it, or write it to FILE."""
-    text = toml_file.dump(Readings(instance).configuration())
-    if file is None:
-        click.echo(text, nl=False)
-        return
-    try:
-        file.write_text(text)
-    except OSError as error:
-        raise UsageError(
-            f"{file} cannot be written: {error.strerror}", "name a file in a directory of yours"
-        ) from error

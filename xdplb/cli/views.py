@@ -8,15 +8,24 @@ from typing import Any
 
 import click
 
-from xdplb.cli.options import json_option, optional_key, print_json, service_options
+from xdplb.cli.commands import Command
+from xdplb.cli.options import (
+    json_option,
+    number,
+    optional_key,
+    print_json,
+    seconds,
+    service_options,
+)
 from xdplb.director.readings import Readings
+from xdplb.errors import UsageError
 from xdplb.model.service import ServiceKey
 
 STATS = ("flows", "packets", "bytes")
 SHOWN_VIPS = 8  # of status; --json has them all
 
 
-def _table(left: Sequence[str], right: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(left: Sequence[str], right: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Columns that begin below their names, then columns that end there.
 
     Of 50,000 rows in 0.1 s; rich takes 20 s.
@@ -38,24 +47,24 @@ def _number(value: float) -> str:
 def _counters_table(counters: Mapping[str, float], title: str) -> str:
     """All that is not zero; what is lost, in red."""
     shown = {name: n for name, n in counters.items() if n or name == "forwarded"}
-    head, rule, *lines = _table(
+    head, rule, *lines = table(
         [title], ["packets"], ([name, _number(n)] for name, n in shown.items())
     ).splitlines()
     red = [click.style(line, fg="red") if line.startswith("drop_") else line for line in lines]
     return "\n".join([head, rule, *red]) + "\n"
 
 
-@click.command("status")
+@click.command("status", cls=Command)
 @json_option
 @click.pass_obj
 def status_command(instance: str, as_json: bool) -> None:
-    """Show what is attached where, and what became of every packet."""
+    """Show what is attached, and what became of the packets."""
     status = Readings(instance).status()
     if as_json:
         print_json(status)
         return
     program, t = status["program"], status["timeouts"]
-    interfaces = _table(
+    interfaces = table(
         ["interface", "mode", "VIPs attach added"],
         [],
         (
@@ -79,18 +88,25 @@ def _first(vips: Sequence[str]) -> str:
     return " ".join([*vips[:SHOWN_VIPS], *([f"and {left} more"] if left > 0 else [])]) or "none"
 
 
-@click.command("list")
+@click.command("list", cls=Command)
 @service_options
-@click.option("--stats", "view", flag_value="stats", help="With counters since they were zeroed.")
-@click.option("--rate", "view", flag_value="rate", help="With counts a second, over one second.")
-@click.option("--flows", "view", flag_value="flows", help="Recorded flows by real and state.")
+@click.option("--stats", is_flag=True, help="Add the counters.")
+@click.option("--rate", is_flag=True, help="Count for one second, and add counts a second.")
+@click.option("--flows", is_flag=True, help="Show the recorded flows, by real server and state.")
 @json_option
 @click.pass_obj
 def list_command(
-    instance: str, tcp: str | None, udp: str | None, view: str | None, as_json: bool
+    instance: str,
+    tcp: str | None,
+    udp: str | None,
+    stats: bool,
+    rate: bool,
+    flows: bool,
+    as_json: bool,
 ) -> None:
-    """List services and their reals (ipvsadm -L)."""
+    """List services and their real servers (ipvsadm -L)."""
     key = optional_key(tcp, udp)
+    view = _view(stats=stats, rate=rate, flows=flows)
     director = Readings(instance)
     if view == "flows":
         listed = director.flows(key)
@@ -106,6 +122,14 @@ def list_command(
         click.echo(_services_table(listed, view), nl=False)
 
 
+def _view(**given: bool) -> str | None:
+    """The one view that is asked for, if any. Raises: UsageError if several are."""
+    views = [name for name, wanted in given.items() if wanted]
+    if len(views) > 1:
+        raise UsageError(f"--{' and --'.join(views)} are different views", "give one of them")
+    return views[0] if views else None
+
+
 def _services_table(listed: list[dict[str, Any]], view: str | None) -> str:
     counts = [f"{name}/s" if view == "rate" else name for name in STATS] if view else []
     rows = []
@@ -118,7 +142,7 @@ def _services_table(listed: list[dict[str, Any]], view: str | None) -> str:
             weight = str(real["weight"] or "0 (drains)")
             name = f"  → {real['address']}"
             rows.append([name, f"  → {real['tunnel']}", weight, *_counts(real, view)])
-    return _table(["service → real", "scheduler → tunnel"], ["weight", *counts], rows)
+    return table(["service → real", "scheduler → tunnel"], ["weight", *counts], rows)
 
 
 def _counts(entry: Mapping[str, Any], view: str | None) -> list[str]:
@@ -127,20 +151,21 @@ def _counts(entry: Mapping[str, Any], view: str | None) -> list[str]:
 
 def _flows_table(flows: list[dict[str, Any]]) -> str:
     rows = ([f["service"], f["real"], f["state"], _number(f["flows"])] for f in flows)
-    return _table(["service", "real", "state"], ["flows"], rows)
+    return table(["service", "real", "state"], ["flows"], rows)
 
 
-@click.command("top")
+@click.command("top", cls=Command)
 @service_options
 @click.option(
     "-n",
     "--interval",
-    type=click.FloatRange(min=0.1),
-    default=1.0,
+    type=seconds(0.1, 3600.0),
+    default="1.0",
+    metavar="SECONDS",
     show_default=True,
-    help="Seconds between updates.",
+    help="Seconds between updates, 0.1 to 3600.",
 )
-@click.option("--count", type=click.IntRange(min=1), help="Updates to show, then end.")
+@click.option("--count", type=number(1, 10**9), metavar="N", help="End after so many updates.")
 @json_option
 @click.pass_obj
 def top_command(
@@ -151,9 +176,9 @@ def top_command(
     count: int | None,
     as_json: bool,
 ) -> None:
-    """Watch packets a second, by service, real and fate. Ctrl-C ends it.
+    """Watch packets a second, by service, real server and fate.
 
-    With --json, each update is a line, and one is shown unless --count says more.
+    Ctrl-C ends it. With --json, each update is one line, and there is one unless --count says more.
     """
     key = optional_key(tcp, udp)
     director = Readings(instance)

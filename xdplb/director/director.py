@@ -228,10 +228,11 @@ class Director:
                 del denied[prefix]
             state.put_denied(denied)
 
-    def set_timeouts(self, **seconds: int) -> None:
-        """Set idle times (tcp, tcpfin, udp); those that are left out stay. Raises: UsageError."""
+    def set_timeouts(self, **seconds: int | None) -> None:
+        """Set idle times (tcp, tcpfin, udp); None leaves one as it is. Raises: UsageError."""
+        given = {name: value for name, value in seconds.items() if value is not None}
         with self.changing() as state:
-            timeouts = replace(state.wanted.timeouts, **seconds)
+            timeouts = replace(state.wanted.timeouts, **given)
             checks.check_timeouts(timeouts)
             state.wanted.timeouts = timeouts
 

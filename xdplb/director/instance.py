@@ -4,9 +4,9 @@
     /run/xdplb/<name>/          state.json, journal.json, before.json, lock
     /sys/fs/bpf/xdplb/<name>/   links, a copy of the state, one directory for each layout
 
-Each network namespace has its own instances, as it has its own IPVS table. Outside the namespace of
-process 1 the directories are <name>@<namespace cookie>. A cookie is unique until the next boot;
-both file systems are empty then.
+Each network namespace has its own instances, as it has its own IPVS table. Outside the machine's
+first namespace the directories are <name>@<namespace cookie>. A cookie is unique until the next
+boot; both file systems are empty then.
 """
 
 import os

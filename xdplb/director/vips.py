@@ -30,7 +30,7 @@ class Vip:
 def check_vip(vip: Address) -> None:
     """Raises: UsageError, Conflict if no service can have this address."""
     check_address(vip, "VIP")
-    addresses.check_host(vip, "VIP")
+    addresses.check_no_network(vip, "VIP")
 
 
 def check_unanswered(vips: Iterable[Address], device: str, advice: str) -> None:

@@ -14,6 +14,7 @@ from xdplb.host.ip import ip
 
 NAMESPACES = Path("/run/netns")  # iproute2's directory, so that `ip netns` lists ours
 _CLONE_NEWNET = 0x40000000
+_OF_THE_FIRST = Path("/proc/sys/net/core/netdev_budget")
 _SO_NETNS_COOKIE = 71  # include/uapi/asm-generic/socket.h
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -69,13 +70,12 @@ def entered(name: str) -> Iterator[None]:
 
 
 def suffix() -> str:
-    """The end of our file names in this namespace: nothing in that of process 1, else @cookie."""
-    try:
-        if Path("/proc/thread-self/ns/net").samefile("/proc/1/ns/net"):
-            return ""
-    except OSError:  # not root: whoever cannot see process 1 can read none of the files
-        return ""
-    return f"@{cookie()}"
+    """The end of our file names here: nothing in the first namespace of the machine, else @cookie.
+
+    Only the first namespace has the machine's own settings: net_core_table in
+    net/core/sysctl_net_core.c.
+    """
+    return "" if _OF_THE_FIRST.exists() else f"@{cookie()}"
 
 
 def _setns(fd: int, name: str) -> None:

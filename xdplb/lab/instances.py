@@ -27,7 +27,7 @@ def remove_instances(lab: str) -> None:
         ):
             unwrapper.detach_all()
             suffix = namespaces.suffix()
-            for path in (*RUN.glob(f"*{suffix}*"), *PINS.glob(f"*{suffix}")):
+            for path in (*RUN.glob(f"*{suffix}*"), *PINS.glob(f"*{suffix}")) if suffix else ():
                 shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
         with contextlib.suppress(FileNotFoundError):
             number = (namespaces.NAMESPACES / namespace_of(lab, host)).stat().st_ino

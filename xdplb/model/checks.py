@@ -3,22 +3,23 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from ipaddress import IPv4Address, IPv6Address, IPv6Network
+from ipaddress import IPv4Network, IPv6Address, IPv6Network
 
-from xdplb.errors import AlreadyExists, UsageError, within
+from xdplb.errors import UsageError, within
 from xdplb.model.address import Address, Prefix
 from xdplb.model.configuration import Timeouts
 from xdplb.model.outer_source import check_source
 from xdplb.model.schedulers import check_flags, get_scheduler
-from xdplb.model.service import LIMITS, MAX_LIMIT, MAX_WEIGHT, Protocol, Service
+from xdplb.model.service import LIMITS, MAX_LIMIT, Protocol, Service, check_weight
 
 MAX_TIMEOUT_S = 12 * 3600  # a flow's record tells times apart for 15 hours at least
-BROADCAST = IPv4Address("255.255.255.255")
+THIS_NETWORK = IPv4Network("0.0.0.0/8")  # RFC 1122 §3.2.1.3: no host has such an address
+CLASS_E = IPv4Network("240.0.0.0/4")  # RFC 1112 §4: reserved; it includes the broadcast address
 V4_MAPPED = IPv6Network("::ffff:0:0/96")  # how the tables hold IPv4: RFC 4291 §2.5.5.2
 
 
 def check_service(service: Service) -> None:
-    """What must hold of a service by itself. Raises: UsageError, AlreadyExists."""
+    """What must hold of a service by itself. Raises: UsageError."""
     with within(f"service {service.key}"):
         check_address(service.key.vip, "VIP")
         scheduler = get_scheduler(service.scheduler)
@@ -37,11 +38,11 @@ def check_service(service: Service) -> None:
             if real.address == service.key.vip:
                 raise UsageError(f"real {real.address} is the VIP itself", "give the real's RIP")
             if real.address in seen:
-                raise AlreadyExists(
+                raise UsageError(
                     f"real {real.address} is given twice", "give it once, with their joint weight"
                 )
-            if not 0 <= real.weight <= MAX_WEIGHT:
-                raise bad_weight(real.address, real.weight)
+            with within(f"real {real.address}"):
+                check_weight(real.weight)
             seen.add(real.address)
         if service.source_cidr is not None:
             check_source(service.source_cidr, service.key.vip, seen)
@@ -57,16 +58,21 @@ def check_timeouts(timeouts: Timeouts) -> None:
 
 
 def check_denied(prefixes: Sequence[Prefix]) -> None:
-    """What must hold of prefixes to deny. Raises: UsageError, AlreadyExists."""
+    """What must hold of prefixes to deny. Raises: UsageError."""
     seen: set[Prefix] = set()
     for prefix in prefixes:
+        if prefix.prefixlen == 0:
+            raise UsageError(
+                f"prefix {prefix} denies every IPv{prefix.version} client",
+                "give a longer one; to stop all services: xdplb detach INTERFACE",
+            )
         if prefix.overlaps(V4_MAPPED):  # never true of IPv4
             raise UsageError(
                 f"prefix {prefix} takes in IPv4, by its v4-mapped addresses",
                 "write 2000::/3 for all of IPv6's Internet, and IPv4 prefixes as 192.0.2.0/24",
             )
         if prefix in seen:
-            raise AlreadyExists(f"prefix {prefix} is given twice", "give it once")
+            raise UsageError(f"prefix {prefix} is given twice", "give it once")
         seen.add(prefix)
 
 
@@ -79,14 +85,11 @@ def check_address(address: Address, what: str) -> None:
             )
         if address.is_link_local or address.scope_id:
             raise UsageError(f"{what} {address} is of one link only", "give a global address")
-        if address.is_loopback:
-            raise UsageError(f"{what} {address} never leaves a host", "give a global address")
-    if address.is_unspecified or address.is_multicast or address == BROADCAST:
+    elif address in THIS_NETWORK or address in CLASS_E:
         raise UsageError(f"{what} {address} is no host's address", "give a unicast address")
-
-
-def bad_weight(address: Address, weight: object) -> UsageError:
-    """The error for a weight that is no number, or out of range."""
-    return UsageError(
-        f"real {address}: weight '{weight}' will not do", f"give a number from 0 to {MAX_WEIGHT}"
-    )
+    if address.is_loopback:
+        raise UsageError(
+            f"{what} {address} never leaves a host", "give an address that others can reach"
+        )
+    if address.is_unspecified or address.is_multicast:
+        raise UsageError(f"{what} {address} is no host's address", "give a unicast address")

@@ -38,6 +38,15 @@ def diff(old: Configuration, new: Configuration) -> list[str]:
         for name in TIMEOUTS
         if before[name] != after[name]
     ]
+    if new.vips is not None:
+        had, has = old.vips or {}, new.vips
+        lines += [f"- vip {vip}" for vip in had if vip not in has]
+        lines += [f"+ vip {vip}" for vip in has if vip not in had]
+        lines += [
+            f"~ vip {vip} interface {had[vip] or 'any'} → {has[vip] or 'any'}"
+            for vip in has
+            if vip in had and had[vip] != has[vip]
+        ]
     lines += [f"- deny {prefix}" for prefix in sort_prefixes(old.denied - new.denied)]
     lines += [f"+ deny {prefix}" for prefix in sort_prefixes(new.denied - old.denied)]
     for key in dict.fromkeys((*old.services, *new.services)):

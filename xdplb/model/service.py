@@ -8,10 +8,30 @@ from xdplb.errors import UsageError
 from xdplb.model.address import Address, Prefix, format_endpoint, parse_endpoint
 from xdplb.model.tunnel import IPIP, Tunnel
 
-MAX_WEIGHT = 65535  # ipvsadm's own bound
+MAX_WEIGHT = 2**31 - 1  # the bound of Debian's ipvsadm: the kernel keeps weights in an int
 OPERATOR = "operator"  # who owns a service, unless the agent or another table does
 LIMITS = ("limit", "source_limit")
 MAX_LIMIT = 1_000_000_000  # a tick's share of it fits C's 32 bits
+
+
+def parse_weight(text: str) -> int:
+    """Parse a real's weight; 0 drains it. Raises: UsageError."""
+    if text.isascii() and text.isdigit() and len(text) <= len(str(MAX_WEIGHT)):
+        return check_weight(int(text))
+    raise _bad_weight(text)
+
+
+def check_weight(weight: int) -> int:
+    """Returns: the weight. Raises: UsageError if it is out of range."""
+    if not 0 <= weight <= MAX_WEIGHT:
+        raise _bad_weight(weight)
+    return weight
+
+
+def _bad_weight(weight: int | str) -> UsageError:
+    return UsageError(
+        f"weight '{weight}' will not do", f"give a number from 0, which drains, to {MAX_WEIGHT}"
+    )
 
 
 class Protocol(IntEnum):

@@ -2,6 +2,7 @@
 """The operator's configuration file: TOML to `Configuration`, and back.
 
     deny = ["192.0.2.0/24"]       # no VIP takes packets from these; may be left out
+    vips = ["192.168.2.100"]      # or "192.168.2.100 dev=ens34"; left out: VIPs stay as they are
 
     [timeouts]                    # seconds; each may be left out
     tcp = 900
@@ -28,15 +29,15 @@ from dataclasses import asdict, replace
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from xdplb.errors import AlreadyExists, UsageError, within
-from xdplb.model.address import parse_address, parse_endpoint, parse_prefix, sort_prefixes
-from xdplb.model.checks import bad_weight, check_denied, check_service, check_timeouts
+from xdplb.errors import FileError, UsageError, within
+from xdplb.model.address import Address, parse_address, parse_endpoint, parse_prefix, sort_prefixes
+from xdplb.model.checks import check_address, check_denied, check_service, check_timeouts
 from xdplb.model.configuration import TIMEOUTS, Configuration, Timeouts
 from xdplb.model.outer_source import parse_source
-from xdplb.model.service import LIMITS, MAX_WEIGHT, Protocol, Real, Service, ServiceKey
+from xdplb.model.service import LIMITS, Protocol, Real, Service, ServiceKey, parse_weight
 from xdplb.model.tunnel import IPIP, Tunnel
 
-TABLES = ("timeouts", "service", "deny")
+TABLES = ("timeouts", "service", "deny", "vips")
 PROTOCOLS = tuple(protocol.name.lower() for protocol in Protocol)
 SERVICE_KEYS = (*PROTOCOLS, "scheduler", "flags", "one_packet", *LIMITS, "source_cidr", "reals")
 Value = TypeVar("Value")
@@ -47,29 +48,53 @@ def parse(text: str, source: str) -> Configuration:
 
     The file has no last_weight. A drained real's becomes 0, as in IPVS for a real that is added
     with weight 0 (but see `carry_last_weights`).
-    Raises: UsageError naming file, table, key and reason.
+    Raises: FileError naming file, table, key and reason.
     """
+    try:
+        return _parse(_read_toml(text))
+    except UsageError as error:  # here it is the file that is wrong, not the command line
+        raise FileError(f"{source}: {error.what}", error.mend) from error
+
+
+def _read_toml(text: str) -> dict[str, Any]:
     import tomllib
 
-    with within(source):
-        try:
-            document = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise UsageError(f"not TOML: {error}", "mend that line (https://toml.io)") from error
-        _check_keys(document, TABLES)
-        denied = tuple(map(parse_prefix, _list(document, "deny", str, '["192.0.2.0/24"]')))
-        check_denied(denied)
-        with within("timeouts"):
-            timeouts = _parse_timeouts(_typed(document, "timeouts", dict, "[timeouts]", {}))
-        services: dict[ServiceKey, Service] = {}
-        for number, table in enumerate(_list(document, "service", dict, "[[service]]"), 1):
-            service = _parse_service(table, number)
-            if service.key in services:
-                raise AlreadyExists(
-                    f"service {service.key}: there are two tables of it", "make them one"
-                )
-            services[service.key] = service
-    return Configuration(MappingProxyType(services), timeouts, frozenset(denied))
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise UsageError("not TOML: too many brackets in one another", "mend it") from None
+    except ValueError as error:  # a TOMLDecodeError, or a number of thousands of digits
+        raise UsageError(f"not TOML: {error}", "mend that line (https://toml.io)") from error
+
+
+def _parse(document: dict[str, Any]) -> Configuration:
+    _check_keys(document, TABLES)
+    denied = tuple(map(parse_prefix, _list(document, "deny", str, '["192.0.2.0/24"]')))
+    check_denied(denied)
+    with within("timeouts"):
+        timeouts = _parse_timeouts(_typed(document, "timeouts", dict, "[timeouts]", {}))
+    services: dict[ServiceKey, Service] = {}
+    for number, table in enumerate(_list(document, "service", dict, "[[service]]"), 1):
+        service = _parse_service(table, number)
+        if service.key in services:
+            raise UsageError(f"service {service.key}: there are two tables of it", "make them one")
+        services[service.key] = service
+    vips = (
+        _parse_vips(_list(document, "vips", str, '["192.0.2.1"]')) if "vips" in document else None
+    )
+    return Configuration(MappingProxyType(services), timeouts, frozenset(denied), vips)
+
+
+def _parse_vips(texts: list[str]) -> Mapping[Address, str]:
+    vips: dict[Address, str] = {}
+    for text in texts:
+        address, _, device = text.partition(" dev=")
+        vip = parse_address(address, "VIP")
+        check_address(vip, "VIP")
+        if vip in vips:
+            raise UsageError(f"VIP {vip} is given twice", "give it once")
+        vips[vip] = device.strip()
+    return MappingProxyType(vips)
 
 
 def _parse_timeouts(table: dict[str, Any]) -> Timeouts:
@@ -105,7 +130,7 @@ def _parse_service(table: dict[str, Any], number: int) -> Service:
             source_limit=limits["source_limit"],
         )
         if len(service.flags) < len(flags):
-            raise AlreadyExists("flags: one is given twice", "remove one of the two")
+            raise UsageError("flags: one is given twice", "remove one of the two")
     check_service(service)
     return service
 
@@ -120,13 +145,11 @@ def parse_real(text: str) -> Real:
             f"real '{text}' has something other than one weight and one tunnel",
             "write it as 192.0.2.7 weight=3 tunnel=gre",
         )
-    if "weight" in given:
-        value = given["weight"]
-        if not (value.isascii() and value.isdigit() and len(value) <= len(str(MAX_WEIGHT))):
-            raise bad_weight(real.address, value)
-        real = replace(real, weight=int(value), last_weight=int(value))
-    if "tunnel" in given:
-        with within(f"real {real.address}"):
+    with within(f"real {real.address}"):
+        if "weight" in given:
+            weight = parse_weight(given["weight"])
+            real = replace(real, weight=weight, last_weight=weight)
+        if "tunnel" in given:
             real = replace(real, tunnel=Tunnel.parse(given["tunnel"]))
     return real
 
@@ -160,6 +183,9 @@ def _list(table: Mapping[str, Any], key: str, kind: type[Value], example: str) -
 def dump(configuration: Configuration) -> str:
     """The inverse of `parse`, except that the file has no last_weights."""
     lines = []
+    if configuration.vips:
+        vips = (f"{vip} dev={dev}" if dev else str(vip) for vip, dev in configuration.vips.items())
+        lines += ["vips = [", *(f'    "{vip}",' for vip in vips), "]", ""]
     if configuration.denied:  # before any table, or TOML makes it a key of that table
         denied = sort_prefixes(configuration.denied)
         lines += ["deny = [", *(f'    "{prefix}",' for prefix in denied), "]", ""]

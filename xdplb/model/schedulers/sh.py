@@ -6,7 +6,7 @@ Source: net/netfilter/ipvs/ip_vs_sh.c; hash_32() in include/linux/hash.h.
 
 from itertools import chain, cycle, islice
 
-from xdplb.errors import UsageError
+from xdplb.errors import TableFull
 from xdplb.model.address import Address, fold_address
 from xdplb.model.schedulers.base import Pick, Ring, Scheduler, list_order, usable
 from xdplb.model.service import Service
@@ -27,10 +27,10 @@ def fill(service: Service, ring_slots: int) -> Ring:
     real has no slots without `sh-fallback`. With it, a drained real has one slot per round, as in
     IPVS. Such a slot gets the owner that IPVS would find next, which depends on the slot only.
 
-    Units: ring_slots, the ring's room in slots. Raises: UsageError if that is below 256.
+    Units: ring_slots, the ring's room in slots. Raises: TableFull if that is below 256.
     """
     if ring_slots < SLOTS:
-        raise UsageError(
+        raise TableFull(
             f"a ring of {ring_slots} slots cannot hold sh's {SLOTS}",
             "attach with a larger ring_slots, or choose another scheduler",
         )

@@ -13,6 +13,9 @@ from xdplb.model.service import Service
 def fill(service: Service, ring_slots: int) -> Ring:
     """One full cycle of IPVS's sequence; weights are scaled down if it does not fit.
 
+    A real with a weight keeps at least one turn. So with weights 2,147,483,647 and 1 and 4,093
+    slots the second has one turn in 4,093: its share cannot be smaller.
+
     Units: ring_slots, the ring's room in slots. Raises: TableFull.
     """
     order = usable(service)
