@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Directories of ours under /run and /sys/fs/bpf: their modes are stated, not inherited."""
+"""Our directories under /run and /sys/fs/bpf, with exact modes whatever the umask is."""
 
 from pathlib import Path
 
@@ -9,9 +9,9 @@ PRIVATE = 0o700
 
 
 def make(path: Path, mode: int = PRIVATE) -> None:
-    """Make a directory of exactly this mode, whatever the umask; one that is there gets it, too.
+    """Make a directory with exactly this mode, for any umask. An existing one gets the mode too.
 
-    Parents that are missing get 0755. Raises: KernelRefused.
+    Missing parents get 0755. Raises: KernelRefused.
     """
     for parent in reversed(path.parents):
         if not parent.exists():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Frames of ARP and of neighbour discovery: bytes made and read, nothing sent.
+"""Frames of ARP and neighbour discovery: make and read their bytes. Nothing is sent here.
 
 A MAC is 6 bytes here. Sources: RFC 826, RFC 5227 for ARP; RFC 4861, RFC 4862 for IPv6.
 """
@@ -36,9 +36,9 @@ def announcement(address: Address, mac: bytes) -> bytes:
 
 
 def question(address: Address, mac: bytes) -> bytes:
-    """Ask who has this address, without an address of one's own.
+    """Ask who has this address, without a source address.
 
-    So nobody learns anything from it (RFC 5227 §2.1.1, RFC 4862 §5.4.2).
+    So other hosts learn nothing from the question (RFC 5227 §2.1.1, RFC 4862 §5.4.2).
     """
     if isinstance(address, IPv4Address):
         return _arp_request(mac, bytes(4), address)
@@ -47,9 +47,9 @@ def question(address: Address, mac: bytes) -> bytes:
 
 
 def answer(frame: bytes) -> tuple[Address, bytes] | None:
-    """Which address a frame says to be whose: an answer to question(), or an announcement.
+    """The address and its owner that a frame announces, or gives in answer to question().
 
-    None: the frame says nothing of the kind, or is damaged (RFC 4861 §7.1.2).
+    None: the frame says nothing of this kind, or is damaged (RFC 4861 §7.1.2).
     """
     if len(frame) < 14:
         return None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""One at a time: a lock between commands, which the kernel drops when its holder dies."""
+"""A lock between commands. The kernel drops it when its holder dies."""
 
 import fcntl
 import os
@@ -12,10 +12,10 @@ from xdplb.errors import refused
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Wait for the lock of this file, made if it is not there, and hold it for a while.
+    """Wait for the lock of this file, and hold it for a while. The file is made if it is missing.
 
-    Its directory has to be there. No command that is started meanwhile inherits the lock.
-    Raises: KernelRefused, for a symbolic link, too.
+    Its directory must exist. Commands that are started meanwhile do not inherit the lock.
+    Raises: KernelRefused, also for a symbolic link.
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     try:

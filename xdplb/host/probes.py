@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Does somebody on the link answer for an address already?
+"""Ask whether another host on the link answers for an address already.
 
-Asked as a host asks before it takes an address (RFC 5227 §2.1.1, RFC 4862 §5.4), but in a hurry:
-three questions in a third of a second, where the RFCs take seconds.
+The questions are those of a host before it takes an address (RFC 5227 §2.1.1, RFC 4862 §5.4), but
+faster: three in a third of a second, where the RFCs take seconds.
 """
 
 import select
@@ -29,7 +29,7 @@ _SOL_PACKET, _PACKET_ADD_MEMBERSHIP, _PACKET_MR_MULTICAST = 263, 1, 0  # linux/i
 
 
 def who_answers(address: Address, ifname: str, timeout_s: float = TIMEOUT_S) -> str | None:
-    """The MAC of somebody else who answers for an address there, None if nobody does.
+    """The MAC of another host there that answers for an address; None if nobody does.
 
     See who_answer(). Raises: NotFound.
     """
@@ -39,10 +39,10 @@ def who_answers(address: Address, ifname: str, timeout_s: float = TIMEOUT_S) -> 
 def who_answer(
     addresses: Collection[Address], ifname: str, timeout_s: float = TIMEOUT_S
 ) -> dict[Address, str]:
-    """Those of these addresses for which somebody else on an interface's link answers: his MAC.
+    """The addresses for which another host on the interface's link answers, with its MAC.
 
-    All are asked for at once. Nobody answers where an interface is down or not Ethernet; this host
-    itself, by whichever of its interfaces, is not somebody else. Raises: NotFound.
+    All are asked for at once. If the interface is down or not Ethernet, nobody answers. This host's
+    own answers, by any of its interfaces, do not count. Raises: NotFound.
     """
     index = ifindex(ifname)
     here = links()
@@ -65,7 +65,7 @@ def _may_answer(link: dict[str, Any]) -> bool:
 
 
 def _socket(ifname: str, index: int, ethertype: int) -> socket.socket:
-    """One that hears all nodes' group, too, whatever IPv6 on the interface listens to."""
+    """A socket that also gets frames to the all-nodes group, even if IPv6 is off there."""
     made = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
     made.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER)
     member = struct.pack("=iHH8s", index, _PACKET_MR_MULTICAST, 6, discovery_frames.ALL_NODES_MAC)
@@ -98,7 +98,7 @@ def _ask(
 
 
 def _hear(sockets: Collection[socket.socket], deadline: float) -> Iterator[tuple[Address, str]]:
-    """What is said of addresses until then, and whose MAC they have."""
+    """The addresses that are claimed until then, with the claiming MACs."""
     while (left_s := deadline - time.monotonic()) > 0:
         for ready in select.select(sockets, (), (), left_s)[0]:
             with suppress(OSError):  # the interface went down

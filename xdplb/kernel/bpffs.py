@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The file system that pins live in: it must be there, and outlive the command."""
+"""The file system of pins: it must be mounted, and outlive the command."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,11 +24,11 @@ def check_bpffs() -> None:
 
 
 def _dies_with_us() -> bool:
-    """Whether what is mounted there was mounted for this command, or for the shell it runs in.
+    """Whether the bpffs was mounted only for this command, or for the shell that runs it.
 
-    That is: our mount namespace is that of no process but us, our ancestors and what they started,
-    and before it was entered another file system was there. (A container's own namespace begins
-    with process 1; a service's has the machine's bpffs, if it has its own mounts at all.)
+    It was, if two things hold. Only this process, its ancestors and their children are in this
+    mount namespace. And outside of it, another file system is mounted there. (A container's own
+    namespace begins with process 1. A service with its own mounts still has the machine's bpffs.)
     """
     ours = _namespace("self")
     family = list(_ancestors())
@@ -39,7 +39,7 @@ def _dies_with_us() -> bool:
     try:
         same = BPFFS.stat().st_dev == (_PROC / outside[0] / "root" / str(BPFFS)[1:]).stat().st_dev
     except OSError:
-        return False  # not ours to see
+        return False  # we may not look at it
     return not same and not any(
         _namespace(each.name) == ours and inside[-1] not in _ancestors(each.name)
         for each in _PROC.iterdir()

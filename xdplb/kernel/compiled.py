@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """A compiled program as a plain value: its instructions, and the tables that they name.
 
-An instruction names a table by its number in `Compiled.tables`. So nothing of a process, a kernel
-or an instance is in it, and it can be kept in a file.
+An instruction names a table by its number in `Compiled.tables`. So the value does not depend on a
+process, a kernel or an instance, and can be kept in a file.
 """
 
 import json
@@ -16,10 +16,10 @@ from xdplb.kernel import libbpf
 
 @dataclass(frozen=True)
 class CompiledTable:
-    """What it takes to create a table. Sizes in bytes; type and flags as in bpf_map_create().
+    """All that is needed to create a table. Sizes in bytes; type and flags as bpf_map_create()'s.
 
-    inner: the table that an array of maps takes its inner maps' sizes from, else "". key, leaf:
-    BCC's descriptions of the C types.
+    inner: for an array of maps, the table that is the template of its inner maps; else "". key,
+    leaf: BCC's descriptions of the C types.
     """
 
     name: str
@@ -35,14 +35,14 @@ class CompiledTable:
 
 @dataclass(frozen=True)
 class Compiled:
-    """functions: each program's raw instructions, by its name in C. compiler: who made them."""
+    """functions: each program's raw instructions, by its name in C. compiler: its name, version."""
 
     functions: Mapping[str, bytes]
     tables: tuple[CompiledTable, ...]
     compiler: str
 
     def encode(self) -> bytes:
-        """As JSON."""
+        """The value as JSON."""
         functions = {name: b64encode(code).decode() for name, code in self.functions.items()}
         tables = [asdict(table) for table in self.tables]
         value = {"compiler": self.compiler, "functions": functions, "tables": tables}
@@ -50,7 +50,7 @@ class Compiled:
 
     @classmethod
     def decode(cls, text: bytes) -> "Compiled":
-        """What encode() gave."""
+        """The inverse of encode()."""
         value = json.loads(text)
         functions = {name: b64decode(code) for name, code in value["functions"].items()}
         tables = tuple(CompiledTable(**table) for table in value["tables"])

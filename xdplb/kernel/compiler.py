@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Compiling a program with BCC: the only module that imports bcc, in a process of its own.
 
-BCC takes several hundred MB, writes to standard error whatever it likes, and creates the tables to
-compile against. All of that ends with the process, and the process ends with its parent.
+BCC takes several hundred MB, writes to standard error, and creates the tables that it compiles
+against. All of that ends with the process, and the process ends with its parent.
 """
 
 import ctypes
@@ -29,7 +29,7 @@ _INNER = re.compile(r'"\w+_of_maps\$(?P<inner>\w+)"\s*,[^,]+,[^,]+,\s*(?P<outer>
 
 
 def version() -> str | None:
-    """The installed compiler's name and version, without importing it; None: there is none."""
+    """The installed compiler's name and version, without importing it; None if there is none."""
     import importlib.util
 
     found = importlib.util.find_spec("bcc")
@@ -89,7 +89,7 @@ def compile(source: Source) -> Compiled:  # noqa: A001
 
 
 def _main() -> None:
-    """Compiles what standard input orders, for standard output."""
+    """Compiles the order on standard input. The result goes to standard output."""
     order = json.load(sys.stdin)
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, _SIGKILL)
     if os.getppid() != order["parent"]:  # it ended before we had asked to end with it
@@ -117,7 +117,7 @@ def _compile(text: str, functions: Sequence[str], flags: Sequence[str], compiler
     }
 
     def place(instruction: libbpf.Instruction) -> int:
-        """BCC has put a descriptor there, we a number: VALUE() in bpf/maps.h."""
+        """BCC has put a descriptor there, and VALUE() in bpf/maps.h has put a number."""
         by_value = instruction.source == libbpf.PSEUDO_MAP_VALUE
         return (direct if by_value else named)[instruction.immediate]
 

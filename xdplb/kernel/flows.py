@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The records of flows, as bpf/flow.h writes them: read by all at once, with numpy."""
+"""The records of flows, as bpf/flow.h writes them. numpy reads all of them at once."""
 
 from typing import Any
 

@@ -10,7 +10,7 @@ from xdplb.errors import MissingPart
 
 @dataclasses.dataclass(frozen=True)
 class Headers:
-    """Kernel headers: where they are and which kernel's; split as Debian splits them or whole."""
+    """Kernel headers: their `build` tree, and its `common` half if they are split as Debian's."""
 
     build: Path
     common: Path | None
@@ -20,7 +20,7 @@ class Headers:
 
 
 def find_headers() -> Headers:
-    """The running kernel's headers, else the newest that are installed: the uapi is stable.
+    """The running kernel's headers, else the newest installed ones: the uapi is stable.
 
     Raises: MissingPart with the apt line that mends it.
     """
@@ -59,7 +59,7 @@ def _headers(build: Path) -> Headers:
 
 
 def compiler_view(headers: Headers) -> tuple[Path, list[str]]:
-    """The tree that BCC compiles in, and flags for what it does not look for there by itself.
+    """The tree that BCC compiles in, and flags for directories that BCC does not search by itself.
 
     Debian splits its headers in two, and BCC finds them only as `build` and `source` under
     /lib/modules/$(uname -r), which a container or another kernel does not have.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Loading a compiled program: its tables, pinned ones or new, and its functions."""
+"""Load a compiled program: its functions, and its tables, pinned or new ones."""
 
 import os
 from collections.abc import Mapping
@@ -15,10 +15,10 @@ from xdplb.kernel.compiled import Compiled, CompiledTable, rename_tables
 
 @dataclass(frozen=True)
 class Program:
-    """A loaded program. It lives until close(), or as long as what is pinned or linked of it.
+    """A loaded program. It lives until close(), or as long as it is pinned or linked.
 
-    functions, maps: descriptors by name. tables: for each table by name, what BCC says of it:
-    {"key": …, "leaf": …}, BCC's own JSON descriptions of the C types.
+    functions, maps: descriptors by name. tables: by name, {"key": …, "leaf": …}, BCC's own JSON
+    descriptions of the C types.
     """
 
     functions: Mapping[str, int]
@@ -32,21 +32,21 @@ class Program:
 
     @property
     def kinds(self) -> dict[int, int]:
-        """The director's: descriptors of the programs that go into `programs`, by enum kind."""
+        """For the director: descriptors of the programs for `programs`, by enum kind."""
         return {number: self.functions[name] for number, name in program_text.kinds().items()}
 
     def close(self) -> None:
-        """Gives the descriptors back."""
+        """Closes the descriptors."""
         for fd in (*self.functions.values(), *self.maps.values()):
             os.close(fd)
 
 
 def load(compiled: Compiled, pins: Path | None = None, *, frags: bool = False) -> Program:
-    """Load a program over the tables that are pinned in a directory, and pin there what is not.
+    """Load a program with the tables that are pinned in a directory. Missing ones are pinned there.
 
-    pins: None pins nothing. frags: all functions take frames of several buffers, jumbo frames.
-    Raises: XdplbError if a pinned table is another one, or with the verifier's last words;
-    KernelRefused, NoPermission. Then nothing is left of it.
+    pins: None pins nothing. frags: all functions take frames of several buffers (jumbo frames).
+    Raises: XdplbError if a pinned table differs, or with the verifier's last words; KernelRefused,
+    NoPermission. Then nothing remains.
     """
     with ExitStack() as undo:
         maps: dict[str, int] = {}

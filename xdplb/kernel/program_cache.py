@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: MIT
-"""Compiled programs, kept in files: who finds one needs neither bcc nor kernel headers.
+"""Compiled programs, kept in files. Loading one needs neither bcc nor kernel headers.
 
     /var/cache/xdplb/<key>.json    the SHA-256 of key and program, a newline, the program
-                     lock          held by who compiles
-                     new           what is being written
+                     lock          held while compiling
+                     new           a file that is being written
 
 The key is a hash of all that the instructions depend on: text, functions, flags, machine, and our
 own modules that make the file. The kernel and its headers are not part of it: the programs include
-uapi headers alone, whose structs and numbers never change, and BCC gave the same instructions on
-Linux 6.1 and 6.18. The file names its compiler: where another one is installed, the file is stale;
-where none is, it serves. A file that is not whole, or that somebody else could have written, is
-made anew.
+only uapi headers, whose structs and numbers never change, and BCC gave the same instructions on
+Linux 6.1 and 6.18. The file names its compiler. If another compiler is installed, the file is
+stale; if none is installed, it is used. A file that is damaged, or that another user could have
+written, is made again.
 """
 
 import hashlib
@@ -46,10 +46,10 @@ def unwrapper() -> Compiled:
 
 
 def compiled(source: Source) -> Compiled:
-    """A program as it is kept, or compiled and kept from now on; by one process at a time.
+    """The kept program; if there is none, compile and keep it. One process compiles at a time.
 
-    A directory that cannot be written is no failure, but a line in the log.
-    Raises: MissingPart, NoPermission, XdplbError; if it has to be compiled, and cannot be.
+    If the directory cannot be written, this is only a line in the log.
+    Raises: MissingPart, NoPermission, XdplbError if the program must be compiled and cannot be.
     """
     key = _key(source)
     if (found := _read(key)) is not None:
@@ -87,12 +87,12 @@ def _digest(key: str, text: bytes) -> bytes:
 
 
 def _is_ours(about: os.stat_result) -> bool:
-    """Whether nobody else can have written it."""
+    """Whether only this user can have written it."""
     return about.st_uid == os.geteuid() and not about.st_mode & _NOT_OURS
 
 
 def _read(key: str) -> Compiled | None:
-    """The program of this key, if it is whole, ours, and of the compiler that is installed."""
+    """The program of this key, if it is whole, ours, and made by the installed compiler."""
     try:
         if not _is_ours(DIRECTORY.lstat()):
             return None
@@ -113,9 +113,9 @@ def _read(key: str) -> Compiled | None:
 
 
 def _write(key: str, made: Compiled) -> None:
-    """Replaces the file whole, for root only."""
+    """Replaces the file as a whole, readable by root only."""
     new, text = DIRECTORY / "new", made.encode()
-    new.unlink(missing_ok=True)  # of one that was killed: who writes has the lock
+    new.unlink(missing_ok=True)  # left by a killed command: this one has the lock
     try:
         fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(fd, "wb") as file:
@@ -137,7 +137,7 @@ def _prune() -> None:
 
 @contextmanager
 def _locked() -> Iterator[None]:
-    """Waits for whoever compiles. Raises: OSError."""
+    """Waits for the process that compiles, and holds the lock. Raises: OSError."""
     import fcntl
 
     _make_directory()
@@ -154,7 +154,7 @@ def _locked() -> Iterator[None]:
 
 
 def _make_directory() -> None:
-    """One that is ours alone, in the place of anything else."""
+    """Makes the directory, for this user only. It replaces anything else of that name."""
     with suppress(FileNotFoundError):
         about = DIRECTORY.lstat()
         if stat.S_ISDIR(about.st_mode):
@@ -180,7 +180,7 @@ def _log(text: str) -> None:
 
 
 def main() -> None:
-    """Fills the cache for the default sizes, as whoever makes a package does."""
+    """Fills the cache for the default sizes, for example when a package is made."""
     try:
         director(Tunables(), running_clock())
         unwrapper()

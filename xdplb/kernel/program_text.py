@@ -26,9 +26,9 @@ _MEMBER = re.compile(r"^\s*(?P<name>[A-Z0-9_]+) = (?P<value>\d+),", re.MULTILINE
 
 @dataclass(frozen=True)
 class Source:
-    """What is compiled together: a text, the functions in it that are programs, the flags.
+    """The input of one compilation: a text, the functions in it that are programs, and flags.
 
-    file: the text's name. Each flag is a size; where pins are is not in it, so that all instances
+    file: the text's name. Each flag is a size. The pins' directory is not in it, so all instances
     have the same program.
     """
 
@@ -128,7 +128,7 @@ def _defines(tunables: Tunables, clock: Clock) -> list[str]:
 
 
 def layout_hash(tunables: Tunables, *, frags: bool) -> str:
-    """Names a layout of the tables: a pinned table must never be reused under another one.
+    """The name of the tables' layout. A pinned table must never be used with another layout.
 
     frags: a table of programs holds those for jumbo frames, or the others, for all its life.
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""An XDP program on an interface by a pinned link: it stays there when the command ends."""
+"""An XDP program on an interface by a pinned link: it stays when the command ends."""
 
 import contextlib
 import errno
@@ -11,7 +11,7 @@ from typing import NamedTuple
 from xdplb.errors import KernelRefused
 from xdplb.kernel import libbpf
 
-# What a person asks for, and the kernel's flags to try for it, in this order.
+# The modes that an operator can ask for, and the kernel's flags to try, in this order.
 MODES: Mapping[str, Sequence[int]] = {
     "native": (libbpf.XDP_FLAGS_DRV_MODE,),
     "generic": (libbpf.XDP_FLAGS_SKB_MODE,),
@@ -23,7 +23,7 @@ OCCUPIED = (errno.EBUSY, errno.EEXIST)
 
 
 class Link(NamedTuple):
-    """A pinned link: its interface's number, 0 if that is gone, and its program's id."""
+    """A pinned link: its interface's number (0: that no longer exists), and its program's id."""
 
     ifindex: int
     prog_id: int
@@ -32,8 +32,8 @@ class Link(NamedTuple):
 def attach(pin: Path, program_fd: int, ifindex: int, modes: Sequence[int]) -> str:
     """Attach a program to an interface by a new link, and pin it.
 
-    modes: XDP_FLAGS_*, the next one is tried where the driver refuses. A pin of that name, of a
-    link whose interface is gone or has another name now, is replaced.
+    modes: XDP_FLAGS_*; if the driver refuses one, the next is tried. An old pin of this name is
+    replaced, if its link's interface no longer exists or has another name now.
     Returns: the name of the mode reached.
     Raises: KernelRefused, its errno in OCCUPIED if another program is there; NoPermission.
     """
@@ -47,15 +47,15 @@ def attach(pin: Path, program_fd: int, ifindex: int, modes: Sequence[int]) -> st
 
 
 def update(pin: Path, program_fd: int) -> None:
-    """Replace the program of a pinned link; no packet meets neither. Raises: KernelRefused."""
+    """Replace the program of a pinned link; no packet misses both. Raises: KernelRefused."""
     with _opened(pin) as link:
         libbpf.link_update(link, program_fd)
 
 
 def detach(pin: Path) -> None:
-    """Take the program off its interface, whoever else holds the link, and remove the pin.
+    """Take the program off its interface, even if others hold the link, and remove the pin.
 
-    No such pin, or no such interface any more, is nothing to do. Raises: NoPermission.
+    If there is no such pin or interface, it does nothing. Raises: NoPermission.
     """
     with contextlib.suppress(KernelRefused), _opened(pin) as link:
         libbpf.link_detach(link)
@@ -63,7 +63,7 @@ def detach(pin: Path) -> None:
 
 
 def info(pin: Path) -> Link | None:
-    """What is pinned there, None if nothing is. Raises: NoPermission."""
+    """The object pinned there; None if there is none. Raises: NoPermission."""
     try:
         with _opened(pin) as link:
             about = libbpf.link_info(link)

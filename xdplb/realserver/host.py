@@ -16,7 +16,7 @@ SSH = ("ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10")
 class Host:
     """Where a real server is: here, in a named network namespace, or behind ssh.
 
-    Raises: UsageError for what is neither; NotFound for a namespace that is not there.
+    Raises: UsageError for an invalid name; NotFound for a namespace that does not exist.
     """
 
     netns: str | None = None
@@ -36,7 +36,7 @@ class Host:
 
     @property
     def options(self) -> list[str]:
-        """What names it on a command line, quoted for a shell."""
+        """The options that name it on a command line, quoted for a shell."""
         named = {"--ssh": self.ssh, "--netns": self.netns}
         return [
             word for name, at in named.items() if at is not None for word in (name, shlex.quote(at))
@@ -52,7 +52,7 @@ class Host:
 
     @contextlib.contextmanager
     def entered(self) -> Iterator[None]:
-        """Be in the host's network namespace for a while."""
+        """Enter the host's network namespace for a while."""
         with namespaces.entered(self.netns) if self.netns is not None else contextlib.nullcontext():
             yield
 

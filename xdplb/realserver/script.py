@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The shell script that sets a real server up, and what it reports."""
+"""The shell script that sets up a real server, and its reports."""
 
 import os
 import shutil
@@ -15,9 +15,9 @@ from xdplb.model.address import Address, Prefix, parse_address, parse_senders
 from xdplb.realserver.host import Host
 
 PARTS = tuple(Path(__file__).parent / "sh" / name for name in ("state.sh", "setup.sh", "check.sh"))
-SSH_FAILED = 255  # ssh's own failures; the script never ends so
-WRONG, REFUSED = 1, 2  # how the script ends: a fact is wrong; it could not be done
-# --persist copies the script to the host's disk: there it has to come as a file.
+SSH_FAILED = 255  # exit code of ssh's own failures; the script never ends with it
+WRONG, REFUSED = 1, 2  # the script's exit codes: a fact is wrong; it could not be done
+# --persist copies the script to the host's disk, so the script has to be a file there.
 AS_FILE = 'file=$(mktemp); cat >"$file"; sh "$file" "$@"; end=$?; rm -f "$file"; exit $end'
 
 
@@ -32,9 +32,9 @@ SETUP = "xdplb realserver setup"
 
 @dataclass(frozen=True)
 class Fact:
-    """One thing that has to hold on a real server; `mend` is the command that makes it so, there.
+    """A fact that must hold on a real server. `mend` is the command that makes it hold, there.
 
-    In capitals is what only a person can know.
+    Words in capitals stand for what only a person can know.
     """
 
     name: str
@@ -46,24 +46,24 @@ class Fact:
 
 @dataclass(frozen=True)
 class Report:
-    """What the script says: the facts of `check`, and what is set up."""
+    """The script's report: the facts of `check`, and what is set up."""
 
     facts: tuple[Fact, ...] = ()
     settings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def vips(self) -> list[Address]:
-        """What it answers for."""
+        """The VIPs that it has."""
         return [parse_address(text) for text in self.settings.get("vip", ())]
 
     @property
     def directors(self) -> list[Address | Prefix]:
-        """Whom it takes tunnels from; none: anybody."""
+        """The directors whose tunnels it accepts; none: anybody's."""
         return [parse_senders(text, "director") for text in self.settings.get("director", ())]
 
     @property
     def setup(self) -> str:
-        """The command that makes all of it so."""
+        """The command that sets up all of it."""
         return " ".join(self.settings.get("setup", ()))
 
 
@@ -143,7 +143,7 @@ def _failure(host: Host, done: "subprocess.CompletedProcess[str]") -> XdplbError
 
 
 def _boot_command() -> str:
-    """What a unit of systemd runs to set up by XDP again."""
+    """The command of the systemd unit that sets up XDP unwrapping at boot."""
     beside = Path(sys.executable).with_name("xdplb")
     xdplb = str(beside) if beside.exists() else shutil.which("xdplb")
     return f"{xdplb} realserver" if xdplb else ""

@@ -16,7 +16,7 @@ from xdplb.realserver.script import Fact, Report, run
 
 
 class Decap(StrEnum):
-    """Who unwraps: tunnel devices, our XDP program, or the devices if the kernel has them."""
+    """What unwraps: tunnel devices, our XDP program, or the devices if the kernel has them."""
 
     AUTO = "auto"
     IPIP = "ipip"
@@ -32,11 +32,11 @@ def setup(
     decap: Decap = Decap.AUTO,
     persist: bool = False,
 ) -> list[Fact]:
-    """Make a host a real server of these VIPs; what was set up before stays, and is mended.
+    """Make a host a real server of these VIPs. Earlier setups stay, and are mended.
 
     directors: accept tunnelled packets from them only (and those named before); none: from anybody.
-    devices: where these come in; none: the interface towards the directors, or the world.
-    Returns: the facts as they are afterwards; one may be wrong that only a person can decide on.
+    devices: where these come in; none: the interface towards the directors, or the default route's.
+    Returns: the facts afterwards. A fact may stay wrong if only a person can decide on it.
     Raises: UsageError, NotFound, NoPermission, MissingPart, XdplbError.
     """
     if not vips:
@@ -66,7 +66,7 @@ def check(
     devices: Sequence[str] = (),
     decap: Decap = Decap.AUTO,
 ) -> list[Fact]:
-    """Everything that has to hold on a real server, right or wrong. Changes nothing.
+    """All facts that must hold on a real server, right or wrong. Changes nothing.
 
     Without VIPs, those that were set up. Raises: UsageError, NotFound, NoPermission, XdplbError.
     """
@@ -80,9 +80,9 @@ def check(
 
 
 def teardown(host: Host, vips: Sequence[Address] = ()) -> None:
-    """Take back these VIPs (none: all) and, with the last one, whatever setup changed.
+    """Remove these VIPs (none: all) and, with the last one, undo all that setup changed.
 
-    Nothing set up is nothing to do, unless VIPs are named. Raises: NotFound, NoPermission,
+    If nothing is set up and no VIP is named, it does nothing. Raises: NotFound, NoPermission,
     XdplbError naming a VIP that is not set up, before anything is changed.
     """
     _unwrap(host, run(host, "teardown", _arguments(vips, (), ())))
@@ -125,7 +125,7 @@ def _is_interface_name(text: str) -> bool:
 
 
 def _unwrap(host: Host, report: Report) -> None:
-    """Let XDP unwrap where the script says so, and nowhere else."""
+    """Attach the XDP unwrapper where the script says so, and detach it elsewhere."""
     if host.ssh is not None:
         return
     wanted = report.settings.get("dev", ()) if report.settings.get("decap") == ("xdp",) else ()
@@ -139,7 +139,7 @@ def _unwrap(host: Host, report: Report) -> None:
 
 
 def _program_facts(report: Report) -> Iterator[Fact]:
-    """What the program was told has to be what the script knows."""
+    """Facts: the program has the VIPs and directors that the script knows."""
     attached = {each.ifname: each for each in unwrapper.attached()}
     for device in report.settings.get("dev", ()):
         program = attached.get(device)

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""The real server's unwrapper (bpf/decap.c): attach it by a pinned link, tell it whom to trust.
+"""The real server's unwrapper (bpf/decap.c): attach it by a pinned link, fill its tables.
 
     /sys/fs/bpf/xdplb-decap/<network namespace's cookie>-<interface>/
         link
         <version>/program directors vips counters
 
-The version names the program's text: an attachment of the same text only gets its tables changed,
-that of another one is replaced in place. Every function works in the caller's network namespace.
+The version is a hash of the program's text. If the attached program has the same text, only its
+tables are changed; otherwise it is replaced in place. Every function works in the caller's network
+namespace.
 """
 
 import contextlib
@@ -38,7 +39,7 @@ _PREFIX = struct.Struct("=I16s")  # struct prefix of decap.c: its length in bits
 
 @dataclass(frozen=True)
 class Attachment:
-    """What unwraps on an interface. `directors` empty: it trusts whoever sends."""
+    """An unwrapper on an interface. `directors` empty: it accepts packets from anybody."""
 
     ifname: str
     vips: frozenset[Address]
@@ -56,8 +57,7 @@ def attach(
 ) -> str:
     """Unwrap on an interface, for these VIPs, from these directors (none: from anybody).
 
-    Idempotent; on an interface that unwraps already, the tables are changed. frags: also jumbo
-    frames.
+    On an interface that unwraps already, only the tables are changed. frags: also jumbo frames.
     Returns: the mode reached, `native` or `generic`, or `kept`.
     Raises: NotFound, InterfaceBusy, MissingPart, KernelRefused.
     """
@@ -88,7 +88,7 @@ def attach(
 
 
 def detach(ifname: str) -> None:
-    """Take the program off an interface, if it is there."""
+    """Take the program off an interface; no error if it has none."""
     with _locked():
         _remove(_home(ifname))
 
@@ -140,7 +140,7 @@ def _description(place: Path) -> Path:
 
 @contextlib.contextmanager
 def _locked() -> Iterator[None]:
-    """One at a time: what is half built looks like what somebody left behind."""
+    """Hold the lock: a half-built attachment looks like one that was left behind."""
     directories.make(DESCRIPTIONS)
     with locks.locked(DESCRIPTIONS / "lock"):
         yield
@@ -176,7 +176,7 @@ def _director(key: bytes) -> Address | Prefix:
 
 
 def _fill(place: Path, vips: Sequence[Address], directors: Sequence[Address | Prefix]) -> None:
-    """Make the tables hold exactly these: what is wanted comes before what is not goes."""
+    """Make the tables hold exactly these. New entries come first, then old ones are removed."""
     trusted = set(map(_director_key, directors)) or {ANY_DIRECTOR}
     for name, wanted in (("directors", trusted), ("vips", {mapped(vip) for vip in vips})):
         with _opened(place / name) as fd:
@@ -208,7 +208,7 @@ def _link(pin: Path, program: int, index: int, ifname: str) -> str:
 
 
 def _remove(path: Path) -> None:
-    """Take the program off, then unpin all that is below: what nobody else holds is gone then."""
+    """Take the program off, then remove all pins below; the kernel frees what nobody else holds."""
     if not path.is_dir():
         return
     xdp_link.detach(path / "link")
@@ -221,14 +221,14 @@ def _remove(path: Path) -> None:
 
 
 def _sweep() -> None:
-    """Remove what interfaces and namespaces that are gone have left behind."""
+    """Remove what removed interfaces and namespaces have left behind."""
     for home in PINS.iterdir() if PINS.is_dir() else ():
         if not _ifindex_of_link(home):
             _remove(home)
 
 
 def _ifindex_of_link(home: Path) -> int:
-    """The interface that the pinned link is on; 0: there is no link, or it outlived that."""
+    """The number of the pinned link's interface; 0: no link, or its interface no longer exists."""
     link = xdp_link.info(home / "link")
     return link.ifindex if link else 0
 
@@ -243,7 +243,7 @@ def _opened(pin: Path) -> Iterator[int]:
 
 
 def _homes() -> list[Path]:
-    """Where the pins of this network namespace's interfaces are."""
+    """The directories with the pins of this network namespace's interfaces."""
     return sorted(PINS.glob(f"{namespaces.cookie()}-*"))
 
 

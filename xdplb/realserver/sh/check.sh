@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # ---- check: one function for each fact ------------------------------------------------------------
 
-fact() { # name wanted found ok mend; what was found may be of others, with any characters
+fact() { # name wanted found ok mend; found may be other people's text, with any characters
 	printf '%s\t%s\t%s\t%s\t%s\n' "$1" "$2" "$(printable "$3")" "$4" "$([ "$4" = 1 ] || printf '%s' "$5")"
 	if [ "$4" = 0 ]; then wrong=1; fi
 }
@@ -15,7 +15,7 @@ check_tunnel() { # dev
 	fact "$1" up "$found" "$(is_one_of "$found" up)" "modprobe $(module_of "$1"); ip link set $1 up"
 }
 
-# What ip6tnl0 unwraps: any, or ip6ip6 as it comes.
+# What ip6tnl0 unwraps: any, or by default ip6ip6.
 tunnel_mode() {
 	case $(ip -6 tunnel show ip6tnl0 2>/dev/null) in
 	*any/ipv6*) echo any ;;
@@ -36,7 +36,8 @@ check_program() { # dev
 		"$(setup_command)"
 }
 
-# Wanted at one place at least, which is up, and at none that answers ARP or makes neighbours local.
+# The VIP must be on at least one interface that is up, and on none that answers ARP for it. Its length
+# must not make neighbours local.
 check_vip() { # vip home
 	found=$(vip_places "$1" | sed 's/ / on /' | paste -sd, -)
 	length=$(length_of "$1")
@@ -60,7 +61,7 @@ check_vip() { # vip home
 	fact "vip $1" "/$length on $2" "${found:-nowhere}" "$([ -n "$mend" ] && echo 0 || echo 1)" "${mend#; }"
 }
 
-setting() { # dev key value: the command that sets it; a dot in a device's name is none of the path's
+setting() { # dev key value: the command that sets it; a device's name may have dots, so use slashes then
 	case $1 in
 	*.*) echo "sysctl -w net/ipv4/conf/$1/$2=$3" ;;
 	*) echo "sysctl -w net.ipv4.conf.$1.$2=$3" ;;
@@ -106,8 +107,8 @@ check_mss() { # vip
 	fact "mss $1" "at most $mss" "$found" "$ok" "$(setup_command)"
 }
 
-# The first rule of anybody else's that is seen to drop tunnelled packets. A chain that drops by
-# policy counts if its table accepts nothing that could mean them. Best effort: rules can say much.
+# The first rule of another table that drops tunnelled packets. A chain with policy drop counts if its
+# table has no rule that may accept them. This is a best effort: rules can be complex.
 tunnel_blocker() { # "names of the protocol, separated by |"
 	{
 		nft -n list ruleset 2>/dev/null || :
@@ -161,7 +162,7 @@ check_firewall() { # protocol
 		senders=$(v4_of "$directors" | paste -sd, -)
 		from=${senders:+ ip saddr { $senders \}}
 	fi
-	case $found in # each goes before all rules of that chain
+	case $found in # the mend's rule goes before all rules of that chain
 	"ip iptables-legacy "*) mend="iptables-legacy -I INPUT -p $1${senders:+ -s $senders} -j ACCEPT" ;;
 	*) mend="nft insert rule ${found%%[:,]*} $match$from accept" ;;
 	esac
@@ -222,7 +223,7 @@ check() {
 	return "$wrong"
 }
 
-# ---- what is asked for ----------------------------------------------------------------------------
+# ---- the command line -----------------------------------------------------------------------------
 
 usage() {
 	die "$(printable "$1")" "usage: setup|check|teardown --vip ADDR [--director ADDR[/NN]] [--dev IFNAME] [--decap ipip|xdp|auto] [--persist]"
@@ -284,6 +285,6 @@ while [ $# -gt 0 ]; do
 	shift 2
 done
 case $verb in
-setup | check | teardown) "$verb" </dev/null ;; # the script itself may come by standard input
+setup | check | teardown) "$verb" </dev/null ;; # standard input may be the script itself
 *) usage "'$verb' is no verb" ;;
 esac

@@ -7,22 +7,22 @@ set_value() { # dev key value
 	echo "$3" >"$CONF/$1/$2" || die "cannot write $CONF/$1/$2" "run it where /proc/sys is writable"
 }
 
-# A VIP is on every real at once: no one of them may answer ARP for it, nor ask with it. (For neighbour
-# discovery there is nothing to set: see home_of.)
+# All reals have the VIP: none of them may answer ARP for it, or send ARP requests from it. (Neighbour
+# discovery needs no setting: see home_of.)
 hide_vips() {
 	for dev in all $(arp_devices); do
 		case $(own_value "$dev" arp_ignore) in
 		0) if [ "$dev" = all ]; then set_value all arp_ignore 1; fi ;;
-		1 | 2 | 8) ;; # as good, and no business of ours
+		1 | 2 | 8) ;; # good too: leave it
 		*) set_value "$dev" arp_ignore 1 ;;
 		esac
 	done
 	set_value all arp_announce 2
 }
 
-# The client's address leads out by another interface than the tunnel: the reverse path filter has to
-# let it in. The larger of `all` and the interface's value counts, so `all` has to be 0 too; the others,
-# and those to come (`default`), first get what counted for them until now.
+# The route to the client uses another interface than the tunnel, so the reverse path filter has to
+# accept it. The larger value of `all` and of the interface counts, so `all` has to be 0 too. Before
+# that, the other interfaces, and `default` for later ones, get the value that counted for them.
 open_rp_filter() {
 	all=$(own_value all rp_filter)
 	if [ "$all" != 0 ]; then
@@ -38,19 +38,19 @@ open_rp_filter() {
 	set_value "$1" rp_filter 0
 }
 
-# Unwrapped by XDP, the client's packet comes in by the interface itself: strict filtering (1) would
-# refuse clients that are answered by another one, loose filtering (2) does not.
+# If XDP unwraps, the client's packet comes in by the interface itself. Strict filtering (1) would
+# refuse clients that are answered by another interface; loose filtering (2) does not.
 loosen_rp_filter() {
 	if [ "$(effective_value "$1" rp_filter)" = 1 ]; then set_value "$1" rp_filter 2; fi
 }
 
-# One table of our own, which nobody else's rules depend on, replaced as one transaction:
+# Our own table, on which no other rules depend. It is replaced in one transaction:
 #
-# tunnel  Anybody can wrap a packet. With the directors named, others' tunnelled packets are dropped.
-# mss     The client's packets get 20 bytes longer on their way here (40 in IPv6), so the real asks for
-#         segments that leave room for them: nobody tells the client otherwise if ICMP is filtered.
-#         Done where the SYN-ACK leaves, for the VIPs only: a route's advmss would slow down all
-#         else that this host does. The kernel never raises an MSS here (net/netfilter/nft_exthdr.c).
+# tunnel  Anybody can wrap a packet. If directors are named, tunnelled packets of others are dropped.
+# mss     The client's packets become 20 bytes longer on their way here (40 in IPv6). So the real asks
+#         for segments that leave this room. (If ICMP is filtered, the client learns it no other way.)
+#         The rule is for SYN-ACKs from the VIPs only: a route's advmss would slow down everything else
+#         on this host. The kernel never raises an MSS here (net/netfilter/nft_exthdr.c).
 write_table() {
 	{
 		printf 'table inet %s\ndelete table inet %s\ntable inet %s {\n' "$TABLE" "$TABLE" "$TABLE"
@@ -78,7 +78,7 @@ is_script() {
 	grep -q '^# xdplb-realserver' "$1" 2>/dev/null
 }
 
-# XDP unwrapping needs more than this script: then whoever runs it says what to run at boot.
+# XDP unwrapping needs more than this script. Then the caller gives the command to run at boot.
 boot_command() {
 	if [ "$decap" = xdp ]; then
 		printf '%s' "$XDPLB_BOOT_COMMAND"
@@ -114,7 +114,7 @@ write_unit() (
 		WantedBy=multi-user.target
 	END
 	if cmp -s "$UNIT.new" "$UNIT"; then
-		rm "$UNIT.new" # as at boot: systemd need not hear of it
+		rm "$UNIT.new" # unchanged, as at boot: systemd need not reload
 	else
 		mv "$UNIT.new" "$UNIT"
 		systemctl daemon-reload
@@ -147,8 +147,8 @@ require_persist() {
 	fi
 }
 
-# One at a time: who comes second sees a state that is whole. The directory is made for root alone
-# whatever the umask was, when an older version made it, too.
+# One command at a time: the second one sees a complete state. The directory is for root only, for any
+# umask, and also if an older version made it.
 lock() {
 	if ! (umask 022 && mkdir -p "${STATES%/*}") || ! mkdir -p "$STATES" || ! chmod 700 "$STATES"; then
 		die "cannot make $STATES" "make $RUN writable"
@@ -159,12 +159,12 @@ lock() {
 	fi
 }
 
-merged() { # words kind: the words, and what was set up of this kind, a line each
+merged() { # words kind: the words, and those of this kind that are set up, a line each
 	# shellcheck disable=SC2086 # words are meant
 	{ printf '%s\n' $1; recall "$2" | cut -d' ' -f1; } | sed '/^$/d' | sort -u
 }
 
-# What of the arguments and of what was set up before holds.
+# Join the arguments with what was set up before.
 settle() {
 	vips=$(merged "$vips" vip)
 	directors=$(merged "$directors" director)
@@ -172,17 +172,17 @@ settle() {
 	case $decap in
 	"" | auto) if [ -n "$(recall decap)" ]; then decap=$(recall decap | cut -d' ' -f1); fi ;;
 	esac
-	lost_devs='' # they were named, and are not there
+	lost_devs='' # named, but they do not exist
 	for dev in $devs; do
 		if [ "$(link_state "$dev")" = absent ]; then lost_devs="$lost_devs $dev"; fi
 	done
 	uplinks=$(uplinks || :)
 	for dev in $lost_devs; do uplinks=$(printf '%s\n' "$uplinks" | grep -vxF -- "$dev" || :); done
 	mtu=$(path_mtu)
-	mtu=${mtu:-1500} # no way to the directors is known: as Ethernet has it
+	mtu=${mtu:-1500} # no route to the directors is known: Ethernet's MTU
 }
 
-# What setup cannot do without; check tells of it as facts.
+# What setup needs. check reports it as facts.
 require_ways() {
 	for director in $directors; do
 		route_to "$director" >/dev/null ||
@@ -200,7 +200,7 @@ is_vip() { # address
 	printf '%s\n' "$vips" | grep -qxF -- "$1"
 }
 
-# These are there as soon as their modules are, in each namespace, unless fb_tunnels_only_for_init_net says no.
+# A loaded module makes its device in each namespace, unless fb_tunnels_only_for_init_net forbids it.
 make_tunnel() { # dev
 	if [ "$(link_state "$1")" = absent ]; then
 		modprobe -q "$(module_of "$1")" 2>/dev/null || :
@@ -222,7 +222,7 @@ make_tunnels() {
 	done
 }
 
-# As it comes, ip6tnl0 takes IPv6 alone.
+# By default, ip6tnl0 takes IPv6 only.
 open_ip6tnl0() {
 	if [ "$(tunnel_mode)" != any ]; then
 		remember "mode ip6tnl0" "$(tunnel_mode)"
@@ -230,7 +230,7 @@ open_ip6tnl0() {
 	fi
 }
 
-# One of IPv6 is on many hosts on purpose (nodad), and deprecated: the host itself sends from another.
+# Many hosts have an IPv6 VIP, on purpose (nodad). It is deprecated, so that the host does not send from it.
 add_vip() { # vip home
 	case $1 in
 	*:*) ip address add "$1/128" dev "$2" nodad preferred_lft 0 ;;
@@ -278,7 +278,7 @@ setup() {
 	for dev in $devs; do remember "dev $dev" -; done
 	for director in $directors; do remember "director $director" -; done
 
-	if [ -n "$(v4_of "$vips")" ]; then hide_vips; fi # before there is one to hide
+	if [ -n "$(v4_of "$vips")" ]; then hide_vips; fi # before a VIP is added
 	if [ "$decap" = ipip ]; then
 		printf '%s\n' "$before" | while read -r dev state; do remember "link $dev" "$state"; done
 		for dev in $(tunnels_of 4); do
@@ -317,7 +317,7 @@ teardown() {
 	gone=${vips:-$known}
 	vips=$known
 	for vip in $gone; do
-		# A teardown that was killed has left no VIP, and has more to restore.
+		# A killed teardown may have removed all VIPs and not restored the rest.
 		if ! is_vip "$vip" && { [ -n "$known" ] || ! [ -f "$STATE" ]; }; then
 			if [ -z "$known" ]; then die "the VIP $vip is not set up here" "nothing is"; fi
 			die "the VIP $vip is not set up here" "these are: $(in_a_line "$known")"
@@ -327,7 +327,7 @@ teardown() {
 	for vip in $gone; do
 		recall vip | while read -r known home how; do
 			if [ "$known" = "$vip" ] && [ "$how" = added ]; then
-				ip address del "$vip/$(length_of "$vip")" dev "$home" 2>/dev/null || : # somebody was faster
+				ip address del "$vip/$(length_of "$vip")" dev "$home" 2>/dev/null || : # it may be removed already
 			fi
 		done
 		if [ -f "$STATE" ]; then forget "vip $vip"; fi

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # xdplb-realserver: makes this host a real server behind a tunnel director (xdplb, LVS-TUN), checks
-# it, and undoes it. Needs root, iproute2, nftables and a POSIX shell, nothing else.
+# it, and undoes it. It needs only root, iproute2, nftables and a POSIX shell.
 #
 #   sh realserver.sh setup    --vip ADDR… [--director ADDR[/NN]…] [--dev IFNAME…] [--decap KIND] [--persist]
 #   sh realserver.sh check    --vip ADDR… [--director ADDR[/NN]…] [--dev IFNAME…] [--decap KIND]
@@ -20,14 +20,14 @@ set -eu
 LC_ALL=C
 PATH=$PATH:/usr/sbin:/sbin # a plain user's PATH over ssh may lack them
 export LC_ALL PATH
-umask 077 # the state is root's; what is for all says so
+umask 077 # the state is for root only; files for everybody set their own mode
 
 ETC=${XDPLB_ETC:-/etc}
 RUN=${XDPLB_RUN:-/run}
 CONF=/proc/sys/net/ipv4/conf
 TABLE=xdplb_realserver
 STATES=$RUN/xdplb/realserver
-# One state file for each network namespace, which has no better name inside than its number.
+# One state file for each network namespace. Inside, the namespace has no better name than its number.
 STATE=$STATES/$(readlink /proc/self/ns/net | tr -cd 0-9).state
 STORED=$ETC/xdplb/realserver.sh
 UNIT=$ETC/systemd/system/xdplb-realserver.service
@@ -41,7 +41,7 @@ die() { # what mend
 	exit 2
 }
 
-# ---- what the state file remembers: what was found before, once, and what is set up ---------------
+# ---- the state file: the values found before the first change, and what is set up -----------------
 #
 #   sysctl DEV KEY VALUE   link DEV up|down|absent   vip ADDR DEV added|found
 #   director ADDR -        decap ipip|xdp -       dev IFNAME -       persist - -
@@ -51,7 +51,7 @@ recall() { # kind: the lines of this kind, without it
 	if [ -f "$STATE" ]; then awk -v kind="$1" '$1 == kind { sub(/^[^ ]+ /, ""); print }' "$STATE"; fi
 }
 
-remember() { # "kind key" "value": the first that is said of a key stays
+remember() { # "kind key" "value": the first value of a key stays
 	if ! awk -v key="$1 " 'index($0, key) == 1 { found = 1 } END { exit !found }' "$STATE"; then
 		printf '%s %s\n' "$1" "$2" >>"$STATE"
 	fi
@@ -66,9 +66,9 @@ table_exists() {
 	nft list table inet "$TABLE" >/dev/null 2>&1
 }
 
-# A namespace can be deleted, and another one get its number. Its cookie is never given again, but
-# only the xdplb command can ask for it (SO_NETNS_COOKIE), and hands it on. Without one, believe a
-# state only if something of what it tells is there.
+# A namespace can be deleted, and another one can get its number. Its cookie is never given again, but
+# only the xdplb command can read it (SO_NETNS_COOKIE), and passes it on. Without a cookie, believe a
+# state only if something in it exists.
 state_is_stale() {
 	if ! [ -f "$STATE" ]; then return 1; fi
 	written=$(recall netns | cut -d' ' -f1)
@@ -86,7 +86,7 @@ in_a_line() { # words, a line each
 	printf '%s' "$1" | tr '\n' ' '
 }
 
-# What makes this host as it shall be, as one line for a shell: all that is known is named in it.
+# The command that sets up this host, as one line for a shell, with all that is known.
 setup_command() {
 	printf 'xdplb realserver setup'
 	for each in $vips; do printf ' --vip %s' "$each"; done
@@ -117,11 +117,11 @@ family_of() { # address
 	case $1 in *:*) echo 6 ;; *) echo 4 ;; esac
 }
 
-length_of() { # address: of the prefix that is it alone
+length_of() { # address: the length of the prefix with only this address
 	case $1 in *:*) echo 128 ;; *) echo 32 ;; esac
 }
 
-# In what the packets for a VIP of this family come: the directors', else its own.
+# The outer families of packets for a VIP of this family: the directors', else its own.
 outer_families() { # 4|6
 	if [ -z "$directors" ]; then
 		echo "$1"
@@ -131,7 +131,7 @@ outer_families() { # 4|6
 	fi
 }
 
-# The kernel's devices that unwrap those, a line each.
+# The kernel's devices that unwrap them, a line each.
 tunnels_of() { # 4|6
 	if [ "$1" = 4 ]; then
 		if [ -n "$(v4_of "$vips")" ]; then outer_families 4 | sed 's/4/tunl0/; s/6/ip6tnl0/'; fi
@@ -151,13 +151,13 @@ module_of() { # tunnel device
 	case $1 in tunl0) echo ipip ;; sit0) echo sit ;; *) echo ip6_tunnel ;; esac
 }
 
-# The protocols that tunnelled packets have, in an outer header of this family.
+# The protocols of tunnelled packets with an outer header of this family.
 protocols_in() { # 4|6
 	if [ -n "$(v4_of "$vips")" ] && outer_families 4 | grep -q "$1"; then echo 4; fi
 	if [ -n "$(v6_of "$vips")" ] && outer_families 6 | grep -q "$1"; then echo 41; fi
 }
 
-# What the client's segments may be long: two IP headers and TCP's have to fit, too.
+# The largest segment that the client may send: two IP headers and TCP's have to fit, too.
 mss_for() { # vip
 	case $(family_of "$1") in 4) headers=40 ;; *) headers=60 ;; esac
 	if outer_families "$(family_of "$1")" | grep -q 6; then
@@ -167,15 +167,15 @@ mss_for() { # vip
 	fi
 }
 
-# A VIP of IPv6 is at home on lo, whatever unwraps: no other interface answers neighbour discovery for
-# an address of lo (ndisc_recv_ns() in net/ipv6/ndisc.c), and there may be two tunnel devices.
+# The interface of a VIP. An IPv6 VIP is on lo, with every tunnel: no other interface answers neighbour
+# discovery for an address on lo (ndisc_recv_ns() in net/ipv6/ndisc.c), and there may be two tunnels.
 home_of() { # vip
 	if [ "$decap" = xdp ] || [ "$(family_of "$1")" = 6 ]; then echo lo; else tunnels_of 4 | head -n 1; fi
 }
 
 # ---- looking --------------------------------------------------------------------------------------
 
-# Asking ip for a tunl0 that is not there would load ipip, by its alias netdev-tunl0.
+# Asking ip for a missing tunl0 would load ipip, by its alias netdev-tunl0.
 link_state() { # dev
 	if ! [ -d "$CONF/$1" ]; then
 		echo absent
@@ -190,12 +190,12 @@ words_after() { # word: the words that follow it in the input; "lock" makes a ro
 	awk -v word="$1" '{ for (i = 1; i < NF; i++) if ($i == word) print $(i + 1 + ($(i + 1) == "lock")) }'
 }
 
-# Where a VIP is: "ADDR/LENGTH DEV", a line each.
+# The interfaces that have a VIP: "ADDR/LENGTH DEV", a line each.
 vip_places() {
 	ip -o address show | awk -v vip="$1" '{ split($4, a, "/") } a[1] == vip { print $4, $2 }'
 }
 
-# Interfaces that answer ARP and neighbour discovery: neither lo nor point-to-point ones nor dummies.
+# Interfaces that answer ARP and neighbour discovery: not lo, point-to-point interfaces or dummies.
 arp_devices() {
 	ip -o link show | awk -F': ' '!/LOOPBACK|NOARP/ { sub(/@.*/, "", $2); print $2 }'
 }
