@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: MIT
-"""Next hops that the kernel keeps resolved for us (NTF_EXT_MANAGED)."""
+"""Neighbours: next hops that the kernel keeps resolved for us (NTF_EXT_MANAGED), and one's MAC."""
 
 import json
+import time
 from collections.abc import Iterable
 from typing import Any
 
 from xdplb.host.ip import ip
 from xdplb.model.network import Route
+
+_ANSWER_S = 3.0  # the kernel asks three times, a second apart (mcast_solicit, retrans_time_ms)
 
 
 def keep_neighbours(routes: Iterable[Route]) -> None:
@@ -33,6 +36,27 @@ def release_neighbours(routes: Iterable[Route]) -> None:
     ip(batch=[f"neighbour delete {via} dev {device}" for via, device in sorted(hops & managed)])
 
 
-def _neighbours() -> list[dict[str, Any]]:
-    shown: list[dict[str, Any]] = json.loads(ip("-json", "neighbour").stdout or "[]")
+def resolve(via: str, device: str) -> str | None:
+    """A neighbour's MAC; None if it has not told it within three seconds.
+
+    Where the kernel does not know it, it asks by ARP or neighbour discovery; nothing else is sent.
+    """
+    asked_until = None
+    while not (mac := _mac(via, device)):
+        if asked_until is None:
+            ip("neighbour", "replace", via, "dev", device, "use")
+            asked_until = time.monotonic() + _ANSWER_S
+        elif time.monotonic() > asked_until:
+            return None
+        time.sleep(0.05)
+    return mac
+
+
+def _mac(via: str, device: str) -> str | None:
+    known = _neighbours("show", via, "dev", device)
+    return next((each["lladdr"] for each in known if "lladdr" in each), None)
+
+
+def _neighbours(*which: str) -> list[dict[str, Any]]:
+    shown: list[dict[str, Any]] = json.loads(ip("-json", "neighbour", *which).stdout or "[]")
     return shown
