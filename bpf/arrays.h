@@ -26,7 +26,7 @@ enum {
 	flow_bucket_size = sizeof(struct flow_bucket),
 	real_size = sizeof(struct real),
 	stats_size = sizeof(struct stats),
-	cpu_pad_words = 15 - COUNTERS % 8, /* behind counters and reply_limit; at least 8 */
+	cpu_pad_words = 13 - COUNTERS % 8, /* behind the three before them; at least 6 */
 };
 
 /* What concerns the whole director. */
@@ -42,6 +42,7 @@ struct director {
 struct cpu {
 	struct counters counters;
 	struct reply_limit reply_limit;
+	struct reselection reselection;
 	__u64 pad_lines[cpu_pad_words];
 	union MANY(stats, MAX_REALS) stats;
 };

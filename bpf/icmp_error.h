@@ -114,18 +114,6 @@ static __always_inline int parse_error(struct packet *p)
 	return is_ipv6(p) ? parse_icmpv6_error(p) : parse_icmp_error(p);
 }
 
-/* Each of these would have the verifier walk the loop of reselect() once more. */
-static __always_inline void forget_kind(struct packet *p)
-{
-	p->tags = forget(p->tags, p->client_port);
-	p->protocol = forget(p->protocol, p->client_port);
-	p->error = forget(p->error, p->client_port);
-	p->fragment = forget(p->fragment, p->client_port);
-	p->fragment_id = forget(p->fragment_id, p->client_port);
-	p->length = forget(p->length, p->client_port);
-	p->tcp_flags = forget(p->tcp_flags, p->client_port);
-}
-
 /* What an error is about may be nobody's any more, which is no fault of ours: the kernel gets it. */
 static __always_inline int unless_error(struct packet *p, int verdict)
 {

@@ -11,83 +11,7 @@
 
 #include "flow.h"
 #include "limit.h"
-#include "siphash.h"
-
-/* The keys and the multiplier are IPVS's: net/netfilter/ipvs/ip_vs_mh.c, include/linux/hash.h. */
-#define MH_KEY 2654435761ULL
-#define GOLDEN_RATIO_32 0x61c88647U
-#define SH_SHIFT 24
-
-/* IPVS tries as often as its table has slots. With 90 % of the weight drained, 128 tries fail once in 700,000
- * clients; after them the owner in the table without the drained reals serves. (More tries: the verifier walks
- * each one, in each state that gets here.)
- */
-#define RESELECT_TRIES 128
-
-/* The 32 bits of a client that IPVS's hashes take: host order, IPv6 folded by exclusive or. */
-static __always_inline __u32 client_key(const struct packet *p, const struct service *service)
-{
-	__u64 folded = p->client.high ^ p->client.low;
-	__u32 key = bpf_ntohl(folded >> 32 ^ (is_ipv6(p) ? (__u32)folded : 0));
-
-	if (service->flags & SERVICE_HASH_PORT) {
-		asm volatile(""); /* a branch: else each packet does the sum, and then drops it */
-		key += bpf_ntohs(p->client_port);
-	}
-	return key;
-}
-
-/* number % RING_SLOTS without a division. With bits = ceil(log2(slots)) the factor is below 2^32, the product
- * below 2^64, and the quotient at most 1 too low: it lacks number * 2^-(31 + bits) < 2^(1 - bits), at most 1.
- */
-#define RING_BITS (32 - __builtin_clz(RING_SLOTS - 1))
-#define RING_FACTOR ((1ULL << (31 + RING_BITS)) / RING_SLOTS)
-
-/* index % RING_SLOTS of one below 2 * RING_SLOTS. */
-static __always_inline __u64 wrap_ring(__u64 index)
-{
-	__s64 less = (__s64)index - RING_SLOTS;
-
-	return less + sign_bit(less) * RING_SLOTS;
-}
-
-static __always_inline __u64 mod_ring_slots(__u64 number)
-{
-	return wrap_ring(number - (number * RING_FACTOR >> (31 + RING_BITS)) * RING_SLOTS);
-}
-
-/* A client's slot by ip_vs_mh_hashkey(): a table of mh always has RING_SLOTS slots. */
-static __always_inline __u32 mh_slot(__u32 value)
-{
-	struct siphash s;
-
-	siphash_start(&s, MH_KEY, MH_KEY);
-	return mod_ring_slots((__u32)siphash_finish(&s, 4ULL << 56 | value));
-}
-
-union slot_word {
-	__u64 word;
-	struct slot slot;
-};
-
-/* Reads a slot whole: Python may be replacing the ring. */
-static __always_inline int read_slot(struct packet *p, const struct service *service, __u32 index,
-				     struct slot *found)
-{
-	__u32 id = service->id;
-	void *ring = rings.lookup(&id);
-	union slot_word read;
-	__u64 *slot;
-
-	if (!ring)
-		return DROP(p, no_real);
-	slot = bpf_map_lookup_elem(ring, &index);
-	if (!slot)
-		return DROP(p, no_real);
-	read.word = *slot;
-	*found = read.slot;
-	return found->real ? NEXT : DROP(p, no_real);
-}
+#include "reselect.h"
 
 /* rr and wrr: the ring's next slot, whichever CPU asks. */
 static __always_inline int next_slot(struct packet *p, const struct service *service,
@@ -103,30 +27,6 @@ static __always_inline int next_slot(struct packet *p, const struct service *ser
 	return read_slot(p, service, __sync_fetch_and_add(&turn->next, 1) % service->slots, found);
 }
 
-/* As ip_vs_mh_get_fallback(): hash again, with the slot's own number and those after it, until a slot is
- * found whose owner takes new flows.
- */
-static __always_inline __u32 reselect(const struct service *service, __u32 key, __u32 offset,
-				      __u32 otherwise)
-{
-	__u32 id = service->id;
-	void *ring = rings.lookup(&id);
-
-	if (!ring)
-		return otherwise;
-	for (int i = 0; i < RESELECT_TRIES; i++) {
-		__u32 index = mh_slot(key + offset);
-		struct slot *slot = bpf_map_lookup_elem(ring, &index);
-
-		if (!slot)
-			break;
-		if (!(slot->flags & SLOT_RESELECT))
-			return slot->real;
-		offset = wrap_ring(offset + 1);
-	}
-	return otherwise;
-}
-
 /* mh and sh: the client's slot. */
 static __always_inline int hashed_slot(struct packet *p, const struct service *service,
 				       struct slot *found)
@@ -137,11 +37,8 @@ static __always_inline int hashed_slot(struct packet *p, const struct service *s
 	index = service->pick == PICK_SH ? key * GOLDEN_RATIO_32 >> SH_SHIFT : mh_slot(key);
 	if ((verdict = read_slot(p, service, index, found)) != NEXT)
 		return verdict;
-	if (found->flags & SLOT_RESELECT) {
-		if (!p->rare)
-			return HAND_OVER_RARE(p);
-		found->real = reselect(service, key, index, found->real);
-	}
+	if (found->flags & SLOT_RESELECT)
+		return p->rare ? reselect(p, service, key, index, found) : HAND_OVER_RARE(p);
 	return NEXT;
 }
 

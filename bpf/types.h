@@ -192,6 +192,19 @@ struct reply_limit {
 	__u32 sent;
 };
 
+/* A client of a slot with SLOT_RESELECT, for the packet that one CPU is working on: a rare program asks,
+ * xdplb_reselect() answers.
+ */
+struct reselection {
+	__u32 key;    /* the client's, as its slot was found by it */
+	__u32 slot;   /* the client's */
+	__u16 service;
+	__u16 real;   /* in: the slot's own; out: the chosen one */
+	__u8 answered;
+	__u8 ipv6; /* 1: asked by xdplb_ipv6_rare() */
+	__u16 pad;
+};
+
 /* Kinds of packets that have a program of their own, xdplb_<kind>() in xdplb.c, which the first one hands them over
  * to: what is rare costs the others neither time nor the verifier's patience.
  */
@@ -199,9 +212,10 @@ enum kind {
 	KIND_RARE = 0, /* IPv4 that needs more than the fast way has */
 	KIND_IPV6 = 1,
 	KIND_IPV6_RARE = 2,
+	KIND_RESELECT = 3, /* mh-fallback: chooses for a rare program, and hands the packet back */
 };
 
-#define KINDS 3
+#define KINDS 4
 
 /* Tables of one value, which the program addresses without a lookup: see VALUE() in maps.h. */
 enum direct {

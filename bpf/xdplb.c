@@ -52,8 +52,6 @@ static __always_inline int choose_real(struct packet *p, struct real **real, __u
 
 	if (is_later_fragment(p))
 		return follow_fragment(p, real, index);
-	if (p->rare)
-		forget_kind(p);
 	if ((verdict = find_service(p, &service)) != NEXT)
 		return unless_error(p, verdict);
 	p->tick = tick_now();
@@ -145,4 +143,16 @@ int xdplb_ipv6(struct xdp_md *ctx)
 int xdplb_ipv6_rare(struct xdp_md *ctx)
 {
 	return run(ctx, AF_INET6, true);
+}
+
+int xdplb_reselect(struct xdp_md *ctx)
+{
+	struct cpu *cpu = this_cpu();
+
+	if (!cpu)
+		return XDP_PASS;
+	answer_reselection(&cpu->reselection);
+	programs.call(ctx, cpu->reselection.ipv6 ? KIND_IPV6_RARE : KIND_RARE);
+	cpu->counters.pass_no_program++;
+	return XDP_PASS;
 }
