@@ -114,10 +114,4 @@ static __always_inline int parse_error(struct packet *p)
 	return is_ipv6(p) ? parse_icmpv6_error(p) : parse_icmp_error(p);
 }
 
-/* What an error is about may be nobody's any more, which is no fault of ours: the kernel gets it. */
-static __always_inline int unless_error(struct packet *p, int verdict)
-{
-	return is_error(p) ? PASS(p, icmp) : verdict;
-}
-
 #endif

@@ -45,6 +45,42 @@ static __always_inline int send(struct packet *p, const struct real *real, const
 	return FATE(p, bpf_redirect(vlan->parent, 0), forwarded_redirect);
 }
 
+/* Paths through the parser leave different values here. Unless the verifier forgets these, it walks the rest of the
+ * program once for each combination (on 6.1: 524,000 instructions of xdplb_rare() instead of 199,000).
+ */
+static __always_inline void forget_parsed(struct packet *p)
+{
+	__u64 any = p->client.low;
+
+	p->tags = forget(p->tags, any);
+	p->vip_id = forget(p->vip_id, any);
+	p->protocol = forget(p->protocol, any);
+	p->error = forget(p->error, any);
+	p->fragment = forget(p->fragment, any);
+	p->fragment_id = forget(p->fragment_id, any);
+	p->length = forget(p->length, any);
+	p->tcp_flags = forget(p->tcp_flags, any);
+}
+
+/* The same, for the paths through find_service() and pick_real(). */
+static __always_inline void forget_picked(struct packet *p)
+{
+	__u64 any = p->client.low;
+
+	p->new_flow = forget(p->new_flow, any);
+	p->error = forget(p->error, any);
+	p->fragment = forget(p->fragment, any);
+	p->protocol = forget(p->protocol, any);
+	p->client_port = forget(p->client_port, any);
+	p->service_port = forget(p->service_port, any);
+}
+
+/* The flow of an ICMP error may be unknown here, which is not a fault: the kernel gets the error. */
+static __always_inline int unless_error(struct packet *p, int verdict)
+{
+	return is_error(p) && p->fate < COUNTERS ? PASS(p, icmp) : verdict;
+}
+
 static __always_inline int choose_real(struct packet *p, struct real **real, __u32 *index)
 {
 	struct service service;
@@ -52,6 +88,8 @@ static __always_inline int choose_real(struct packet *p, struct real **real, __u
 
 	if (is_later_fragment(p))
 		return follow_fragment(p, real, index);
+	if (p->rare)
+		forget_parsed(p);
 	if ((verdict = find_service(p, &service)) != NEXT)
 		return unless_error(p, verdict);
 	p->tick = tick_now();
@@ -85,6 +123,8 @@ static __always_inline int balance(struct packet *p)
 		return verdict;
 	if ((verdict = choose_real(p, &real, &index)) != NEXT)
 		return verdict;
+	if (p->rare)
+		forget_picked(p);
 	if ((verdict = find_hop(p, real, &hop)) != NEXT)
 		return verdict;
 	tunnel = read_tunnel(real);
