@@ -112,9 +112,9 @@ static __always_inline __u8 next_state(const struct packet *p, __u8 state)
 		return FLOW_UDP;
 	if (p->tcp_flags & (TCP_FIN | TCP_RST))
 		return FLOW_CLOSING;
-	if (state == FLOW_NEW && !opens_connection(p))
-		return FLOW_ESTABLISHED;
-	return state;
+	if (state == FLOW_ESTABLISHED || state == FLOW_CLOSING || opens_connection(p))
+		return state;
+	return FLOW_ESTABLISHED;
 }
 
 /* Notes that the recorded flow was seen: a write once a tick, or when its state changes. */
@@ -191,7 +191,8 @@ static __always_inline __u64 *pick_place(const struct flow *flow, __u32 tick)
  */
 static __always_inline void record_flow(const struct packet *p, struct flow *flow, __u32 real)
 {
-	__u8 state = p->protocol == IPPROTO_UDP ? FLOW_UDP_NEW : FLOW_NEW;
+	__u8 tcp = p->new_flow ? FLOW_NEW : FLOW_MIDSTREAM;
+	__u8 state = p->protocol == IPPROTO_UDP ? FLOW_UDP_NEW : tcp;
 	__u64 record = make_record(flow->hash, state, real, p->tick);
 
 	for (int attempt = 0; attempt < 4; attempt++) {

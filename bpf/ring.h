@@ -12,12 +12,12 @@
 #define SH_SHIFT 24
 
 /* The 32 bits of a client that IPVS's hashes take: host order, IPv6 folded by exclusive or. */
-static __always_inline __u32 client_key(const struct packet *p, const struct service *service)
+static __always_inline __u32 client_key(const struct packet *p, bool hash_port)
 {
 	__u64 folded = p->client.high ^ p->client.low;
 	__u32 key = bpf_ntohl(folded >> 32 ^ (is_ipv6(p) ? (__u32)folded : 0));
 
-	if (service->flags & SERVICE_HASH_PORT) {
+	if (hash_port) {
 		asm volatile(""); /* a branch: else each packet does the sum, and then drops it */
 		key += bpf_ntohs(p->client_port);
 	}
@@ -57,9 +57,14 @@ union slot_word {
 	struct slot slot;
 };
 
-/* Reads a slot whole: Python may be replacing the ring. */
-static __always_inline int read_slot(struct packet *p, const struct service *service, __u32 index,
-				     struct slot *found)
+static __always_inline __u32 slot_number(int pick, __u32 key)
+{
+	return pick == PICK_SH ? key * GOLDEN_RATIO_32 >> SH_SHIFT : mh_slot(key);
+}
+
+/* Reads a slot in one load: Python may be replacing the ring. Returns: false if there is none. */
+static __always_inline bool read_slot(const struct service *service, __u32 index,
+				      struct slot *found)
 {
 	__u32 id = service->id;
 	void *ring = rings.lookup(&id);
@@ -67,12 +72,21 @@ static __always_inline int read_slot(struct packet *p, const struct service *ser
 	__u64 *slot;
 
 	if (!ring)
-		return DROP(p, no_real);
+		return false;
 	slot = bpf_map_lookup_elem(ring, &index);
 	if (!slot)
-		return DROP(p, no_real);
+		return false;
 	read.word = *slot;
 	*found = read.slot;
+	return true;
+}
+
+/* A slot whose real new flows may go to. */
+static __always_inline int find_slot(struct packet *p, const struct service *service, __u32 index,
+				     struct slot *found)
+{
+	if (!read_slot(service, index, found))
+		return DROP(p, no_real);
 	return found->real ? NEXT : DROP(p, no_real);
 }
 

@@ -24,18 +24,18 @@ static __always_inline int next_slot(struct packet *p, const struct service *ser
 	if (id >= MAX_SERVICES || !service->slots)
 		return DROP(p, no_real);
 	turn = NTH(turn, p->director->turns, id);
-	return read_slot(p, service, __sync_fetch_and_add(&turn->next, 1) % service->slots, found);
+	return find_slot(p, service, __sync_fetch_and_add(&turn->next, 1) % service->slots, found);
 }
 
 /* mh and sh: the client's slot. */
 static __always_inline int hashed_slot(struct packet *p, const struct service *service,
 				       struct slot *found)
 {
-	__u32 key = client_key(p, service), index;
+	__u32 key = client_key(p, service->flags & SERVICE_HASH_PORT);
+	__u32 index = slot_number(service->pick, key);
 	int verdict;
 
-	index = service->pick == PICK_SH ? key * GOLDEN_RATIO_32 >> SH_SHIFT : mh_slot(key);
-	if ((verdict = read_slot(p, service, index, found)) != NEXT)
+	if ((verdict = find_slot(p, service, index, found)) != NEXT)
 		return verdict;
 	if (found->flags & SLOT_RESELECT)
 		return p->rare ? reselect(p, service, key, index, found) : HAND_OVER_RARE(p);
@@ -76,25 +76,55 @@ static __always_inline bool begins_flow(const struct packet *p)
 	return opens_connection(p) || (p->protocol == IPPROTO_UDP && !is_error(p));
 }
 
-/* The real of a flow that has none yet, or none any more. */
-static __always_inline int begin_flow(struct packet *p, const struct service *service,
-				      struct slot *slot, struct flow *flow, __u32 *index)
+#define SLOT_PREVIOUS_PICK (SLOT_PREVIOUS_MH | SLOT_PREVIOUS_SH)
+
+/* The owner before the change of the client's slot, 0: none. `slot` is the client's by the present pick. While the pick
+ * changes, the previous owner stands in the slot that the previous pick finds.
+ */
+static __always_inline __u32 previous_owner(const struct packet *p, const struct service *service,
+					    const struct slot *slot)
 {
-	bool begins = begins_flow(p);
+	__u32 flags = slot->flags, key;
+	struct slot other;
+
+	if (!(flags & SLOT_PREVIOUS_PICK))
+		return slot->previous;
+	key = client_key(p, flags & SLOT_PREVIOUS_PORT);
+	if (!read_slot(service, slot_number(flags & SLOT_PREVIOUS_SH ? PICK_SH : PICK_MH, key),
+		       &other))
+		return 0;
+	return other.previous;
+}
+
+/* A packet in midstream whose flow has no record: the flow began before the service changed. With rr and wrr, slots
+ * are not the clients'; any slot tells what the previous pick was.
+ */
+static __always_inline int adopt_flow(struct packet *p, const struct service *service,
+				      struct slot *slot, __u32 *index)
+{
+	if (service->pick == PICK_TURN && !read_slot(service, 0, slot))
+		return PASS(p, no_flow);
+	if (slot->flags & SLOT_PREVIOUS_PICK && !p->rare)
+		return HAND_OVER_RARE(p);
+	*index = previous_owner(p, service, slot);
+	if (!*index && service->pick == PICK_TURN)
+		return PASS(p, no_flow);
+	if (!*index)
+		*index = slot->real;
+	return NEXT;
+}
+
+/* A new flow goes to its slot's owner, or to the owner of the next one. */
+static __always_inline int begin_flow(struct packet *p, const struct service *service,
+				      struct slot *slot, __u32 *index)
+{
 	int verdict;
 
-	if (begins && (verdict = admit_flow(p, service)) != NEXT)
+	if ((verdict = admit_flow(p, service)) != NEXT)
 		return verdict;
-	if (service->pick == PICK_TURN) {
-		if (!begins)
-			return PASS(p, no_flow);
-		if ((verdict = next_slot(p, service, slot)) != NEXT)
-			return verdict;
-	}
-	*index = begins || !slot->previous ? slot->real : slot->previous;
-	p->new_flow = begins;
-	if (!is_error(p))
-		record_flow(p, flow, *index);
+	if (service->pick == PICK_TURN && (verdict = next_slot(p, service, slot)) != NEXT)
+		return verdict;
+	*index = slot->real;
 	return NEXT;
 }
 
@@ -117,8 +147,13 @@ static __always_inline int pick_real(struct packet *p, const struct service *ser
 			return verdict;
 		if ((*real = follow_flow(p, service, &flow, index)))
 			return NEXT;
-		if ((verdict = begin_flow(p, service, &slot, &flow, index)) != NEXT)
+		p->new_flow = begins_flow(p);
+		verdict = p->new_flow ? begin_flow(p, service, &slot, index)
+				      : adopt_flow(p, service, &slot, index);
+		if (verdict != NEXT)
 			return verdict;
+		if (!is_error(p))
+			record_flow(p, &flow, *index);
 	} else {
 		*index = slot.real;
 		p->new_flow = begins_flow(p);

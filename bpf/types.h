@@ -57,12 +57,18 @@ struct service_bucket {
 enum slot_flag {
 	SLOT_RECORDED = 1, /* in transition: flows of this slot are looked up and recorded */
 	SLOT_RESELECT = 2, /* mh-fallback: the owner by IPVS's table takes no new flows */
+	/* While the service's pick changes, in all slots alike: what it was before. */
+	SLOT_PREVIOUS_MH = 4,
+	SLOT_PREVIOUS_SH = 8,
+	SLOT_PREVIOUS_PORT = 16, /* the client's port was hashed too */
 };
 
-/* A ring's slot: its present owner and, while in transition, the one before. Reals by index, 0: none. */
+/* A slot of a ring. Reals by index, 0: none. While the pick changes, a ring is two: `real` belongs to the slots of the
+ * present pick, `previous` to those of the previous one, and the two of one slot have nothing to do with each other.
+ */
 struct slot {
-	__u16 real;
-	__u16 previous;
+	__u16 real;     /* the present owner */
+	__u16 previous; /* in transition: the owner before the change */
 	__u32 flags; /* enum slot_flag */
 };
 
@@ -107,9 +113,10 @@ enum flow_state {
 	FLOW_EMPTY = 0,
 	FLOW_ESTABLISHED = 2, /* TCP */
 	FLOW_UDP = 3,
-	FLOW_NEW = 4,     /* TCP, only a SYN (or, in transition, one packet) was seen */
-	FLOW_UDP_NEW = 5, /* UDP, one packet was seen */
-	FLOW_CLOSING = 6, /* TCP, FIN or RST seen */
+	FLOW_NEW = 4,       /* TCP, only a SYN was seen */
+	FLOW_UDP_NEW = 5,   /* UDP, one packet was seen */
+	FLOW_CLOSING = 6,   /* TCP, FIN or RST seen */
+	FLOW_MIDSTREAM = 7, /* TCP, in transition: one packet was seen, which was no SYN */
 };
 
 #define FLOW_WAYS 8

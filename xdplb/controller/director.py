@@ -18,7 +18,6 @@ from xdplb.errors import AlreadyExists, NotFound, UsageError, XdplbError
 from xdplb.model import IPIP, Configuration, Real, Service, ServiceKey, Timeouts, Tunnel
 from xdplb.net import Address, Prefix, parse_address, sort_prefixes
 from xdplb.routes import Route
-from xdplb.schedulers import Pick, get_scheduler
 
 
 def find_routes(state: State, addresses: set[str]) -> list[Route]:
@@ -134,12 +133,6 @@ class Director(Readings):
             new = replace(old, **changes)
             config.check_service(new)
             state.put_service(new)
-        hashed = get_scheduler(old.scheduler).pick != Pick.TURN
-        if hashed and (old.scheduler, old.flags) != (new.scheduler, new.flags):
-            self.notes.append(
-                f"connections of {key} that {old.scheduler} had placed without a record now go "
-                f"where {new.scheduler} says; those it places elsewhere break"
-            )
 
     def remove_service(self, key: ServiceKey) -> None:
         """Raises: NotFound."""

@@ -126,6 +126,7 @@ class Reconciler:
         t = self.state.timeouts
         seconds = {
             "FLOW_NEW": min(SYN_TIMEOUT_S, t.tcp),
+            "FLOW_MIDSTREAM": t.tcp,
             "FLOW_ESTABLISHED": t.tcp,
             "FLOW_CLOSING": t.tcpfin,
             "FLOW_UDP_NEW": t.udp,
@@ -257,14 +258,20 @@ class Reconciler:
         owners = np.array([0, *indices], dtype=np.uint16)[filled.owners + 1]
         live = self.tables.read_ring(self.state.service_id(service.key))
         old = np.zeros(size, dtype) if live is None else np.frombuffer(live, dtype).copy()
-        if pick != Pick.TURN and indices and not len(owners) and old["real"].any():
+        turned = now is not None and now.service.pick == Pick.TURN
+        has_flows = turned or old["real"].any() or old["previous"].any()
+        if pick != Pick.TURN and indices and not len(owners) and has_flows:
             owners = np.full(size, NOBODY, np.uint16)  # the flows that there are go on
         ring = transition.repeat_ring(owners, size, dtype)
         flags = enum_values("slot_flag")
         reselect = np.resize(filled.reselect, size) if len(filled.owners) else np.zeros(size, bool)
         ring["flags"] = np.where(reselect, flags["SLOT_RESELECT"], 0)
-        if is_stateless(service):
-            turned = now is not None and now.service.pick == Pick.TURN
+        before = previous_pick(old, now, service)
+        if before and service.key.protocol == Protocol.TCP:
+            ring = transition.change_pick(old, ring, indices, flags["SLOT_RECORDED"], before)
+            if pick == Pick.TURN and not ring["previous"].any():
+                ring["flags"] = 0
+        elif is_stateless(service):
             ring = transition.merge_rings(
                 np.zeros(size, dtype) if turned else old,
                 ring,
@@ -295,7 +302,16 @@ class Reconciler:
         """Says when the transitions of changed services will end, before any begins."""
         for key, old in self.state.touched.items():
             new = self.state.raw["services"].get(key)
-            if new and old and is_stateless(self.state.service(ServiceKey.parse(key))):
+            hashed = old and get_scheduler(old["scheduler"]).pick != Pick.TURN
+            if (
+                new
+                and old
+                and (
+                    is_stateless(self.state.service(ServiceKey.parse(key)))
+                    or hashed
+                    or old["until"]
+                )
+            ):
                 new["until"] = self._until
 
     def due_transitions(self) -> list[str]:
@@ -318,8 +334,11 @@ class Reconciler:
             raw = self.state.raw["services"][key]
             old = np.frombuffer(self.tables.read_ring(raw["id"]), dtype)
             between = live & set(raw["between"]) & set(places_of(raw))
+            new = transition.forget_pick(old, previous_picks())
+            if not is_stateless(self.state.service(ServiceKey.parse(key))):
+                new["flags"] = 0  # it records all flows, whatever a slot says
             new = transition.end_transitions(
-                old, live, between, flags["SLOT_RECORDED"], flags["SLOT_RESELECT"]
+                new, live, between, flags["SLOT_RECORDED"], flags["SLOT_RESELECT"]
             )
             if old.tobytes() != new.tobytes():
                 self.tables.write_ring(raw["id"], new.tobytes())
@@ -338,6 +357,30 @@ def is_stateless(service: Service) -> bool:
     )
 
 
+def previous_picks() -> int:
+    """All of enum slot_flag that name a previous pick."""
+    flags = enum_values("slot_flag")
+    return sum(value for name, value in flags.items() if name.startswith("SLOT_PREVIOUS_"))
+
+
+def previous_pick(ring: Any, now: Any, service: Service) -> int:
+    """Of enum slot_flag, what the ring's pick was; 0 if that does not change, or was by turns.
+
+    ring: as it is, of struct slot; now: the program's struct service_entry, or None. The ring says
+    so itself while a change of the pick is in transition, also if its service is yet to follow.
+    """
+    flags, port = enum_values("slot_flag"), enum_values("service_flag")["SERVICE_HASH_PORT"]
+    known = int(ring["flags"][0]) & previous_picks()
+    if known or now is None or now.service.pick == Pick.TURN:
+        return known
+    pick = get_scheduler(service.scheduler).pick
+    hash_port = bool(now.service.flags & port)
+    if (now.service.pick, hash_port) == (pick, bool(service_flags(service, pick) & port)):
+        return 0
+    name = f"SLOT_PREVIOUS_{Pick(now.service.pick).name}"
+    return flags[name] | flags["SLOT_PREVIOUS_PORT"] * hash_port
+
+
 def service_flags(service: Service, pick: Pick) -> int:
     """Enum service_flag of a service."""
     flags = enum_values("service_flag")
@@ -353,12 +396,8 @@ def service_flags(service: Service, pick: Pick) -> int:
     return value
 
 
-def decode_flows(tables: Tables, state: State, *, strays: bool = False) -> Any:
-    """The live records: numpy array of fields real, state, age (seconds), shape (n,).
-
-    strays: with those of flows that may have been recorded in their midst, and be idle since: they
-    look like a SYN's, whose time is short.
-    """
+def decode_flows(tables: Tables, state: State) -> Any:
+    """The live records: numpy array of fields real, state, age (seconds), shape (n,)."""
     import numpy as np
 
     words = np.frombuffer(tables.flows.memory, np.uint64)
@@ -366,9 +405,6 @@ def decode_flows(tables: Tables, state: State, *, strays: bool = False) -> Any:
     states = (words >> np.uint64(32)).astype(np.uint8) & 7
     ages = (state.clock.now() - (words & np.uint64(0xFFFF)).astype(np.int64)) & 0xFFFF
     timeouts = np.array(list(tables.director[0].config.timeout))
-    if strays:
-        of = enum_values("flow_state")
-        timeouts[of["FLOW_NEW"]] = timeouts[of["FLOW_ESTABLISHED"]]
     alive = ages < timeouts[states]
     flows = np.zeros(int(alive.sum()), [("real", "u4"), ("state", "u1"), ("age", "f4")])
     flows["real"] = (words[alive] >> np.uint64(16)).astype(np.uint32) & 0xFFFF
@@ -381,4 +417,4 @@ def live_reals(tables: Tables, state: State) -> set[int]:
     """The places of all reals that some live record points to."""
     import numpy as np
 
-    return set(np.unique(decode_flows(tables, state, strays=True)["real"]).tolist())
+    return set(np.unique(decode_flows(tables, state)["real"]).tolist())

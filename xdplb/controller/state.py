@@ -183,7 +183,8 @@ class State:
         }
         if new == old and list(reals) == list(old["reals"]):  # as IPVS's, rings go by the order
             return
-        if old and (old["until"] or old["scheduler"] != new["scheduler"]):
+        picks = ("scheduler", "flags")
+        if old and (old["until"] or any(old[name] != new[name] for name in picks)):
             new["between"] = sorted({*old["between"], *places_of(old)})
         self.touch(key)
         self.raw["services"][key] = new
