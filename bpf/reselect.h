@@ -1,20 +1,22 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* mh-fallback: a client whose slot belongs to a drained real is hashed again. The search is a program of its own,
- * xdplb_reselect(): the verifier follows its loop once, not once for each way that a packet gets there.
+/* mh-fallback: if a client's slot belongs to a drained real, the client is hashed again. A rare
+ * program asks, and the program xdplb_reselect() searches and answers. In a program of its own, the
+ * verifier walks the loop once; in the rare programs it would walk it once for each path that leads
+ * there.
  */
 #ifndef XDPLB_RESELECT_H
 #define XDPLB_RESELECT_H
 
 #include "ring.h"
 
-/* IPVS tries as often as its table has slots. With 90 % of the weight drained, 128 tries fail once in 700,000
- * clients; after them the owner in the table without the drained reals serves. (More tries: the verifier walks
- * each one, in each state that gets here.)
+/* IPVS tries as often as its table has slots. With 90 % of the weight drained, 128 tries fail for
+ * one of 700,000 clients. Such a client gets its slot's owner in the table without the drained
+ * reals.
  */
 #define RESELECT_TRIES 128
 
-/* As ip_vs_mh_get_fallback(): hash again, with the slot's own number and those after it, until a slot is
- * found whose owner takes new flows.
+/* As ip_vs_mh_get_fallback() does: hashes the key again with the slot's number, then with the
+ * numbers after it, until it finds a slot whose owner is not drained.
  */
 static __always_inline void answer_reselection(struct reselection *asked)
 {
@@ -38,7 +40,9 @@ static __always_inline void answer_reselection(struct reselection *asked)
 	}
 }
 
-/* Asks once: the program begins anew with the packet, and finds the answer to its own question here. */
+/* Asks xdplb_reselect(), or takes its answer. A tail call does not return: this program starts
+ * again with the same packet, comes here again, and finds the answer to its own question.
+ */
 static __always_inline int reselect(struct packet *p, const struct service *service, __u32 key,
 				    __u32 index, struct slot *found)
 {

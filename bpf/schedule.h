@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Which real a packet goes to: the one its flow has, else the one its slot of the service's ring names.
+/* Picks a packet's real: the real in its flow's record, or else the owner of its slot in the
+ * service's ring.
  *
- * A slot that is not in transition needs no record of flows: the same client finds the same slot. In one
- * that is, a new flow goes to the present owner and is recorded; one that is neither new nor recorded
- * began before the change: it belongs to the previous owner, and is recorded from here on.
- * (Kin: Maglev, NSDI 2016; Beamer, NSDI 2018; JET, CoNEXT 2021.)
+ * Flows of a slot that is not in transition need no record, because the same client always finds
+ * the same slot. In a slot that is in transition, a new flow goes to the present owner and is
+ * recorded. A packet that neither begins a flow nor has a record belongs to a flow from before the
+ * change: it goes to the previous owner, and its flow is recorded. (Related: Maglev, NSDI 2016;
+ * Beamer, NSDI 2018; JET, CoNEXT 2021.)
  */
 #ifndef XDPLB_SCHEDULE_H
 #define XDPLB_SCHEDULE_H
@@ -13,21 +15,21 @@
 #include "limit.h"
 #include "reselect.h"
 
-/* rr and wrr: the ring's next slot, whichever CPU asks. */
+/* rr and wrr: takes the ring's next slot. All CPUs share the turns. */
 static __always_inline int next_slot(struct packet *p, const struct service *service,
 				     struct slot *found)
 {
 	__u64 id = service->id;
 	struct turn *turn;
 
-	asm volatile("" : "+r"(id)); /* bounds the register that is used, not a copy of it */
+	asm volatile("" : "+r"(id)); /* so the check bounds the register that is used, not a copy */
 	if (id >= MAX_SERVICES || !service->slots)
 		return DROP(p, no_real);
 	turn = NTH(turn, p->director->turns, id);
 	return find_slot(p, service, __sync_fetch_and_add(&turn->next, 1) % service->slots, found);
 }
 
-/* mh and sh: the client's slot. */
+/* mh and sh: finds the client's slot. */
 static __always_inline int hashed_slot(struct packet *p, const struct service *service,
 				       struct slot *found)
 {
@@ -46,15 +48,17 @@ static __always_inline struct real *find_real(const struct service *service, __u
 {
 	struct real *real;
 
-	asm volatile("" : "+r"(index)); /* bounds the register that is used, not a copy of it */
+	asm volatile(""
+		     : "+r"(index)); /* so the check bounds the register that is used, not a copy */
 	if (index >= MAX_REALS)
 		return NULL;
 	real = NTH(real, *(union all_reals *)VALUE(DIRECT_REALS), index);
 	return real->service == service->id ? real : NULL;
 }
 
-/* Follows the flow's record. NULL: it has none, or begins afresh, or its real was removed. A SYN on a new
- * record is a retransmission and must reach the same real; on any other the client's port is used again.
+/* Follows the flow's record. Returns NULL if there is none, if the packet begins a new flow, or if
+ * the record's real was removed. A SYN whose record is new is a retransmission and must reach the
+ * same real. Any other SYN means that the client uses the port again.
  */
 static __always_inline struct real *follow_flow(struct packet *p, const struct service *service,
 						const struct flow *flow, __u32 *index)
@@ -70,7 +74,9 @@ static __always_inline struct real *follow_flow(struct packet *p, const struct s
 	return real;
 }
 
-/* Whether a packet of no known flow begins one; else it is one of TCP in midstream, or an error about any. */
+/* Whether a packet without a record begins a flow. Otherwise it is a TCP packet in midstream, or an
+ * ICMP error.
+ */
 static __always_inline bool begins_flow(const struct packet *p)
 {
 	return opens_connection(p) || (p->protocol == IPPROTO_UDP && !is_error(p));
@@ -78,8 +84,9 @@ static __always_inline bool begins_flow(const struct packet *p)
 
 #define SLOT_PREVIOUS_PICK (SLOT_PREVIOUS_MH | SLOT_PREVIOUS_SH)
 
-/* The owner before the change of the client's slot, 0: none. `slot` is the client's by the present pick. While the pick
- * changes, the previous owner stands in the slot that the previous pick finds.
+/* The owner, before the change, of the client's slot; 0: none. `slot`: the client's slot by the
+ * present pick. While a change of the pick is in transition, the previous pick finds the slot that
+ * has the previous owner.
  */
 static __always_inline __u32 previous_owner(const struct packet *p, const struct service *service,
 					    const struct slot *slot)
@@ -96,8 +103,8 @@ static __always_inline __u32 previous_owner(const struct packet *p, const struct
 	return other.previous;
 }
 
-/* A packet in midstream whose flow has no record: the flow began before the service changed. With rr and wrr, slots
- * are not the clients'; any slot tells what the previous pick was.
+/* A packet without a record that begins no flow: its flow began before the service changed. With rr
+ * and wrr the client has no slot of its own, but any slot has the flags of the previous pick.
  */
 static __always_inline int adopt_flow(struct packet *p, const struct service *service,
 				      struct slot *slot, __u32 *index)
@@ -114,7 +121,7 @@ static __always_inline int adopt_flow(struct packet *p, const struct service *se
 	return NEXT;
 }
 
-/* A new flow goes to its slot's owner, or to the owner of the next one. */
+/* A new flow goes to the owner of its slot, or of the slot whose turn it is. */
 static __always_inline int begin_flow(struct packet *p, const struct service *service,
 				      struct slot *slot, __u32 *index)
 {

@@ -4,7 +4,7 @@ quote.
 """
 
 from reference.ipv4 import HEADER, OFFSET
-from reference.length import has
+from reference.bounds import has
 from reference.packet import ICMP, ICMPV6, TCP, UDP, Packet
 from reference.verdict import goes_up
 

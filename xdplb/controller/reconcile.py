@@ -217,7 +217,7 @@ class Reconciler:
             kind=enum_values("tunnel_kind")[f"TUNNEL_{kind.upper()}"],
             flags=flags["TUNNEL_CHECKSUM"] * real.tunnel.checksum
             | flags["TUNNEL_OUTER_IPV6"] * outer_ipv6
-            | flags["TUNNEL_SPREAD"] * bool(sources),
+            | flags["TUNNEL_FLOW_SOURCE"] * bool(sources),
         )
         if real.tunnel.port:
             record.tunnel_port = htons(real.tunnel.port)

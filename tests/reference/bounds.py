@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""Does the packet fit what came? And frames of several buffers, whose headers are in the first."""
+"""Whether the packet's bytes came, and its headers in the frame's first buffer."""
 
 from reference.packet import Packet
 from reference.verdict import Verdict, goes_up, is_lost
 
 
 def check_length(p: Packet) -> None:
-    """What is longer than its link takes was merged from several."""
+    """A packet that is longer than its interface's MTU was merged from several."""
     end = p.at + p.length
     if end > len(p.frame):
         raise is_lost("length")
@@ -15,7 +15,7 @@ def check_length(p: Packet) -> None:
 
 
 def missing(p: Packet, end: int) -> Verdict:
-    """A header, up to `end` of the packet, is in a later buffer, or nowhere."""
+    """The verdict if a header, which ends at `end`, is not in the first buffer."""
     return goes_up("split") if end <= p.length else is_lost("truncated")
 
 
