@@ -146,7 +146,7 @@ class State:
         if old is None:
             return
         moving = self.transitions.get(key)
-        if moving is None and old.scheduler != new.scheduler:
+        if moving is None and (old.scheduler, old.flags) != (new.scheduler, new.flags):
             moving = self.transitions[key] = Transition(0)
         if moving is not None:
             moving.between = sorted({*moving.between, *self.touched[key].indices})
