@@ -88,7 +88,10 @@ class Before:
 
 @dataclass
 class State:
-    """All of it. `touched`: what the services were that changed since the state was read."""
+    """All of it. `touched`: what the services were that changed since the state was read.
+
+    `touched_vips`: whether the interfaces shall get the VIPs that are wanted.
+    """
 
     wanted: Wanted = field(default_factory=Wanted)
     allocated: Allocation = field(default_factory=Allocation)
@@ -100,6 +103,7 @@ class State:
 
     def __post_init__(self) -> None:
         self.touched: dict[ServiceKey, Before] = {}
+        self.touched_vips = False
         self._kept = KeptIndices(self.allocated)
 
     @property
