@@ -6,7 +6,7 @@ C_FILES := $(wildcard bpf/*.c bpf/*.h)
 VM_MODULES := ipip ip_vs ip_vs_rr ip_vs_mh ip_vs_sh
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check test test-vm fuzz bench bench-packet bench-ipvs fmt clean
+.PHONY: help setup demo check test test-vm test-kernels fuzz bench bench-packet bench-ipvs fmt clean
 
 help: ## say what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -31,6 +31,11 @@ test: setup ## run all tests; those that need root are skipped without it
 test-vm: setup ## run tests/vm beside IPVS and tunl0, on Debian's kernel if this one lacks them
 	tools/vm --here-if "$(VM_MODULES)" --timeout 3000 -- env CI=$(CI) $(PYTHON) -m pytest tests/vm
 
+test-kernels: setup ## load the programs on the newest kernel of Debian's backports, too
+	tools/setup backports
+	tools/vm --kernel .vm-backports --timeout 1200 -- \
+		env CI=$(CI) $(PYTHON) -m pytest tests/vm/test_verifier.py
+
 fuzz: setup ## compare the programs with the reference: N=frames SEED= ROUND= PROGRAM=
 	PYTHONPATH=.:tests $(PYTHON) -m fuzz $(if $(N),--frames $(N)) $(if $(SEED),--seed $(SEED)) \
 		$(if $(ROUND),--round $(ROUND)) $(if $(PROGRAM),--program $(PROGRAM))
@@ -50,5 +55,5 @@ fmt: setup ## format Python and C
 	$(if $(C_FILES),clang-format -i $(C_FILES))
 
 clean: ## remove what was made here, .venv too
-	rm -rf .venv .vm build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .vm .vm-backports build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* A real server's unwrapper, for kernels without ipip: strips the tunnel's headers off what a director
- * sent, and hands the client's own packet to the stack.
+/* A real server's unwrapper, for kernels without ipip. It removes the tunnel's headers from packets
+ * of a director, and passes the client's packet to the stack.
  *
  *	| Ethernet, VLAN tags | IP director → real, protocol 4 or 41      | IP client → VIP | …   RFC 2003, 2473, 4213
  *	| Ethernet, VLAN tags | IP director → real, protocol 47 | GRE     | IP client → VIP | …   RFC 2784, 7676
  *	| Ethernet, VLAN tags | IP director → real, UDP to GUE_PORT | GUE | IP client → VIP | …   include/net/gue.h
  *	| Ethernet, VLAN tags | IP client → VIP | …
  *
- * Each IP is IPv4 or IPv6. Only packets of a known director for a known VIP are touched; the VIP has to be a local
- * address. Checksums of GRE and UDP are not looked at: the packet inside has its own, and the stack checks them.
+ * Each IP is IPv4 or IPv6. Only packets of a known director for a known VIP are changed. The VIP
+ * must be a local address. The checksums of GRE and UDP are not verified: the inner packet has its
+ * own, which the stack verifies.
  */
 #include <uapi/linux/bpf.h>
 #include <uapi/linux/if_ether.h>
@@ -21,12 +22,14 @@
 #include "decap_outer.h"
 #include "decap_inner.h"
 
-/* Cuts off all before the inner packet but as much as the link header takes, and writes that anew. */
+/* Removes everything before the inner packet except the room for the link header, and writes that
+ * header again.
+ */
 static __always_inline int strip_outer(struct packet *p)
 {
 	struct link link, *place = frame_start(p);
 
-	/* For the verifier, twice: a frame with both IP headers is longer than this. */
+	/* for the verifier, here and below: a frame with two IP headers is longer than this */
 	if ((void *)(place + 1) > frame_end(p))
 		return DROP(p, no_head);
 	link = *place;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The unwrapper's second half: what is inside, and its congestion mark. */
+/* The second half of the unwrapper: the inner packet and its congestion mark. */
 #ifndef XDPLB_DECAP_INNER_H
 #define XDPLB_DECAP_INNER_H
 
@@ -8,10 +8,11 @@
 #define ECN_ECT_1 1
 #define ECN_ECT_0 2
 #define ECN_CE 3
-#define EXTENSIONS 4 /* how many of an inner IPv6 packet are looked behind */
+#define EXTENSIONS 4 /* how many extension headers of an inner IPv6 packet are skipped */
 
-/* RFC 6040 §4.2, as __INET_ECN_decapsulate() in include/net/inet_ecn.h: a congestion mark of the tunnel reaches the
- * receiver, or, if the sender does not speak ECN, is told by a loss. Returns: the packet's new mark; negative: that.
+/* Merges the outer congestion mark into the inner one, as RFC 6040 §4.2 and
+ * __INET_ECN_decapsulate() in include/net/inet_ecn.h do. If the sender does not support ECN, a
+ * congestion mark becomes a loss. Returns: the new inner mark; negative: drop the packet.
  */
 static __always_inline int merge_ecn(__u8 mark, __u8 own)
 {
@@ -30,7 +31,9 @@ static __always_inline int mark_ipv4(struct packet *p, struct iphdr *ip)
 		return DROP(p, ecn);
 	if (tos == ip->tos)
 		return NEXT;
-	/* RFC 1624, HC' = ~(~HC + ~m + m'); TOS is its word's second byte. At most 0x2fffd: two folds. */
+	/* RFC 1624: HC' = ~(~HC + ~m + m'). TOS is the second byte of its word. The sum is at most
+	 * 0x2fffd, so two folds suffice.
+	 */
 	sum = (__u16)~ip->check + (__u16)~bpf_htons(ip->tos) + bpf_htons(tos);
 	sum = (sum & 0xffff) + (sum >> 16);
 	ip->check = ~((sum & 0xffff) + (sum >> 16));
@@ -73,9 +76,9 @@ static __always_inline int parse_inner_ipv4(struct packet *p)
 	return mark_ipv4(p, ip);
 }
 
-/* What an IPv6 packet carries behind its extension headers, as far as they are looked behind and the frame reaches.
- * All begin with the next one's kind, and their own length in words of 8 bytes after the first, which a fragment's
- * has none of (RFC 8200 §4).
+/* The protocol behind an IPv6 packet's extension headers, as far as they are skipped and the frame
+ * reaches. Each extension header begins with the next header's number and its own length, in words
+ * of 8 bytes without the first word. A fragment header has a fixed length (RFC 8200 §4).
  */
 static __always_inline __u8 payload_protocol(const struct packet *p, const struct ipv6hdr *ip)
 {

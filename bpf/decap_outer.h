@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The unwrapper's first half: whose packet it is, and which tunnel. */
+/* The first half of the unwrapper: the outer packet's source, and the kind of tunnel. */
 #ifndef XDPLB_DECAP_OUTER_H
 #define XDPLB_DECAP_OUTER_H
 
-#include "length.h"
+#include "verifier.h"
 #include "tunnel.h"
 #include "decap_types.h"
 
-#define IP_FRAGMENT 0x3fff /* more fragments, or an offset */
+#define IP_FRAGMENT 0x3fff /* "more fragments", or an offset */
 #define IP_OFFSET 0x1fff
 #define ECN_MASK 3
-#define IPV6_ECN_SHIFT 4 /* in a header's second byte: RFC 8200 §3 */
+#define IPV6_ECN_SHIFT 4 /* in the second byte of the header: RFC 8200 §3 */
 
-/* Ethernet and up to two VLAN tags, down to an IP header. */
+/* Parses Ethernet and up to two VLAN tags. */
 static __always_inline int parse_link(struct packet *p)
 {
 	struct ethhdr *eth = frame_start(p);
@@ -38,8 +38,9 @@ static __always_inline int parse_link(struct packet *p)
 	return NEXT;
 }
 
-/* The ones' complement sum of a header without options, 0xffff if its checksum is right (RFC 1071).
- * Ten 16-bit words: the sum stays below 0x9fff7, the first fold below 0x10009, and the second ends it.
+/* The ones' complement sum of a header without options. It is 0xffff if the checksum is right (RFC
+ * 1071). The sum of ten 16-bit words is below 0x9fff7, the first fold leaves less than 0x10009, and
+ * the second completes it.
  */
 static __always_inline __u32 header_sum(const struct iphdr *ip)
 {
@@ -53,7 +54,8 @@ static __always_inline __u32 header_sum(const struct iphdr *ip)
 	return (sum & 0xffff) + (sum >> 16);
 }
 
-/* GRE of IP, with a checksum or without. Returns: its length, 0 if it is something else's. */
+/* The length of a GRE header in front of IP, with or without a checksum; 0 if it is anything else.
+ */
 static __always_inline __u32 gre_length(struct packet *p, const struct gre_header *gre)
 {
 	if ((void *)(gre + 1) > frame_end(p))
@@ -66,7 +68,9 @@ static __always_inline __u32 gre_length(struct packet *p, const struct gre_heade
 	return gre->flags ? 0 : sizeof(*gre);
 }
 
-/* GUE of IP, version 0 without options. Returns: its length with UDP's, 0 if it is something else's. */
+/* The length of UDP and GUE headers in front of IP, version 0 without options; 0 if it is anything
+ * else.
+ */
 static __always_inline __u32 gue_length(struct packet *p, const struct gue_header *gue)
 {
 	if ((void *)(gue + 1) > frame_end(p) || gue->udp.dest != bpf_htons(GUE_PORT) ||
@@ -79,7 +83,7 @@ static __always_inline __u32 gue_length(struct packet *p, const struct gue_heade
 	return sizeof(*gue);
 }
 
-/* Which tunnel it is, by what follows an IP header of `header` bytes. */
+/* Finds the kind of tunnel, from what follows an IP header of `header` bytes. */
 static __always_inline int parse_tunnel(struct packet *p, __u8 protocol, __u32 header)
 {
 	const void *inside = frame_start(p) + p->network + header;
@@ -101,8 +105,9 @@ static __always_inline int parse_tunnel(struct packet *p, __u8 protocol, __u32 h
 	return length ? NEXT : PASS(p, not_tunnel);
 }
 
-/* The outer header: whose it is comes first, since what is no director's passes whatever it looks like. Behind
- * options, or in a later fragment, is no header of GRE or GUE.
+/* Parses the outer header. The source is checked first, because a packet that is not from a
+ * director is passed up whatever is in it. Behind options, and in a later fragment, there is no GRE
+ * or GUE header to read.
  */
 static __always_inline int parse_ipv4(struct packet *p)
 {

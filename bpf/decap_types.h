@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The unwrapper's tables, its verdicts, and what it knows of a packet: all that decap.c's stages share. */
+/* What the stages of decap.c share: tables, verdicts and struct packet. */
 #ifndef XDPLB_DECAP_TYPES_H
 #define XDPLB_DECAP_TYPES_H
 
@@ -10,7 +10,7 @@
 #define VLAN_LENGTH 4
 #define LINK_BYTES (ETH_HLEN + VLAN_TAGS * VLAN_LENGTH)
 
-/* What an LPM trie is asked with: addresses of 128 bits, IPv4 as v4-mapped. ::/0 is any director. */
+/* A key of the LPM trie: an address of 128 bits, IPv4 as v4-mapped. ::/0 means any director. */
 struct prefix {
 	__u32 length;
 	__be32 address[4];
@@ -20,25 +20,26 @@ struct address {
 	__be32 word[4];
 };
 
-/* Each packet ends in exactly one of these. pass_*: went up as it came; drop_*: lost. */
+/* Each packet ends in exactly one of these. pass_*: it was passed up unchanged. drop_*: it is lost.
+ */
 struct counters {
 	/* expected */
 	__u64 decapsulated;
 	__u64 pass_not_ip;     /* ARP, more than two VLAN tags, … */
-	__u64 pass_not_tunnel; /* IP that is none of the tunnels above */
+	__u64 pass_not_tunnel; /* IP, but none of the tunnels above */
 	/* worth a look when they grow */
-	__u64 pass_not_director; /* a tunnel of somebody else's: a director not named at setup? */
-	__u64 pass_not_vip;      /* from a director, for a VIP that this real does not have */
-	__u64 pass_fragment;     /* the outer packet is in pieces: the path's MTU is too small */
-	__u64 pass_options; /* the outer header has IP options or extensions: no director of ours sends them */
+	__u64 pass_not_director; /* a tunnel from another source: a director that was not named at setup? */
+	__u64 pass_not_vip;  /* from a director, for a VIP that this real does not have */
+	__u64 pass_fragment; /* the outer packet is fragmented: the path's MTU is too small */
+	__u64 pass_options; /* the outer header has IP options or extension headers; our directors send none */
 	__u64 pass_truncated; /* too short for an IP header */
 	/* alarming */
-	__u64 drop_outer;    /* an outer header that contradicts itself or the frame's length */
-	__u64 drop_checksum; /* the outer header was damaged on its way; IPv4's has a checksum */
-	__u64 drop_inner;    /* no whole IP packet inside */
-	__u64 drop_nested;   /* a tunnel in the tunnel: somebody sends through the director */
-	__u64 drop_ecn;      /* congestion was marked, and the client does not speak ECN */
-	__u64 drop_no_head;  /* the driver refused to move the frame's start */
+	__u64 drop_outer;    /* the outer header contradicts itself or the frame's length */
+	__u64 drop_checksum; /* the outer IPv4 header's checksum is wrong */
+	__u64 drop_inner;    /* there is no complete IP packet inside */
+	__u64 drop_nested;   /* another tunnel inside: somebody sends tunnel packets to the VIP */
+	__u64 drop_ecn;      /* congestion was marked, and the client does not support ECN */
+	__u64 drop_no_head;  /* the driver refused to move the frame's head */
 };
 
 #define COUNTERS (sizeof(struct counters) / sizeof(__u64))
@@ -58,15 +59,17 @@ struct link {
 
 struct packet {
 	struct xdp_md *ctx;
-	__u32 network;       /* offset of the outer header */
-	__u32 shift;         /* length of all headers to be stripped */
-	__u32 payload;       /* length of what they carry */
+	__u32 network;       /* offset of the outer IP header */
+	__u32 shift;         /* length of all headers to remove */
+	__u32 payload;       /* length of the inner packet */
 	__u32 fate;          /* index of a counter */
 	__u8 ecn;            /* of the outer header */
 	__be16 outer, inner; /* ethertypes */
 };
 
-/* An IPv4 address in the tables' form. No IPv6 packet may name it so, or it would be taken for the other. */
+/* Writes an IPv4 address in the tables' form. An IPv6 packet with such an address must be excluded
+ * before, or it would match.
+ */
 static __always_inline void map_address(__be32 *word, __be32 address)
 {
 	word[0] = 0;
@@ -92,7 +95,9 @@ static __always_inline void *frame_start(const struct packet *p)
 	return (void *)(long)p->ctx->data;
 }
 
-/* Of the first buffer: a jumbo frame has more (xdp.frags), and all that is looked at in this one. */
+/* The end of the first buffer. A jumbo frame has more buffers (xdp.frags), but all headers are in
+ * the first one.
+ */
 static __always_inline void *frame_end(const struct packet *p)
 {
 	return (void *)(long)p->ctx->data_end;

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The deny list: from its prefixes a VIP takes nothing, whatever it is. Others' packets are not asked about.
+/* The deny list. No packet from its prefixes reaches a VIP. Packets to other addresses are not
+ * checked.
  *
- * Asked before the first stage, and only while the list has prefixes: further on, the lookup's call would have
- * everything that lives across it spilled, on the way of all packets (13 instructions; here 2). So while there
- * are prefixes, addresses and VIP are found twice.
+ * The check comes before the first stage, and only if the list is not empty. Between later stages,
+ * the call of the lookup would make the compiler spill all live values, for every packet (13
+ * instructions instead of 2). The price: while there are prefixes, addresses and VIP are found
+ * twice.
  */
 #ifndef XDPLB_DENY_H
 #define XDPLB_DENY_H
@@ -11,10 +13,12 @@
 #include "parse.h"
 #include "service.h"
 
-#define NDISC_FIRST 133 /* ICMPv6: RFC 4861 §4, router solicitation to redirect */
+#define NDISC_FIRST 133 /* ICMPv6 types of RFC 4861 §4, router solicitation to redirect */
 #define NDISC_LAST 137
 
-/* Denied routers, too, must find the VIP's MAC address: ARP is not asked about, and so this is not. */
+/* A router in a denied prefix must still be able to find the VIP's MAC address. ARP is not checked
+ * either.
+ */
 static __always_inline bool is_neighbour_discovery(const struct packet *p)
 {
 	struct ipv6hdr *ip = frame_start(p) + IP_AT;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* From the client's packet to the tunnel's: makes room, and writes the link's header anew. Each kind of
- * tunnel has a header file of its own, encap_<kind>.h, that says how many bytes it adds and writes them.
+/* Wraps the client's packet in its real's tunnel. Each kind of tunnel has a header file of its own,
+ * encap_<kind>.h, which says how many bytes the tunnel adds and writes them.
  */
 #ifndef XDPLB_ENCAP_H
 #define XDPLB_ENCAP_H
@@ -9,7 +9,7 @@
 #include "encap_gue.h"
 #include "encap_ipip.h"
 
-/* Units: bytes that the tunnel adds. */
+/* How many bytes the tunnel adds. */
 static __always_inline __u64 tunnel_length(__u64 tunnel)
 {
 	int length = outer_length(outer_family(tunnel));
@@ -33,7 +33,7 @@ static __always_inline int encapsulate_in(struct packet *p, const struct real *r
 	return encapsulate_gue(p, real, hop, tunnel, outer);
 }
 
-/* IP in IPv4 first: it is the way of most. */
+/* IP in IPv4 is tested first, because most packets use it. */
 static __always_inline int encapsulate(struct packet *p, const struct real *real,
 				       const struct hop *hop, __u64 tunnel)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Generic Routing Encapsulation (RFC 2784, RFC 7676), with its checksum or without:
+/* Generic Routing Encapsulation (RFC 2784, RFC 7676), with or without a checksum:
  *
  *	| Ethernet | IP DIP → RIP, protocol 47 | C, 0x0800 or 0x86dd | (checksum, 0) | IP CIP → VIP | TCP or UDP | …
  *	            \____________________________ added ____________________________/ \__ the client's packet, TTL - 1
@@ -7,11 +7,11 @@
 #ifndef XDPLB_ENCAP_GRE_H
 #define XDPLB_ENCAP_GRE_H
 
-#include "carried.h"
+#include "inner_csum.h"
 #include "outer.h"
 #include "tunnel.h"
 
-/* Of GRE's own header. */
+/* The length of the GRE header. */
 static __always_inline int gre_length(bool summed)
 {
 	return sizeof(struct gre_header) + (summed ? sizeof(struct gre_checksum) : 0);
@@ -28,12 +28,13 @@ static __always_inline int encapsulate_gre_plain(struct packet *p, const struct 
 		return DROP(p, headroom);
 	write_outer(p, real, tunnel, header, outer, added, IPPROTO_GRE);
 	gre->flags = 0;
-	gre->ethertype = carried_ethertype(p);
+	gre->ethertype = inner_ethertype(p);
 	return NEXT;
 }
 
-/* The checksum is of the GRE header and all that it carries. Of a datagram without a checksum of its own it is not
- * known without reading all of it: that one goes without GRE's too.
+/* The checksum covers the GRE header and all behind it. For a datagram without a checksum of its
+ * own, it could only be computed by reading the whole packet. Such a packet is sent without a GRE
+ * checksum.
  */
 static __always_inline int encapsulate_gre(struct packet *p, const struct real *real,
 					   const struct hop *hop, __u64 tunnel, int outer)
@@ -44,7 +45,7 @@ static __always_inline int encapsulate_gre(struct packet *p, const struct real *
 	void *header;
 	__u64 sum;
 
-	if (!tunnel_checksum(tunnel) || !sum_carried(p, &sum))
+	if (!tunnel_checksum(tunnel) || !sum_inner(p, &sum))
 		return encapsulate_gre_plain(p, real, hop, tunnel, outer);
 	header = make_room(p, hop, outer, added);
 	if (!header)
@@ -53,7 +54,7 @@ static __always_inline int encapsulate_gre(struct packet *p, const struct real *
 	checksum = (void *)(gre + 1);
 	write_outer(p, real, tunnel, header, outer, added, IPPROTO_GRE);
 	gre->flags = bpf_htons(GRE_CHECKSUM_PRESENT);
-	gre->ethertype = carried_ethertype(p);
+	gre->ethertype = inner_ethertype(p);
 	checksum->check = csum_fold(sum + gre->flags + gre->ethertype);
 	checksum->reserved = 0;
 	return NEXT;

@@ -4,20 +4,21 @@
  *	| Ethernet | IP DIP → RIP, protocol 17 | UDP flow → port | 0, protocol 4 or 41, 0 | IP CIP → VIP | TCP or UDP | …
  *	            \_____________________________ added ______________________________/ \__ the client's packet, TTL - 1
  *
- * The source port is the flow's: routers, and the real's receive queues, share the load by it.
+ * The source port depends on the flow. Routers and the real's receive queues hash it to share the
+ * load.
  */
 #ifndef XDPLB_ENCAP_GUE_H
 #define XDPLB_ENCAP_GUE_H
 
-#include "carried.h"
+#include "inner_csum.h"
 #include "flow.h"
 #include "outer.h"
 #include "tunnel.h"
 
-#define FIRST_DYNAMIC_PORT 0xc000 /* RFC 6335 §6, to the last: 14 bits of the flow's hash */
+#define FIRST_DYNAMIC_PORT 0xc000 /* RFC 6335 §6: the dynamic ports are 0xc000 to 0xffff */
 #define DYNAMIC_PORT_BITS 14
 
-#define GUE_LENGTH ((int)sizeof(struct gue_header)) /* with UDP's */
+#define GUE_LENGTH ((int)sizeof(struct gue_header)) /* with the UDP header */
 
 static __always_inline __be16 flow_port(const struct packet *p)
 {
@@ -26,7 +27,7 @@ static __always_inline __be16 flow_port(const struct packet *p)
 	return bpf_htons(FIRST_DYNAMIC_PORT | (hash << 1 >> (64 - DYNAMIC_PORT_BITS)));
 }
 
-/* Of the outer addresses as they were written: the source may be the flow's own. */
+/* The sum of the outer addresses as they were written: the source may depend on the flow. */
 static __always_inline __u64 sum_outer(const struct real *real, const void *header, int outer)
 {
 	const struct outer_ipv6 *ipv6 = header;
@@ -38,17 +39,16 @@ static __always_inline __u64 sum_outer(const struct real *real, const void *head
 	return (source & 0xffff) + (source >> 16) + sum_address(&real->address, outer);
 }
 
-/* The pseudo header's sum, and that of what it is about: at most 40 words of 16 bits. A sum of 0 is sent as 0xffff
- * (RFC 768).
+/* The UDP checksum, over at most 40 words of 16 bits. A checksum of 0 is sent as 0xffff (RFC 768).
  */
 static __always_inline __u16 gue_checksum(const struct packet *p, const struct gue_header *gue,
 					  __u64 sum)
 {
 	__u16 check;
 
-	sum += bpf_htons(IPPROTO_UDP) + gue->udp.len; /* of the pseudo header */
+	sum += bpf_htons(IPPROTO_UDP) + gue->udp.len; /* the pseudo header's */
 	sum += (__u64)gue->udp.source + gue->udp.dest + gue->udp.len;
-	sum += bpf_htons(carried_protocol(p)); /* GUE's own header: its one byte that is not 0 */
+	sum += bpf_htons(inner_protocol(p)); /* the GUE header's only byte that is not 0 */
 	check = csum_fold(sum);
 	return check ? check : 0xffff;
 }
@@ -57,7 +57,7 @@ static __always_inline int encapsulate_gue(struct packet *p, const struct real *
 					   const struct hop *hop, __u64 tunnel, int outer)
 {
 	__u64 sum = 0;
-	bool summed = tunnel_checksum(tunnel) && sum_carried(p, &sum);
+	bool summed = tunnel_checksum(tunnel) && sum_inner(p, &sum);
 	int added = outer_length(outer) + GUE_LENGTH;
 	void *header = make_room(p, hop, outer, added);
 	struct gue_header *gue = header + outer_length(outer);
@@ -69,7 +69,7 @@ static __always_inline int encapsulate_gue(struct packet *p, const struct real *
 	gue->udp.dest = real->tunnel_port;
 	gue->udp.len = bpf_htons(p->length + GUE_LENGTH);
 	gue->version_length = 0;
-	gue->protocol = carried_protocol(p);
+	gue->protocol = inner_protocol(p);
 	gue->flags = 0;
 	gue->udp.check = summed ? gue_checksum(p, gue, sum + sum_outer(real, header, outer)) : 0;
 	return NEXT;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The flow table: an array of cache lines, each eight records of one word (see enum flow_state). It is
- * shared by all CPUs and has no lock. A record is only ever replaced by compare-and-swap of the word
- * that was read: a lost race leaves a flow with the record that another CPU gave it, or for this one
- * packet with none; never with half a record, never over another flow's.
+/* The flow table: an array of cache lines with eight records each; a record is one word (enum
+ * flow_state). All CPUs share it, without locks. A record is only replaced by a compare-and-swap of
+ * the word that was read. So a CPU that loses a race finds its flow with the record of another CPU,
+ * or, for this one packet, without a record. It never finds half a record, and never overwrites a
+ * record that it has not seen.
  */
 #ifndef XDPLB_FLOW_H
 #define XDPLB_FLOW_H
@@ -13,15 +14,15 @@
 #define FLOW_STATE_SHIFT 32
 #define FLOW_REAL_SHIFT 16
 #define FLOW_SEEN_MASK ((__u64)(FLOW_STATES - 1) << FLOW_STATE_SHIFT | 0xffff)
-#define TAG_NOT_EMPTY (1ULL << 63) /* in each tag, so that none is an empty word's */
+#define TAG_NOT_EMPTY (1ULL << 63) /* the top bit of each tag, so no record is 0 */
 
 struct flow {
 	struct flow_bucket *bucket;
 	const struct config *config;
-	__u64 hash; /* low bits: bucket; top 29: tag. A foreign flow matches once in 2^25 lookups. */
-	__u64 *entry; /* where its record is, or was before it expired; NULL: nowhere */
-	__u64 record; /* as it was read */
-	bool alive;   /* it has a record that is not expired */
+	__u64 hash; /* the low bits select the bucket, the top 29 are the tag: a foreign flow matches once in 2^25 lookups */
+	__u64 *entry; /* its record, maybe expired; NULL: there is none */
+	__u64 record; /* the record as it was read */
+	bool alive;   /* the record exists and is not expired */
 };
 
 static __always_inline __u8 flow_state(__u64 record)
@@ -50,10 +51,11 @@ static __always_inline bool is_expired(const struct config *config, __u64 record
 	return record_age(record, tick) >= config->timeout[flow_state(record)];
 }
 
-/* Two rounds of multiply and fold, with secrets: for IPv4 a bijection of (client, ports), so that flows of one
- * service never hash alike, and the secret odd factor makes any two collide in a bucket by chance only
- * (multiply-shift: Dietzfelbinger et al., J. Algorithms 25, 1997). SipHash-1-3 took 14 ns more. The service's id
- * stands for the VIP and the protocol; with any-port services the port tells flows apart too.
+/* Two rounds of multiply and fold, with secret numbers. For IPv4 this is a bijection of (client,
+ * ports), so two flows of one service never have the same hash. The secret odd factor makes any two
+ * flows collide in a bucket only by chance (multiply-shift: Dietzfelbinger et al., J. Algorithms
+ * 25, 1997). SipHash-1-3 took 14 ns more. The service's id stands for VIP and protocol; the
+ * service's port is hashed because an any-port service has many.
  */
 static __always_inline __u64 fold_multiply(__u64 value, __u64 factor)
 {
@@ -65,7 +67,7 @@ static __always_inline __u64 hash_client(const struct packet *p, const struct co
 					 __u64 word, __u64 more)
 {
 	__u64 value = (p->client.low >> 32 << 32 | word) ^ config->flow_key[0];
-	__u64 factor = config->flow_key[1] | 1; /* by an even one, the highest bits would be lost */
+	__u64 factor = config->flow_key[1] | 1; /* an even factor would lose the highest bits */
 
 	if (is_ipv6(p)) {
 		value ^= fold_multiply(p->client.high ^ factor, GOLDEN_RATIO_64);
@@ -112,12 +114,12 @@ static __always_inline __u8 next_state(const struct packet *p, __u8 state)
 		return FLOW_UDP;
 	if (p->tcp_flags & (TCP_FIN | TCP_RST))
 		return FLOW_CLOSING;
-	if (state == FLOW_NEW && !opens_connection(p))
-		return FLOW_ESTABLISHED;
-	return state;
+	if (state == FLOW_ESTABLISHED || state == FLOW_CLOSING || opens_connection(p))
+		return state;
+	return FLOW_ESTABLISHED;
 }
 
-/* Notes that the recorded flow was seen: a write once a tick, or when its state changes. */
+/* Updates a record: once a tick, or when the flow's state changes. */
 static __always_inline void touch_flow(const struct packet *p, const struct flow *flow)
 {
 	__u64 state = next_state(p, flow_state(flow->record));
@@ -128,9 +130,10 @@ static __always_inline void touch_flow(const struct packet *p, const struct flow
 		__sync_val_compare_and_swap(flow->entry, flow->record, record);
 }
 
-/* 1 for a negative number, else 0; to multiply by, where a branch would be one too many: one for each of eight
- * records is 256 paths to the verifier, and two or three that the CPU guesses wrong (20 ns). The empty asm keeps
- * the compiler (LLVM 14) from making branches of it; an arithmetic shift has the verifier (6.18) fork all the same.
+/* Returns 1 for a negative number, else 0. The result is used as a factor, to avoid branches: a
+ * branch for each of eight records means 256 paths for the verifier, and two or three
+ * mispredictions (20 ns). The empty asm keeps the compiler (LLVM 14) from making a branch of it.
+ * The verifier (6.18) treats an arithmetic shift like a branch, so the shift is logical.
  */
 static __always_inline __u64 sign_bit(__s64 number)
 {
@@ -140,7 +143,7 @@ static __always_inline __u64 sign_bit(__s64 number)
 	return sign;
 }
 
-/* Its state's upper bits, with one above them set if it is expired. */
+/* The upper bits of the record's state; if it is expired, with one more bit set above them. */
 static __always_inline __u32 victim_kind(const struct config *config, __u64 record, __u32 tick)
 {
 	__u8 state = flow_state(record);
@@ -149,9 +152,10 @@ static __always_inline __u32 victim_kind(const struct config *config, __u64 reco
 	return state >> 1 | sign_bit(left) * (FLOW_STATES / 2);
 }
 
-/* Which record is given up: an expired or empty one, else a closing, else a new, else any; of its kind the
- * longest idle. So no flood of SYNs evicts a flow that got further than its SYN. The rank carries its way
- * along, so that one number is compared and kept; the first way ranks highest, as it is looked at first.
+/* Picks the record to replace: an expired or empty one; else a closing or midstream one; else a new
+ * one; else any. Among these, the one that was idle longest. So a flood of SYNs cannot replace an
+ * established flow. The lowest bits of the rank are the way, so one number is compared and kept;
+ * the first way ranks highest, because it is looked at first.
  */
 static __always_inline __u64 *pick_victim(const struct flow *flow, __u32 tick)
 {
@@ -169,10 +173,11 @@ static __always_inline __u64 *pick_victim(const struct flow *flow, __u32 tick)
 	return &flow->bucket->entry[FLOW_WAYS - 1 - (__u64)highest % FLOW_WAYS];
 }
 
-/* Where the flow's record goes. Records are never taken out, and a bucket fills from its first way on: if the last is
- * empty, there are as many as the first empty one's number.
+/* Picks the entry for the flow's record. Records are never removed, and a bucket fills from its
+ * first way. So if its last way is empty, the number of records is the index of the first empty
+ * way.
  */
-static __always_inline __u64 *pick_place(const struct flow *flow, __u32 tick)
+static __always_inline __u64 *pick_entry(const struct flow *flow, __u32 tick)
 {
 	__u64 *entry = flow->bucket->entry, records = 0;
 
@@ -186,16 +191,17 @@ static __always_inline __u64 *pick_place(const struct flow *flow, __u32 tick)
 	return &entry[records % FLOW_WAYS];
 }
 
-/* Records that the flow, seen for the first time, goes to `real`; in place of its old record if it has
- * one. Another CPU may take the place between the choice and the swap; then the choice is made again.
+/* Records that the flow goes to `real`, in place of its old record if it has one. If another CPU
+ * takes the entry between the choice and the swap, the choice is repeated.
  */
 static __always_inline void record_flow(const struct packet *p, struct flow *flow, __u32 real)
 {
-	__u8 state = p->protocol == IPPROTO_UDP ? FLOW_UDP_NEW : FLOW_NEW;
+	__u8 tcp = p->new_flow ? FLOW_NEW : FLOW_MIDSTREAM;
+	__u8 state = p->protocol == IPPROTO_UDP ? FLOW_UDP_NEW : tcp;
 	__u64 record = make_record(flow->hash, state, real, p->tick);
 
 	for (int attempt = 0; attempt < 4; attempt++) {
-		__u64 *place = pick_place(flow, p->tick);
+		__u64 *place = pick_entry(flow, p->tick);
 		__u64 old = *place;
 
 		if (__sync_val_compare_and_swap(place, old, record) == old)

@@ -1,23 +1,26 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Fragments (RFC 791 §3.2, RFC 8200 §4.5). The first has the ports and is balanced as any packet of its flow; its real
- * is remembered for source, VIP, protocol (of IPv4) and ID, and the later ones follow it, each in a tunnel of its own:
+/* Fragments (RFC 791 §3.2, RFC 8200 §4.5). A first fragment has the ports, and is balanced like any
+ * packet of its flow. Its real is stored under source, VIP, protocol (IPv4 only) and ID. The later
+ * fragments go to that real, each in a tunnel packet of its own:
  *
  *	1 | tag (19 bits) | service (12) | real (16) | tick (16)
  *
- * One that comes before its first goes up, rather than astray. IPVS has the kernel put them together, and balances the
- * whole: XDP has no place to keep one. The table is bounded, its hash secret, and the oldest record gives way: a flood
- * costs others at most the pieces that are on the way.
+ * A later fragment that arrives before the first one is passed up, because its real is unknown.
+ * (IPVS lets the kernel reassemble the packet and balances the whole; XDP cannot store fragments.)
+ * The table has a fixed size, its hash is secret, and the oldest record is replaced. So a flood of
+ * fragments can only affect packets whose fragments are still arriving.
  */
 #ifndef XDPLB_FRAGMENT_H
 #define XDPLB_FRAGMENT_H
 
-#include "recent.h"
+#include "timed_record.h"
 #include "schedule.h"
 
-#define FRAGMENT_LIFE 30 /* ticks: as net.ipv4.ipfrag_time, after which nobody puts them together */
+#define FRAGMENT_LIFE \
+	30 /* ticks, as net.ipv4.ipfrag_time: later, the receiver has given up reassembly */
 #define FRAGMENT_TAG_SHIFT 44
 #define FRAGMENT_SERVICE_SHIFT 32
-#define FRAGMENT_SERVICES 4096 /* more than MAX_SERVICES can be: xdplb/model/tunables.py */
+#define FRAGMENT_SERVICES 4096 /* at least MAX_SERVICES: xdplb/model/tunables.py */
 
 static __always_inline __u64 hash_fragment(const struct packet *p)
 {
@@ -29,12 +32,14 @@ static __always_inline volatile __u64 *find_fragment(const struct packet *p, __u
 {
 	__u64 index = hash & ((1 << FRAGMENT_BUCKET_BITS) - 1);
 
-	return find_place(NTH(flow_bucket, *(union all_fragments *)VALUE(DIRECT_FRAGMENTS), index),
-			  hash, FRAGMENT_TAG_SHIFT, p->tick);
+	return find_timed_record(
+		NTH(flow_bucket, *(union all_fragments *)VALUE(DIRECT_FRAGMENTS), index), hash,
+		FRAGMENT_TAG_SHIFT, p->tick);
 }
 
-/* A first fragment's ports have served, and its protocol, if later ones do not know it: to what goes by the flow's hash
- * all fragments shall look alike, or they would take different ways to the real.
+/* Clears the ports of a first fragment when they are no longer needed, and the protocol where later
+ * fragments do not have it. Code that hashes the flow must get the same values for all fragments,
+ * or they would take different paths to the real.
  */
 static __always_inline void drop_ports(struct packet *p)
 {
@@ -44,7 +49,9 @@ static __always_inline void drop_ports(struct packet *p)
 		p->protocol = IPPROTO_FRAGMENT;
 }
 
-/* Notes where a first fragment went. One that did not leave has the later ones go up too. */
+/* Stores the real of a first fragment that was forwarded. If it was not forwarded, the later
+ * fragments are passed up too.
+ */
 static __always_inline void remember_fragment(struct packet *p, __u64 service, __u64 index)
 {
 	__u64 hash = hash_fragment(p), record;
@@ -54,7 +61,9 @@ static __always_inline void remember_fragment(struct packet *p, __u64 service, _
 	*find_fragment(p, hash) = record;
 }
 
-/* A later fragment's real: the first one's, if that was seen and is still the same service's. */
+/* Finds the real of a later fragment: that of the first one, if it is still a real of the same
+ * service.
+ */
 static __always_inline int follow_fragment(struct packet *p, struct real **real, __u32 *index)
 {
 	__u64 hash = hash_fragment(p), record;
@@ -62,7 +71,7 @@ static __always_inline int follow_fragment(struct packet *p, struct real **real,
 
 	p->tick = tick_now();
 	record = *find_fragment(p, hash);
-	if (!is_recent(record, hash, FRAGMENT_TAG_SHIFT, p->tick, FRAGMENT_LIFE))
+	if (!is_fresh(record, hash, FRAGMENT_TAG_SHIFT, p->tick, FRAGMENT_LIFE))
 		return PASS(p, fragment);
 	*index = flow_real(record);
 	service.id = record >> FRAGMENT_SERVICE_SHIFT & (FRAGMENT_SERVICES - 1);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The answer to a packet that is too big for the path to its real (RFC 1191): from the VIP, back the way it
- * came, with the MTU that is left inside the tunnel, quoting the IP header and the 8 bytes behind it.
+/* The ICMP error about a packet that is too big for the path to its real (RFC 1191). It comes from
+ * the VIP, goes back the way the packet came, names the MTU inside the tunnel, and quotes the
+ * packet's IP header and the 8 bytes behind it.
  */
 #ifndef XDPLB_ICMP_H
 #define XDPLB_ICMP_H
@@ -9,10 +10,10 @@
 #include "icmpv6.h"
 #include "parse.h"
 
-#define REPLIES_PER_TICK 1000 /* and CPU */
+#define REPLIES_PER_TICK 1000 /* on each CPU */
 #define IPTOS_TOS_NOT_ECN 0x1c
 #define IPTOS_INTERNETCONTROL 0xc0 /* as icmp_send() sets it */
-#define QUOTED_PAYLOAD 8           /* RFC 792: the ports, and TCP's sequence number */
+#define QUOTED_PAYLOAD 8           /* RFC 792: the ports and TCP's sequence number */
 
 struct too_big {
 	struct iphdr ip;
@@ -34,8 +35,9 @@ static __always_inline bool may_reply(const struct packet *p)
 	return limit->sent++ < REPLIES_PER_TICK;
 }
 
-/* No error is sent about what came to a group of the link, nor to who is no single host: this network's, loopback,
- * multicast and beyond (RFC 1122 §3.2.2). Nor about an error or a later fragment: see reply_too_big().
+/* Whether an error may be sent to the packet's source: not if the frame was a link-layer multicast
+ * or broadcast, and not if the source is no single host: "this" network, loopback, multicast and
+ * beyond (RFC 1122 §3.2.2). reply_too_big() excludes errors about errors and about later fragments.
  */
 static __always_inline bool may_be_answered(const struct packet *p)
 {
@@ -46,7 +48,7 @@ static __always_inline bool may_be_answered(const struct packet *p)
 	return is_ipv6(p) ? is_ipv6_host(&p->client) : network && network != 127 && network < 224;
 }
 
-/* At most 28 words of 16 bits: no carry out of 32 bits. */
+/* At most 28 words of 16 bits, so the sum fits in 32 bits. */
 static __always_inline __u16 csum_of(const void *start, int bytes)
 {
 	const __u16 *words = start;
@@ -58,7 +60,7 @@ static __always_inline __u16 csum_of(const void *start, int bytes)
 	return csum_fold(sum);
 }
 
-static __always_inline int turn_link(struct packet *p, int added)
+static __always_inline int swap_macs(struct packet *p, int added)
 {
 	struct ethhdr *old = frame_start(p) + added, *eth = frame_start(p);
 	struct ethhdr swapped;
@@ -98,7 +100,9 @@ static __always_inline bool write_too_big(struct packet *p, __u32 mtu)
 	return true;
 }
 
-/* The quote's length is fixed. IPv4's options have no place in it; of IPv6 whatever is too big is longer. */
+/* The quote has a fixed length. IPv4 options do not fit in it. An IPv6 packet that is too big is
+ * always longer than the quote.
+ */
 static __always_inline bool fits_quote(const struct packet *p)
 {
 	return is_ipv6(p) || p->transport == IP_AT + sizeof(struct iphdr);
@@ -116,7 +120,7 @@ static __always_inline int reply_too_big(struct packet *p, __u32 mtu)
 		return DROP(p, reply_limit);
 	if (bpf_xdp_adjust_tail(p->ctx, kept - (int)frame_length(p)) || !move_head(p, -added))
 		return DROP(p, headroom);
-	if ((verdict = turn_link(p, added)) != NEXT)
+	if ((verdict = swap_macs(p, added)) != NEXT)
 		return verdict;
 	if (!(is_ipv6(p) ? write_too_big6(p, mtu) : write_too_big(p, mtu)))
 		return DROP(p, headroom);
@@ -130,9 +134,10 @@ static __always_inline bool may_fragment(const struct packet *p)
 	return (void *)(ip + 1) > frame_end(p) || !(ip->frag_off & bpf_htons(IP_DONT_FRAGMENT));
 }
 
-/* Does the packet fit the path once it is wrapped? As ensure_mtu_is_adequate() in ip_vs_xmit.c; without DF
- * the kernel could only fragment it. Of IPv6 no sender cuts smaller than its least MTU: on a path that has not that
- * much inside, what may be larger is lost.
+/* Checks that the wrapped packet fits the path, as ensure_mtu_is_adequate() in ip_vs_xmit.c does.
+ * Without DF the kernel gets the packet and may fragment it. No IPv6 sender makes packets smaller
+ * than the minimum MTU, 1280. If the path has less room inside the tunnel, packets up to 1280 bytes
+ * that do not fit are dropped.
  */
 static __always_inline int check_size(struct packet *p, __u64 mtu, __u64 added)
 {

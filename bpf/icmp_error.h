@@ -1,19 +1,21 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* ICMP errors about a real's answers: some router on their way to the client refused one, too big for the next link
- * first of all (RFC 1191, RFC 8201), and tells the VIP, which is the director:
+/* ICMP errors about the real's answers. A router between real and client refused an answer, mostly
+ * because it is too big for the next link (RFC 1191, RFC 8201). It informs the answer's source, the
+ * VIP, so the error arrives at the director:
  *
  *	| Ethernet | IP router → VIP, protocol 1 or 58 | ICMP error | IP VIP → client | ports, … |
  *	                                                             \__ the real's answer ____/
  *
- * The flow is the quoted packet's, its ends swapped; the real that has it is sent the error as it came. As
- * ip_vs_in_icmp(): it begins no flow, and where none is known the kernel gets it. Its checksum is the real's to check.
+ * The error belongs to the quoted packet's flow, in the other direction. It is sent unchanged to
+ * the real of that flow. As in ip_vs_in_icmp(), it begins no flow, and if there is no flow the
+ * kernel gets it. Its checksum is checked by the real.
  */
 #ifndef XDPLB_ICMP_ERROR_H
 #define XDPLB_ICMP_ERROR_H
 
 #include "parse.h"
 
-/* RFC 792 has at least 8 bytes quoted behind the header, RFC 4443 many more. */
+/* RFC 792 requires a quote of at least 8 bytes behind the IP header, RFC 4443 of many more. */
 struct quoted_ports {
 	__be16 source;
 	__be16 dest;
@@ -30,12 +32,14 @@ struct icmpv6_error {
 	__u8 type;
 	__u8 code;
 	__u16 checksum;
-	__be32 mtu; /* of packet too big */
+	__be32 mtu; /* of "packet too big" */
 	struct ipv6hdr quoted;
-	struct quoted_ports ports; /* or a fragment's header, and they behind it */
+	struct quoted_ports ports; /* or a fragment header, and the ports behind it */
 };
 
-/* A quoted header with options is left to the kernel. A later fragment has no ports. */
+/* Whether the quote has the ports. The kernel gets errors whose quoted header has options. A later
+ * fragment has no ports.
+ */
 static __always_inline bool quotes_flow(const struct icmp_error *error)
 {
 	const struct iphdr *ip = &error->quoted;
@@ -47,14 +51,14 @@ static __always_inline bool quotes_flow(const struct icmp_error *error)
 	       has_ports(ip->protocol);
 }
 
-/* Whether so many bytes from the transport's place on are the packet's, and at hand. */
-static __always_inline bool has_behind(const struct packet *p, int bytes)
+/* Whether the packet has `bytes` bytes from its transport header on, and the first buffer too. */
+static __always_inline bool has_bytes(const struct packet *p, int bytes)
 {
 	return frame_start(p) + p->transport + bytes <= frame_end(p) &&
 	       p->length >= p->transport - IP_AT + bytes;
 }
 
-static __always_inline int be_error(struct packet *p, const struct quoted_ports *ports)
+static __always_inline int set_error_flow(struct packet *p, const struct quoted_ports *ports)
 {
 	p->error = 1;
 	p->client_port = ports->dest;
@@ -66,22 +70,22 @@ static __always_inline int parse_icmp_error(struct packet *p)
 {
 	struct icmp_error *error = frame_start(p) + p->transport;
 
-	if (!has_behind(p, sizeof(*error)) || !quotes_flow(error) ||
+	if (!has_bytes(p, sizeof(*error)) || !quotes_flow(error) ||
 	    error->quoted.saddr != last_part(&p->vip))
 		return PASS(p, icmp);
 	p->protocol = error->quoted.protocol;
 	p->client.low = v4_mapped(error->quoted.daddr);
-	return be_error(p, &error->ports);
+	return set_error_flow(p, &error->ports);
 }
 
-/* Of any type, as in ip_vs_in_icmp_v6(). */
+/* Of any error type, as in ip_vs_in_icmp_v6(). */
 static __always_inline bool is_icmpv6_error(const struct icmpv6_error *error)
 {
-	return !(error->type & ICMPV6_INFORMS) && *(__u8 *)&error->quoted >> 4 == 6;
+	return !(error->type & ICMPV6_INFORMATIONAL) && *(__u8 *)&error->quoted >> 4 == 6;
 }
 
-/* Of a quoted packet's extension headers only a first fragment's is looked behind: large answers over UDP are cut by
- * the real, and it is the one who has to cut them smaller.
+/* The only extension header that is skipped in a quote is a first fragment's. Reals fragment large
+ * UDP answers, and the real must learn to make smaller fragments.
  */
 static __always_inline int parse_icmpv6_error(struct packet *p)
 {
@@ -89,12 +93,12 @@ static __always_inline int parse_icmpv6_error(struct packet *p)
 	struct quoted_ports *ports = &error->ports;
 	struct extension *fragment = (void *)ports;
 
-	if (!has_behind(p, sizeof(*error)) || !is_icmpv6_error(error) ||
+	if (!has_bytes(p, sizeof(*error)) || !is_icmpv6_error(error) ||
 	    !same_address(&error->quoted.saddr, (void *)&p->vip))
 		return PASS(p, icmp);
 	p->protocol = error->quoted.nexthdr;
 	if (p->protocol == IPPROTO_FRAGMENT) {
-		if (!has_behind(p, sizeof(*error) + sizeof(*fragment)) ||
+		if (!has_bytes(p, sizeof(*error) + sizeof(*fragment)) ||
 		    fragment->offset & bpf_htons(IPV6_OFFSET))
 			return PASS(p, icmp);
 		p->protocol = fragment->next;
@@ -103,33 +107,15 @@ static __always_inline int parse_icmpv6_error(struct packet *p)
 	if (!has_ports(p->protocol))
 		return PASS(p, icmp);
 	p->client = *(struct address *)&error->quoted.daddr;
-	return be_error(p, ports);
+	return set_error_flow(p, ports);
 }
 
-/* From an ICMP packet to the flow that it is about. */
+/* Replaces an ICMP error's addresses, ports and protocol by those of its flow. */
 static __always_inline int parse_error(struct packet *p)
 {
 	if (!p->rare || !is_icmp(p))
 		return NEXT;
 	return is_ipv6(p) ? parse_icmpv6_error(p) : parse_icmp_error(p);
-}
-
-/* Each of these would have the verifier walk the loop of reselect() once more. */
-static __always_inline void forget_kind(struct packet *p)
-{
-	p->tags = forget(p->tags, p->client_port);
-	p->protocol = forget(p->protocol, p->client_port);
-	p->error = forget(p->error, p->client_port);
-	p->fragment = forget(p->fragment, p->client_port);
-	p->fragment_id = forget(p->fragment_id, p->client_port);
-	p->length = forget(p->length, p->client_port);
-	p->tcp_flags = forget(p->tcp_flags, p->client_port);
-}
-
-/* What an error is about may be nobody's any more, which is no fault of ours: the kernel gets it. */
-static __always_inline int unless_error(struct packet *p, int verdict)
-{
-	return is_error(p) ? PASS(p, icmp) : verdict;
 }
 
 #endif

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* ICMPv6's packet too big (RFC 4443 §3.2), for icmp.h: it quotes as much as fits IPv6's least MTU. */
+/* ICMPv6's "packet too big" (RFC 4443 §3.2), for icmp.h. It quotes as much of the packet as fits in
+ * IPv6's minimum MTU.
+ */
 #ifndef XDPLB_ICMPV6_H
 #define XDPLB_ICMPV6_H
 
-#include "carried.h"
+#include "inner_csum.h"
 #include "path.h"
 
 struct icmpv6_too_big {
@@ -16,20 +18,22 @@ struct icmpv6_too_big {
 #define TOO_BIG6_ADDED ((int)(sizeof(struct ipv6hdr) + sizeof(struct icmpv6_too_big)))
 #define TOO_BIG6_QUOTED (IPV6_LEAST_MTU - TOO_BIG6_ADDED)
 
-/* By words of 64 bits, of which each is two of 32: 308 of them. */
+/* The quote in words of 64 bits; each counts as two of 32 bits. There are 308 words of 32 bits. */
 struct too_big6 {
 	struct outer_ipv6 ip;
 	struct icmpv6_too_big icmp;
 	__u64 quoted[TOO_BIG6_QUOTED / sizeof(__u64)];
 };
 
-/* No error is sent to who is no single host (RFC 4443 §2.4): the unspecified address, groups, and nobody's ::/64. */
+/* Whether the address is a single host's. No error is sent to other addresses (RFC 4443 §2.4): the
+ * unspecified address, multicast, and the rest of ::/64, which belongs to nobody.
+ */
 static __always_inline bool is_ipv6_host(const struct address *address)
 {
 	return address->high && (__u8)address->high != 0xff;
 }
 
-/* The pseudo header's addresses, length and protocol, ICMP's own header, the quote. */
+/* Sums the pseudo header (addresses, length, protocol), the ICMP header and the quote. */
 static __always_inline __u16 too_big6_checksum(const struct too_big6 *reply)
 {
 	const __u64 *words = reply->quoted;

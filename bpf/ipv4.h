@@ -1,25 +1,25 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* IPv4's header (RFC 791), as far as parse.h asks. */
+/* The IPv4 header (RFC 791), for parse.h. */
 #ifndef XDPLB_IPV4_H
 #define XDPLB_IPV4_H
 
-#include "jumbo.h"
-#include "length.h"
+#include "bounds.h"
+#include "verifier.h"
 
 #define IP_DONT_FRAGMENT 0x4000
 
-#define IP_IHL 5 /* of a header without options, in words */
+#define IP_IHL 5 /* of a header without options, in words of 32 bits */
 #define IP_VERSION_IHL (4 << 4 | IP_IHL)
 
-/* The low word of ::ffff:a.b.c.d; the high one is 0. Little-endian hosts only, as is all of BCC's x86
- * and arm64.
+/* The low word of ::ffff:a.b.c.d; the high word is 0. For little-endian hosts only, as x86 and
+ * arm64 are.
  */
 static __always_inline __be64 v4_mapped(__be32 address)
 {
 	return (__u64)address << 32 | bpf_htonl(0xffff);
 }
 
-/* Of a v4-mapped address, IPv4's. */
+/* The IPv4 address in a v4-mapped address. */
 static __always_inline __be32 last_part(const struct address *address)
 {
 	return ((const __be32 *)&address->low)[1];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Every table; the loader pins each by its own name. Arrays, but for what few packets ask: the kernel inlines
- * their lookups, and with BPF_F_MMAPABLE their values begin on a page, so that 64 bytes are one cache line (a
- * plain array's values begin 16 bytes past one).
+/* All tables. The loader pins each under its own name. Tables that each packet needs
+ * are arrays, because the kernel inlines array lookups. With BPF_F_MMAPABLE an array's values begin
+ * on a page, so 64 bytes are one cache line; in a plain array they begin 16 bytes behind one.
  */
 #ifndef XDPLB_MAPS_H
 #define XDPLB_MAPS_H
@@ -18,23 +18,26 @@ ARRAY(union all_sources, sources, 1);
 ARRAY(union all_fragments, fragments, 1);
 ARRAY(union all_paths, paths, 1);
 
-/* The one value of such a table: a constant for the program (BPF_PSEUDO_MAP_VALUE, what global variables are
- * made of), where an inlined lookup is a dozen instructions that store, reload and compare a key. BCC has no
- * name for it: the loader puts the table in the place of its number.
+/* The address of a table's only value. For the program it is a constant (BPF_PSEUDO_MAP_VALUE,
+ * which is also how global variables are addressed). An inlined lookup would cost a dozen
+ * instructions that store, reload and compare a key. BCC does not support this: the program
+ * contains a number (enum direct), and the loader replaces it by the table.
  */
 #define VALUE(number) ((void *)bpf_pseudo_fd(BPF_PSEUDO_MAP_VALUE, number))
 
-/* All rings have the template's size: only then does the kernel inline lookups in them. */
+/* All rings have the template's size. Otherwise the kernel would not inline lookups in them. */
 ARRAY(struct slot, ring, RING_SLOTS);
 BPF_F_TABLE("array_of_maps$ring", __u32, __u32, rings, MAX_SERVICES, 0);
 
-/* Programs that take over packets of rare kinds, by enum kind: HAND_OVER() in verdict.h. */
+/* The programs for rare packets, by enum kind: see HAND_OVER() in verdict.h. */
 BPF_F_TABLE("prog", __u32, __u32, programs, KINDS, 0);
 
-/* The VLAN devices there are, by their interface numbers. */
+/* The VLAN devices, by interface number. */
 BPF_F_TABLE("hash", __u32, struct vlan, vlans, MAX_VLANS, 0);
 
-/* One more than Python ever puts there: up to Linux 6.12 a full trie refuses even what it has (ENOSPC). */
+/* One entry more than Python ever uses: up to Linux 6.12, a full trie refuses even a prefix that it
+ * already has (ENOSPC).
+ */
 BPF_F_TABLE("lpm_trie", struct prefix, __u32, denied, MAX_DENIED + 1, BPF_F_NO_PREALLOC);
 
 #endif

@@ -1,19 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Where a real's frames leave. Each real keeps its next hop; the first packet of each tick asks the FIB
- * again, so that a changed route or MAC address is followed within about a second by nobody's doing but
- * the kernel's (which keeps the neighbour resolved: Python installs it as managed).
+/* The next hop to a real. Each real caches its next hop, and the first packet in each tick asks the
+ * FIB again. So a changed route or MAC address takes effect within about a second. The kernel keeps
+ * the neighbour resolved, because Python installs it as a managed neighbour.
  */
 #ifndef XDPLB_NEXTHOP_H
 #define XDPLB_NEXTHOP_H
 
 #include "path.h"
 
-/* Asks as if the packet came from the loopback interface, as locally sent ones do: bpf_fib_lookup() refuses
- * interfaces that do not forward, and the director itself need not (attach sets forwarding on lo alone, of IPv4 and IPv6).
+/* bpf_fib_lookup() refuses interfaces that do not forward, and the director itself need not
+ * forward. So the lookup is made as if the packet came from the loopback interface, as locally sent
+ * packets do. (`attach` enables forwarding on lo only, for IPv4 and IPv6.)
  */
 #define LOOPBACK_IFINDEX 1
 
-/* An Ethernet header begins with the destination, struct bpf_fib_lookup has the source first. */
+/* An Ethernet header has the destination first; struct bpf_fib_lookup has the source first. */
 static __always_inline struct macs macs_of(const struct bpf_fib_lookup *fib)
 {
 	struct macs macs;
@@ -23,9 +24,12 @@ static __always_inline struct macs macs_of(const struct bpf_fib_lookup *fib)
 	return macs;
 }
 
-/* What is different, if anything: by words without branches, each of which would be two ways to the verifier. */
-static __always_inline __u32 differing(const struct hop *hop, const struct vlan *in,
-				       const struct bpf_fib_lookup *fib, const struct vlan *vlan)
+/* Not 0 if the hop differs from the lookup's result. It compares by words without branches, because
+ * each branch would double the verifier's paths.
+ */
+static __always_inline __u32 hop_difference(const struct hop *hop, const struct vlan *in,
+					    const struct bpf_fib_lookup *fib,
+					    const struct vlan *vlan)
 {
 	struct macs macs = macs_of(fib);
 	__u32 bits = (hop->ifindex ^ fib->ifindex) | (hop->mtu ^ fib->mtu_result);
@@ -37,8 +41,8 @@ static __always_inline __u32 differing(const struct hop *hop, const struct vlan 
 	return bits;
 }
 
-/* Writes the hop not in use, then switches: a reader never sees half of one. A second CPU in the same tick
- * finds what it would write in use already, or writes the same bytes.
+/* Writes the hop that is not in use, then switches to it, so a reader never sees half a hop. A
+ * second CPU in the same tick finds that the hop in use is right already, or writes the same bytes.
  */
 static __always_inline void publish_hop(struct real *real, const struct bpf_fib_lookup *fib)
 {
@@ -50,7 +54,7 @@ static __always_inline void publish_hop(struct real *real, const struct bpf_fib_
 	known = vlans.lookup(&ifindex);
 	if (known)
 		vlan = *known;
-	if (!differing(&real->hop[active], &real->vlan[active], fib, &vlan))
+	if (!hop_difference(&real->hop[active], &real->vlan[active], fib, &vlan))
 		return;
 	real->vlan[!active] = vlan;
 	hop->ifindex = fib->ifindex;
@@ -60,7 +64,9 @@ static __always_inline void publish_hop(struct real *real, const struct bpf_fib_
 	real->active = !active;
 }
 
-/* A neighbour that is being resolved again keeps its old address meanwhile; a route that went away does not. */
+/* Asks the FIB. While the neighbour is being resolved, the old MAC address stays in use. If there
+ * is no route any more, the hop is deleted.
+ */
 static __always_inline int refresh_hop(struct packet *p, struct real *real)
 {
 	struct bpf_fib_lookup fib = {
@@ -97,7 +103,9 @@ static __always_inline int refresh_hop(struct packet *p, struct real *real)
 	return NEXT;
 }
 
-/* The hop in use stays as it is for a tick at least: its place is the one written after the next change. */
+/* Finds the real's next hop. What it returns stays unchanged for at least one tick, because the
+ * next change writes the other hop.
+ */
 static __always_inline int find_hop(struct packet *p, struct real *real, struct hop **hop)
 {
 	int verdict;

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* What all tunnels have in common: the room, the link's header, and an outer IP header as
- * net/netfilter/ipvs/ip_vs_xmit.c writes it. `outer` is its family, a constant wherever it is asked.
+/* What all tunnels share: the room before the packet, the Ethernet header, and the outer IP header,
+ * which is written as in net/netfilter/ipvs/ip_vs_xmit.c. The parameter `outer` is the outer
+ * family, a constant wherever it is tested.
  */
 #ifndef XDPLB_OUTER_H
 #define XDPLB_OUTER_H
 
 #include "csum.h"
 #include "parse.h"
-#include "spread.h"
+#include "outer_source.h"
 
-/* The headers as the words they are, for one store each; on a little-endian host a word's first byte is its
- * lowest.
+/* The outer headers as words, for one store each. On a little-endian host the first byte of a word
+ * is its lowest.
  */
 struct outer_ipv4 {
 	__u32 length;   /* version and IHL, TOS, total length */
@@ -22,20 +23,20 @@ struct outer_ipv4 {
 
 struct outer_ipv6 {
 	__be32 flow;  /* version, traffic class, flow label */
-	__u32 length; /* of what follows, next header, hop limit */
+	__u32 length; /* payload length, next header, hop limit */
 	struct address saddr;
 	struct address daddr;
 };
 
-/* A real's struct tunnel, as the one word it is: Python may be replacing it, and the compiler would take a struct
- * apart and put it together again.
+/* Reads a real's struct tunnel as one word, because Python may be replacing it. From a struct, the
+ * compiler would build the word again field by field.
  */
 static __always_inline __u64 read_tunnel(const struct real *real)
 {
 	return *(volatile __u32 *)&real->tunnel;
 }
 
-/* The kind there is by default: IP in IPv4. */
+/* Whether it is the default: IP in IPv4. */
 static __always_inline bool is_ipip(__u64 tunnel)
 {
 	return tunnel >> 16 == TUNNEL_IPIP;
@@ -61,19 +62,19 @@ static __always_inline int outer_length(int outer)
 	return outer == AF_INET6 ? sizeof(struct outer_ipv6) : sizeof(struct outer_ipv4);
 }
 
-/* What a tunnel's headers call the client's packet. */
-static __always_inline __u8 carried_protocol(const struct packet *p)
+/* How a tunnel's headers name the client's packet. */
+static __always_inline __u8 inner_protocol(const struct packet *p)
 {
 	return is_ipv6(p) ? IPPROTO_IPV6 : IPPROTO_IPIP;
 }
 
-static __always_inline __be16 carried_ethertype(const struct packet *p)
+static __always_inline __be16 inner_ethertype(const struct packet *p)
 {
 	return bpf_htons(is_ipv6(p) ? ETH_P_IPV6 : ETH_P_IP);
 }
 
-/* Moves the head by `added` bytes and writes the link's header. Returns: the place of the outer header, with the
- * client's IP header `added` bytes behind it; NULL: there was no room.
+/* Moves the frame's head by `added` bytes and writes the Ethernet header. Returns: the place of the
+ * outer IP header; the client's IP header is `added` bytes behind it. NULL if there was no room.
  */
 static __always_inline void *make_room(struct packet *p, const struct hop *hop, int outer,
 				       int added)
@@ -93,15 +94,15 @@ static __always_inline void *make_room(struct packet *p, const struct hop *hop, 
 	return ethertype + 1;
 }
 
-/* What the outer header takes over from the inner one. */
+/* What the outer header copies from the inner one. */
 struct inherited {
-	__u64 class; /* TOS or traffic class, ECN included: RFC 6040 §4.1, normal mode */
-	__u64 flags; /* DF where it stands in IPv4's header; an IPv6 packet has none, as in IPVS */
-	__u64 ttl; /* or hop limit, which the client's packet spends first, as in __ip_vs_get_out_rt() */
+	__u64 class; /* TOS or traffic class, with ECN: RFC 6040 §4.1, normal mode */
+	__u64 flags; /* DF, as in the IPv4 header; 0 for an IPv6 packet, as in IPVS */
+	__u64 ttl; /* or hop limit; the client's packet is decremented first, as in __ip_vs_get_out_rt() */
 };
 
-/* With DF an atomic datagram needs no ID (RFC 6864 §4.1), and the kernel sends 0; without, it must differ
- * between packets of one DIP and RIP that are on the way together.
+/* With DF set, the datagram is atomic and needs no ID (RFC 6864 §4.1); the kernel sends 0. Without
+ * DF, packets of one DIP and RIP that are on the way at the same time need different IDs.
  */
 static __always_inline __be16 outer_id(__be16 dont_fragment)
 {
@@ -136,7 +137,7 @@ static __always_inline void write_ipv4(const struct packet *p, const struct real
 	__u64 source = last_part(&real->source);
 
 	if (!is_ipip(tunnel)) {
-		source = spread_source(p, real);
+		source = outer_source(p, real);
 		sum += (source & 0xffff) + (source >> 16);
 	}
 	ip->length = IP_VERSION_IHL | tos | length << 16;
@@ -146,7 +147,7 @@ static __always_inline void write_ipv4(const struct packet *p, const struct real
 	ip->daddr = last_part(&real->address);
 }
 
-/* The flow label is 0, as IPVS's. */
+/* The flow label is 0, as in IPVS. */
 static __always_inline void write_ipv6(const struct packet *p, const struct real *real,
 				       struct outer_ipv6 *ip, struct inherited from, int added,
 				       __u8 protocol)
@@ -154,7 +155,7 @@ static __always_inline void write_ipv6(const struct packet *p, const struct real
 	__u64 length = bpf_htons(p->length + added - (int)sizeof(*ip));
 	struct address source = real->source;
 
-	source.low = (__u32)source.low | (__u64)spread_source(p, real) << 32;
+	source.low = (__u32)source.low | (__u64)outer_source(p, real) << 32;
 	ip->flow = bpf_htonl(6 << 28 | from.class << 20);
 	ip->length = length | protocol << 16 | from.ttl << 24;
 	ip->saddr = source;

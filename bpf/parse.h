@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* From the frame's first byte to the ports. In two stages, since a packet that is for no VIP passes
- * whatever it looks like: parse_network() reads no more than the addresses, and complains of nothing;
- * parse_transport() runs only for VIPs.
+/* Parsing, from the first byte of the frame to the ports, in two stages. parse_network() reads only
+ * the addresses and rejects nothing, because a packet that is not for a VIP is passed up whatever
+ * is in it. parse_transport() runs only for packets to VIPs.
  */
 #ifndef XDPLB_PARSE_H
 #define XDPLB_PARSE_H
@@ -15,13 +15,15 @@
 #define TCP_RST 0x04
 #define TCP_ACK 0x10
 
-/* Not a packet of its flow, but an ICMP error about one: see icmp_error.h. A family's first program has none. */
+/* Whether it is not a packet of its flow, but an ICMP error about one: see icmp_error.h. The main
+ * program of a family handles no errors.
+ */
 static __always_inline bool is_error(const struct packet *p)
 {
 	return p->rare && p->error;
 }
 
-/* UDP's packets have no flags: they open none. */
+/* Whether it is a SYN. False for UDP, whose packets have no flags. */
 static __always_inline bool opens_connection(const struct packet *p)
 {
 	return (p->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN;
@@ -50,24 +52,24 @@ static __always_inline int parse_ports(struct packet *p)
 
 	if (p->protocol == IPPROTO_TCP) {
 		if ((void *)(tcp + 1) > end || payload < sizeof(*tcp))
-			return miss_header(p, p->transport + sizeof(*tcp));
+			return missing_header(p, p->transport + sizeof(*tcp));
 		p->tcp_flags = ((__u8 *)tcp)[TCP_FLAGS_OFFSET];
 	} else if (p->protocol == IPPROTO_UDP) {
 		if ((void *)tcp + sizeof(struct udphdr) > end || payload < sizeof(struct udphdr))
-			return miss_header(p, p->transport + sizeof(struct udphdr));
+			return missing_header(p, p->transport + sizeof(struct udphdr));
 	} else if (is_icmp(p)) {
 		return p->rare ? NEXT : HAND_OVER_RARE(p);
 	} else {
 		return PASS(p, protocol);
 	}
-	/* TCP's and UDP's ports lie at the same place. */
+	/* TCP and UDP have their ports at the same offset. */
 	p->client_port = tcp->source;
 	p->service_port = tcp->dest;
 	return NEXT;
 }
 
-/* A first fragment has to begin with a whole header: who sends another (RFC 1858) is no client to be balanced. What
- * later ones of IPv6 are a part of, only their first one knows.
+/* A first fragment must contain the whole TCP or UDP header: a smaller one is an attack (RFC 1858).
+ * A later IPv6 fragment does not tell its protocol; only the first one does.
  */
 static __always_inline int parse_fragment(struct packet *p)
 {

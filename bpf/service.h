@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* VIP → its number; (VIP's number, port, protocol) → service. Both tables hash a key to either of two
- * buckets of four (Azar et al., "Balanced Allocations", 1994): at the quarter load Python allows them,
- * one cache line answers nearly always, and a miss reads two. No helper is called.
+/* Finds the number of a VIP, and the service of (VIP's number, port, protocol). Both tables hash a
+ * key to two buckets of four entries each (Azar et al., "Balanced Allocations", 1994). Python fills
+ * at most a quarter of the entries, so nearly every key is in its first bucket, which is one cache
+ * line. A miss reads two lines. No helper is called.
  */
 #ifndef XDPLB_SERVICE_H
 #define XDPLB_SERVICE_H
 
 #include "verdict.h"
 
-#define GOLDEN_RATIO_64 0x9e3779b97f4a7c15ULL /* 2^64 / φ, made odd: Fibonacci hashing, Knuth 6.4 */
+#define GOLDEN_RATIO_64 \
+	0x9e3779b97f4a7c15ULL /* 2^64 / φ, rounded to an odd number: Fibonacci hashing, Knuth 6.4 */
 
 static __always_inline __u64 first_bucket(__u64 hash, int bits)
 {
@@ -54,8 +56,9 @@ union service_word {
 	struct service service;
 };
 
-/* Returns the service by value, in one load: a pointer to it would have the verifier (6.18) walk all that
- * follows once for each way. An id is never 0, so a word of 0 is none.
+/* Returns the service by value, in one load. With a pointer, the verifier (6.18) would walk the
+ * rest of the program once for each entry. A service's id is never 0, so the word 0 means no
+ * service.
  */
 static __always_inline __u64 find_service_in(struct packet *p, __u64 index, __u64 key)
 {
@@ -68,7 +71,7 @@ static __always_inline __u64 find_service_in(struct packet *p, __u64 index, __u6
 	return 0;
 }
 
-static __always_inline __u64 find_service_of(struct packet *p, __be16 port)
+static __always_inline __u64 find_service_on(struct packet *p, __be16 port)
 {
 	__u64 key = service_key(p->vip_id, port, p->protocol);
 	__u64 hash = key * GOLDEN_RATIO_64, found;
@@ -79,14 +82,14 @@ static __always_inline __u64 find_service_of(struct packet *p, __be16 port)
 	return found;
 }
 
-/* The service on this very port, else the VIP's service for any port. */
+/* Finds the service of this port, or else the VIP's service for any port. */
 static __always_inline int find_service(struct packet *p, struct service *service)
 {
 	union service_word found;
 
-	found.word = find_service_of(p, p->service_port);
+	found.word = find_service_on(p, p->service_port);
 	if (!found.word)
-		found.word = find_service_of(p, 0);
+		found.word = find_service_on(p, 0);
 	if (!found.word)
 		return PASS(p, no_service);
 	*service = found.service;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* SipHash-1-3 (Aumasson, Bernstein, 2012), the variant the kernel's hash tables use: one round a word,
- * three to finish. Source of the constants and of the final word: the paper, §2.1 to §2.4.
+/* SipHash-1-3 (Aumasson, Bernstein, 2012), which the kernel's hash tables use: one round for each
+ * word and three at the end. Source of the constants and of the last word: the paper, §2.1 to §2.4.
  */
 #ifndef XDPLB_SIPHASH_H
 #define XDPLB_SIPHASH_H
@@ -45,7 +45,7 @@ static __always_inline void siphash_word(struct siphash *s, __u64 word)
 	s->v0 ^= word;
 }
 
-/* `last` is the message's last 0 … 7 bytes, with its length in bytes in the top byte. */
+/* `last`: the last 0 to 7 bytes of the message, and its length in bytes in the top byte. */
 static __always_inline __u64 siphash_finish(struct siphash *s, __u64 last)
 {
 	siphash_word(s, last);

@@ -1,52 +1,52 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Every struct and enum that C and Python share. Python reads the layouts from BCC's descriptions of
- * the tables and the enums from this text: nothing here is typed twice.
+/* Every struct and enum that C and Python share. Python reads the struct layouts from BCC's
+ * descriptions of the tables, and the enums from this text. Nothing here is written a second time.
  */
 #ifndef XDPLB_TYPES_H
 #define XDPLB_TYPES_H
 
 #include "counters.h"
 
-/* An IP address in network order; IPv4 is stored v4-mapped (RFC 4291 §2.5.5.2), so that one set of
- * tables serves both families.
+/* An IP address in network byte order. IPv4 addresses are stored v4-mapped (RFC 4291 §2.5.5.2), so
+ * one set of tables serves both families.
  */
 struct address {
 	__be64 high;
 	__be64 low;
 };
 
-/* ---- what Python writes ------------------------------------------------------------------- */
+/* ---- written by Python --------------------------------------------------------------------- */
 
 #define BUCKET_WAYS 4
 
-/* A VIP is named by its place: bucket number * BUCKET_WAYS + way. All zero: empty. */
+/* The number of a VIP is: bucket number * BUCKET_WAYS + way. An empty entry is all zero. */
 struct vip_bucket {
 	struct address vip[BUCKET_WAYS];
 };
 
-/* How a service finds a slot of its ring. */
+/* How a service picks a slot of its ring. */
 enum pick {
-	PICK_TURN = 0, /* one after the other: rr, wrr */
-	PICK_MH = 1,   /* by the client's hash, as ip_vs_mh */
-	PICK_SH = 2,   /* by the client's hash, as ip_vs_sh */
+	PICK_TURN = 0, /* one slot after the other: rr, wrr */
+	PICK_MH = 1,   /* by a hash of the client, as ip_vs_mh does */
+	PICK_SH = 2,   /* by a hash of the client, as ip_vs_sh does */
 };
 
 enum service_flag {
-	SERVICE_HASH_PORT = 1,  /* the client's port is hashed too: mh-port, sh-port */
-	SERVICE_RECORDED = 2,   /* every flow is recorded, whatever its slot says */
-	SERVICE_ONE_PACKET = 4, /* no flows: each packet is balanced by itself */
-	SERVICE_LIMITED = 8,    /* it has a limit of new flows: struct limit */
+	SERVICE_HASH_PORT = 1,  /* the client's port is part of the hash: mh-port, sh-port */
+	SERVICE_RECORDED = 2,   /* every flow is recorded, whatever the flags of its slot are */
+	SERVICE_ONE_PACKET = 4, /* no flow is recorded: each packet is balanced on its own */
+	SERVICE_LIMITED = 8,    /* the rate of new flows is limited: struct limit */
 };
 
 struct service {
-	__u32 slots; /* of its ring that are in use */
+	__u32 slots; /* how many slots of the ring are in use */
 	__u8 pick;   /* enum pick */
 	__u8 flags;  /* enum service_flag */
-	__u16 id;    /* its place in rings and turns, from 1 */
+	__u16 id;    /* its index in rings, turns and limits, from 1 */
 };
 
 struct service_entry {
-	__u64 key; /* of service_key(); 0: empty */
+	__u64 key; /* service_key(); 0: the entry is empty */
 	struct service service;
 };
 
@@ -55,61 +55,75 @@ struct service_bucket {
 };
 
 enum slot_flag {
-	SLOT_RECORDED = 1, /* in transition: flows of this slot are looked up and recorded */
-	SLOT_RESELECT = 2, /* mh-fallback: the owner by IPVS's table takes no new flows */
+	SLOT_RECORDED = 1, /* the slot is in transition: its flows are looked up and recorded */
+	SLOT_RESELECT = 2, /* mh-fallback: in IPVS's table, the slot's owner is drained */
+	/* The previous pick, while a change of the pick is in transition. All slots of the ring
+	 * have the same of these flags.
+	 */
+	SLOT_PREVIOUS_MH = 4,
+	SLOT_PREVIOUS_SH = 8,
+	SLOT_PREVIOUS_PORT = 16, /* the client's port was part of the hash */
 };
 
-/* A ring's slot: its present owner and, while in transition, the one before. Reals by index, 0: none. */
+/* A slot of a ring. Reals are named by index; 0 is no real. While a change of the pick is in
+ * transition, the ring is two rings in one: the present pick finds slots of `real`, the previous
+ * pick finds slots of `previous`, and the two fields of one slot are unrelated.
+ */
 struct slot {
-	__u16 real;
-	__u16 previous;
-	__u32 flags; /* enum slot_flag */
+	__u16 real;     /* the present owner */
+	__u16 previous; /* in transition: the owner before the change */
+	__u32 flags;    /* enum slot_flag */
 };
 
 struct turn {
-	__u64 next; /* of the walk of rr and wrr through their ring, shared by all CPUs */
+	__u64 next; /* the number of turns taken so far by rr or wrr, on all CPUs together */
 };
 
-/* A key of `denied`. Its address is no struct address, which would be aligned by 8. */
+/* A key of the table `denied`. The address is not a struct address, because that is aligned to 8
+ * bytes.
+ */
 struct prefix {
 	__u32 length; /* in bits */
 	__be32 address[4];
 };
 
-/* How many flows began in a tick: tick (32 bits) | flows (32). */
+/* The number of flows that began in a tick: tick (32 bits) | flows (32 bits). */
 struct tally {
 	__u64 word;
 };
 
-/* How many flows of a service may begin in a tick; 0: as many as come. */
+/* How many flows of a service may begin in one tick. 0 means no limit. */
 struct limit {
-	__u32 flows;        /* of all sources together */
-	__u32 source_flows; /* of each source */
-	struct tally tally; /* of all; the program's. A source's is in `sources`. */
+	__u32 flows;        /* from all sources together */
+	__u32 source_flows; /* from each source */
+	struct tally tally; /* by the program, of all sources */
 };
 
 #define FLOW_STATES 8
 
 struct config {
-	__u64 flow_key[2];          /* secret: flows hash by it */
-	__u16 timeout[FLOW_STATES]; /* in ticks, by enum flow_state; 0 for FLOW_EMPTY */
-	__u32 denying;              /* 1: `denied` has prefixes */
-	__u8 pad[28];               /* buckets behind it begin on a cache line */
+	__u64 flow_key[2];          /* secret key of the flows' hash */
+	__u16 timeout[FLOW_STATES]; /* in ticks, by enum flow_state; FLOW_EMPTY has 0 */
+	__u32 denying;              /* 1: the table `denied` is not empty */
+	__u8 pad[28];               /* the tables behind begin on a cache line */
 };
 
-/* ---- what the program keeps --------------------------------------------------------------- */
+/* ---- written by the program ---------------------------------------------------------------- */
 
-/* A flow's record is one word, so that it is read and replaced whole:
- * tag (29 bits, the first of them 1) | state (3) | real (16) | last seen, in ticks (16).
- * A state's upper two bits say how readily its records are given up: see pick_victim().
+/* A flow's record is one 64-bit word, so it is read and replaced as a whole:
+ *
+ *	tag (29 bits, the top bit is 1) | state (3) | real (16) | tick of the last packet (16)
+ *
+ * The upper two bits of the state say which records are replaced first: see pick_victim().
  */
 enum flow_state {
 	FLOW_EMPTY = 0,
 	FLOW_ESTABLISHED = 2, /* TCP */
 	FLOW_UDP = 3,
-	FLOW_NEW = 4,     /* TCP, only a SYN (or, in transition, one packet) was seen */
-	FLOW_UDP_NEW = 5, /* UDP, one packet was seen */
-	FLOW_CLOSING = 6, /* TCP, FIN or RST seen */
+	FLOW_NEW = 4,       /* TCP, only a SYN was seen */
+	FLOW_UDP_NEW = 5,   /* UDP, one packet was seen */
+	FLOW_CLOSING = 6,   /* TCP, a FIN or RST was seen */
+	FLOW_MIDSTREAM = 7, /* TCP, one packet was seen, in transition, and it was not a SYN */
 };
 
 #define FLOW_WAYS 8
@@ -118,28 +132,30 @@ struct flow_bucket {
 	__u64 entry[FLOW_WAYS];
 };
 
-/* An Ethernet header's addresses, destination first; by words, which copy faster than bytes. */
+/* The addresses of an Ethernet header, destination first. Words copy faster than bytes. */
 struct macs {
 	__u32 word[3];
 };
 
-/* Where a frame for a real leaves, as bpf_fib_lookup() said. */
+/* The next hop to a real, as bpf_fib_lookup() returned it. */
 struct hop {
 	struct macs macs;
-	__u32 ifindex; /* 0: not known yet; maybe a VLAN device's */
-	__u32 mtu;     /* of the route, bytes of IP packet */
+	__u32 ifindex; /* 0: not known yet. It may be a VLAN device. */
+	__u32 mtu;     /* of the route, in bytes of IP packet */
 };
 
 #define MAX_TAGS 2
 
-/* A VLAN device takes no frames from XDP: they leave by the interface below it, with its tags. */
+/* XDP cannot send through a VLAN device. It sends through the interface below it, with the device's
+ * VLAN tags.
+ */
 struct vlan {
-	__u32 parent;         /* 0: none, it is no VLAN device */
+	__u32 parent;         /* the interface below; 0: this is not a VLAN device */
 	__u32 tags;           /* how many */
-	__be32 tag[MAX_TAGS]; /* as they stand in a frame, the outermost first */
+	__be32 tag[MAX_TAGS]; /* as in a frame, the outermost first */
 };
 
-/* How packets are wrapped on their way to a real: ipvsadm's --tun-type. */
+/* The kind of tunnel to a real: ipvsadm's --tun-type. */
 enum tunnel_kind {
 	TUNNEL_IPIP = 0,
 	TUNNEL_GRE = 1,
@@ -147,63 +163,77 @@ enum tunnel_kind {
 };
 
 enum tunnel_flag {
-	TUNNEL_CHECKSUM = 1,   /* GRE's or UDP's over all that it carries: --tun-csum */
-	TUNNEL_OUTER_IPV6 = 2, /* RIP and DIP are of IPv6 */
-	TUNNEL_SPREAD = 4,     /* a source for each flow: `source_hosts` */
+	TUNNEL_CHECKSUM = 1,    /* GRE or UDP carries a checksum: --tun-csum */
+	TUNNEL_OUTER_IPV6 = 2,  /* RIP and DIP are IPv6 addresses */
+	TUNNEL_FLOW_SOURCE = 4, /* each flow has its own outer source: `source_hosts` */
 };
 
-/* One word, so that it is read and replaced whole. */
+/* One 32-bit word, so it is read and replaced as a whole. */
 struct tunnel {
-	__u16 header_sum; /* of an outer IPv4 header's constant words; its source's if no other field is set */
+	__u16 header_sum; /* the sum of the outer IPv4 header's constant words; if kind and flags are 0, with the source */
 	__u8 kind;  /* enum tunnel_kind */
 	__u8 flags; /* enum tunnel_flag */
 };
 
-/* One real server of one service. The first 64 bytes are all that a packet needs. */
+/* One real server of one service. A packet needs only the first 64 bytes. */
 struct real {
-	struct address address; /* RIP: outer destination */
-	struct address source;  /* DIP: outer source; or the first of `source_hosts` */
-	__u16 service;          /* id of the service it belongs to; 0: no real here */
-	__u8 local;             /* the director itself: its packets go up */
-	__u8 active;            /* which hop is in use; the other is free to be written */
-	__u32 refreshed; /* tick when the hop in use was last found right; 0: it is not known */
+	struct address address; /* RIP, the outer destination */
+	struct address source;  /* DIP, the outer source; or the first address of its prefix */
+	__u16 service;          /* id of its service; 0: the entry is unused */
+	__u8 local;      /* 1: the real is the director itself, and its packets are passed up */
+	__u8 active;     /* index of the hop in use; the other one may be rewritten */
+	__u32 refreshed; /* tick when the hop in use was last confirmed; 0: never */
 	struct tunnel tunnel;
 	struct hop hop[2];
-	__be16 tunnel_port; /* GUE's */
+	__be16 tunnel_port; /* of GUE */
 	__u16 pad;
-	__be32 source_hosts; /* of the source's last 32 bits, those that each flow has of its own */
-	struct vlan vlan[2]; /* of `hop` */
+	__be32 source_hosts; /* the host bits of the source's last 32 bits: each flow has its own */
+	struct vlan vlan[2]; /* of `hop`, by the same index */
 	__u8 pad_line[4];
 };
 
-/* Of one real of one service; a service's own are the sum of its reals'. */
+/* What one CPU counted for one real. A service's figures are the sums over its reals. */
 struct stats {
 	__u64 packets;
-	__u64 bytes; /* of IP packets as they came, without the tunnel's header */
-	__u64 flows; /* begun */
+	__u64 bytes; /* of the client's IP packets, without the tunnel's headers */
+	__u64 flows; /* how many began */
 	__u64 pad;
 };
 
 #define COUNTERS (sizeof(struct counters) / sizeof(__u64))
 
-/* How many ICMP answers one CPU has sent in this tick. */
+/* How many ICMP errors one CPU sent in this tick. */
 struct reply_limit {
 	__u32 tick;
 	__u32 sent;
 };
 
-/* Kinds of packets that have a program of their own, xdplb_<kind>() in xdplb.c, which the first one hands them over
- * to: what is rare costs the others neither time nor the verifier's patience.
+/* A question of a rare program, and the answer of xdplb_reselect(). It concerns the packet that
+ * this CPU is working on, whose slot has SLOT_RESELECT.
  */
-enum kind {
-	KIND_RARE = 0, /* IPv4 that needs more than the fast way has */
-	KIND_IPV6 = 1,
-	KIND_IPV6_RARE = 2,
+struct reselection {
+	__u32 key;  /* client_key() */
+	__u32 slot; /* of the client */
+	__u16 service;
+	__u16 real; /* question: the slot's real; answer: the chosen real */
+	__u8 answered;
+	__u8 ipv6; /* 1: xdplb_ipv6_rare() asked */
+	__u16 pad;
 };
 
-#define KINDS 3
+/* Packets that xdplb() hands over to another program, xdplb_<kind>() in xdplb.c. So common packets
+ * do not pay for rare ones, and the verifier has less to walk.
+ */
+enum kind {
+	KIND_RARE = 0, /* IPv4 packets that the main program does not handle */
+	KIND_IPV6 = 1,
+	KIND_IPV6_RARE = 2,
+	KIND_RESELECT = 3, /* chooses a real for a rare program: mh-fallback */
+};
 
-/* Tables of one value, which the program addresses without a lookup: see VALUE() in maps.h. */
+#define KINDS 4
+
+/* Tables that have one value. The program addresses it without a lookup: see VALUE() in maps.h. */
 enum direct {
 	DIRECT_DIRECTOR = 1,
 	DIRECT_FLOWS = 2,

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* VLAN tags (IEEE 802.1Q, 802.1ad) are taken off before the first stage and put back after the last, so that
- * all between sees the IP header at one place; which also spares the verifier three copies of every path. What is
- * forwarded has those of its way instead, which are mostly none: see send().
+/* VLAN tags (IEEE 802.1Q, 802.1ad) are removed before the first stage and put back after the last
+ * one. So all stages find the IP header at the same offset, and the verifier does not walk three
+ * copies of every path. A forwarded packet gets the tags of its next hop instead, usually none: see
+ * send().
  */
 #ifndef XDPLB_VLAN_H
 #define XDPLB_VLAN_H
@@ -15,8 +16,8 @@ static __always_inline bool is_tag(__be16 ethertype)
 	return ethertype == bpf_htons(ETH_P_8021Q) || ethertype == bpf_htons(ETH_P_8021AD);
 }
 
-/* Takes off the outermost tag, if there is one. */
-static __always_inline void take_tag(struct packet *p, int nth)
+/* Removes the outermost tag, if there is one. */
+static __always_inline void pop_tag(struct packet *p, int nth)
 {
 	struct macs *macs = frame_start(p), kept;
 	__u32 *tag = (__u32 *)(macs + 1);
@@ -33,8 +34,8 @@ static __always_inline void take_tag(struct packet *p, int nth)
 		*macs = kept;
 }
 
-/* Puts the innermost of the taken tags back. Returns: whether there was room. */
-static __always_inline bool put_tag(struct packet *p, int nth)
+/* Puts the innermost removed tag back. Returns: whether there was room. */
+static __always_inline bool push_tag(struct packet *p, int nth)
 {
 	struct macs *macs = frame_start(p), kept;
 	__u32 *tag;
@@ -53,23 +54,24 @@ static __always_inline bool put_tag(struct packet *p, int nth)
 	return true;
 }
 
-static __always_inline void take_tags(struct packet *p)
+static __always_inline void pop_tags(struct packet *p)
 {
 	__be16 *ethertype = frame_start(p) + sizeof(struct macs);
 
 	if ((void *)(ethertype + 1) > frame_end(p) || *ethertype == bpf_htons(ETH_P_IP))
 		return;
-	take_tag(p, 0);
+	pop_tag(p, 0);
 	if (p->tags)
-		take_tag(p, 1);
+		pop_tag(p, 1);
 }
 
-/* For whatever leaves or goes up. Room is short only where the outer header used it up. */
-static __always_inline int put_tags(struct packet *p, int action)
+/* For each packet that leaves or is passed up. Room is only missing if the outer header used it up.
+ */
+static __always_inline int push_tags(struct packet *p, int action)
 {
-	if (p->tags == 2 && !put_tag(p, 1))
+	if (p->tags == 2 && !push_tag(p, 1))
 		return DROP(p, headroom);
-	if (!put_tag(p, 0))
+	if (!push_tag(p, 0))
 		return DROP(p, headroom);
 	return action;
 }

@@ -6,12 +6,12 @@ All happens in network namespaces. They are removed at the end, also after Ctrl-
 """
 
 import contextlib
-import fcntl
 import json
 import os
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -180,11 +180,11 @@ def become_root() -> None:
 
 @contextlib.contextmanager
 def alone() -> Iterator[None]:
-    """Refuse to run beside another demo, whose hosts this one would remove."""
-    with Path(__file__).open() as this:
+    """Hold off a second demo, of any checkout: it would take down the first one's hosts."""
+    with socket.socket(socket.AF_UNIX) as mark:
         try:
-            fcntl.flock(this, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            mark.bind("\0xdplb-demo")  # abstract: no file, and gone with this process
+        except OSError:
             sys.exit("another demo is running")
         yield
 

@@ -63,7 +63,7 @@ def test_flow_without_record_is_recorded_with_the_previous_owner(lb, scheduler):
     lb.words[:] = 0  # as if it had begun before
 
     assert A == lb.follow(*client)
-    assert [("NEW", A)] == lb.flows
+    assert [("MIDSTREAM", A)] == lb.flows
     assert A == lb.follow(*client)
     assert [("ESTABLISHED", A)] == lb.flows
 

@@ -65,7 +65,7 @@ def service(random: Random, key: ServiceKey, reals: list[str]) -> Service:
     """A service with any scheduler and any of these reals, some of them drained."""
     name = random.choice(sorted(SCHEDULERS))
     flags = sorted(SCHEDULERS[name].flags)
-    chosen = random.sample(reals, random.choice((0, 1, 2, 2, 3, 4, 6, 8)))
+    chosen = random.sample(reals, min(len(reals), random.choice((0, 1, 2, 2, 3, 4, 6, 8))))
     weights = [random.choice((0, 1, 1, 2, 5)) for _ in chosen]
     drawn = Service(
         key,
@@ -109,6 +109,9 @@ def changed(random: Random, old: Service, losable: bool) -> Service:
     """The service after one change."""
     if random.random() < 0.1:
         return allowed(replace(old, source_cidr=random.choice(SOURCES)))
+    if random.random() < 0.15:
+        other = service(random, old.key, [])
+        return replace(old, scheduler=other.scheduler, flags=other.flags)
     reals = list(old.reals)
     present = {str(real.address) for real in reals}
     absent = [real for real in addable(losable) if real not in present]

@@ -54,6 +54,9 @@ def read_slots(ring: bytes, slot: type) -> list[Slot]:
             previous,
             bool(flag & flags["SLOT_RECORDED"]),
             bool(flag & flags["SLOT_RESELECT"]),
+            "mh" * bool(flag & flags["SLOT_PREVIOUS_MH"])
+            + "sh" * bool(flag & flags["SLOT_PREVIOUS_SH"]),
+            bool(flag & flags["SLOT_PREVIOUS_PORT"]),
         )
         for real, previous, flag in np.frombuffer(ring, np.dtype(slot)).tolist()
     ]

@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Iterator
 
 import pytest
-from dualstack import IPV4, IPV6, give_ipv6
+from dualstack import IPV4, IPV6
 from fivehosts import Lab, require_root, served
 
 from xdplb import lab as labs
@@ -56,8 +56,7 @@ def director(attached: Lab) -> Iterator[Lab]:
 
 @pytest.fixture(scope="module")
 def attached_dual(cluster: Lab) -> Lab:
-    """Both families everywhere, real servers for a VIP of each, a director with both VIPs."""
-    give_ipv6(cluster)
+    """Real servers for a VIP of each family, a director with both VIPs."""
     names = [word for f in (IPV4, IPV6) for word in ("--vip", f.vip, "--director", f.dip)]
     for host in ("rs1", "rs2"):
         cluster.xdplb("realserver", "setup", *names, host=host)

@@ -6,7 +6,7 @@ import sys
 import time
 
 import pytest
-from dualstack import DIP6, RS1_6, RS2_6, VIP6, give_ipv6, shell
+from dualstack import DIP6, RS1_6, RS2_6, VIP6, shell
 from fivehosts import RS1, Lab
 
 pytestmark = pytest.mark.root
@@ -27,8 +27,7 @@ sendp(Ether(dst="33:33:00:00:00:01") / ip / ra, iface="ens160", verbose=0)
 
 @pytest.fixture(scope="module")
 def dual(cluster: Lab) -> Lab:
-    """The five hosts with IPv6, nothing attached."""
-    give_ipv6(cluster)
+    """The five hosts, which have both families; nothing is attached."""
     return cluster
 
 

@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import struct
+import time
 from pathlib import Path
 
 import pytest
@@ -19,12 +20,16 @@ from xdplb.lab import hosts
 pytestmark = pytest.mark.root
 
 ADDRESSES = {
-    "client": {"ens33": "192.168.1.200/24"},
-    "route": {"ens33": "192.168.1.1/24", "ens160": "192.168.2.1/24"},
-    "lvs": {"ens33": "192.168.2.200/24"},
-    "rs1": {"ens33": "192.168.2.220/24"},
-    "rs2": {"ens33": "192.168.2.210/24"},
+    "client": {"ens33": ["192.168.1.200/24", "2001:db8:1::200/64"]},
+    "route": {
+        "ens33": ["192.168.1.1/24", "2001:db8:1::1/64"],
+        "ens160": ["192.168.2.1/24", "2001:db8:2::1/64"],
+    },
+    "lvs": {"ens33": ["192.168.2.200/24", "2001:db8:2::200/64"]},
+    "rs1": {"ens33": ["192.168.2.220/24", "2001:db8:2::220/64"]},
+    "rs2": {"ens33": ["192.168.2.210/24", "2001:db8:2::210/64"]},
 }
+INTERFACES = [(host, ifname) for host, ifnames in ADDRESSES.items() for ifname in ifnames]
 # An XDP program that swaps a frame's MAC addresses and sends it back: opcode, registers (source and
 # destination), offset, immediate value.
 BOUNCE = b"".join(
@@ -86,27 +91,54 @@ def is_alive(pid: int) -> bool:
 
 @pytest.mark.parametrize("host", ADDRESSES)
 def test_hosts_have_the_addresses_of_the_table(lab, host):
-    """Each host has the interfaces and addresses of the reference case, and no others."""
+    """Each has the interfaces and addresses of the reference case; no others but link-local."""
     lines = lab.output(host, "ip", "-br", "address", "show", "up").splitlines()
 
-    found = {line.split()[0].partition("@")[0]: line.split()[2] for line in lines}
+    found = {}
+    for ifname, _, *addresses in map(str.split, lines):
+        stable = [each for each in addresses if "/" in each and not each.startswith("fe80")]
+        found[ifname.partition("@")[0]] = stable
 
-    assert {"lo": "127.0.0.1/8", **ADDRESSES[host]} == found
+    assert {"lo": ["127.0.0.1/8", "::1/128"], **ADDRESSES[host]} == found
 
 
 def test_hosts_reach_each_other(lab):
     """Every host reaches every address, through `route` where the networks differ."""
     for host in ADDRESSES:
-        for addresses in ADDRESSES.values():
-            for address in addresses.values():
+        for other, ifname in INTERFACES:
+            for address in ADDRESSES[other][ifname]:
                 lab.run(host, "ping", "-c1", "-W2", address.partition("/")[0])
+
+
+def test_hosts_are_silent(lab):
+    """A lab that nobody uses sends no frame: no MLD, neighbour discovery or router solicitation."""
+    time.sleep(0.5)  # MLD reports of the addresses that `up` added
+    before = [labs.counters(lab.name, *at) for at in INTERFACES]
+    time.sleep(3)
+
+    assert before == [labs.counters(lab.name, *at) for at in INTERFACES]
+
+
+def test_a_kernel_without_ipv6_has_a_lab_of_ipv4(lab_name, monkeypatch):
+    """It is built, its web servers start, and it has no IPv6 address."""
+    monkeypatch.setattr(hosts.sysctls, "exists", lambda path: path != "net/ipv6")
+
+    labs.up(lab_name)
+    labs.start_web(lab_name)
+
+    [client] = [host for host in labs.status(lab_name) if host.name == "client"]
+    address = ["ip", "-6", "-br", "address", "show", "scope", "global"]
+    assert ("ens33 192.168.1.200/24",) == client.addresses
+    assert "" == labs.run(lab_name, "client", address).stdout
+    assert "rs1\n" == labs.run(lab_name, "client", ["curl", "-s", "http://192.168.2.220/"]).stdout
 
 
 def test_the_way_between_the_networks_is_the_route_host(lab):
     """A packet from the client to a real server loses one hop of its TTL on the way."""
-    answer = lab.output("client", "ping", "-c1", "-W2", "192.168.2.220")
+    for rs1 in ("192.168.2.220", "2001:db8:2::220"):
+        answer = lab.output("client", "ping", "-c1", "-W2", rs1)
 
-    assert "ttl=63" in answer
+        assert "ttl=63" in answer
 
 
 def test_frames_that_xdp_sends_arrive(lab):
@@ -139,6 +171,9 @@ def test_frames_that_xdp_sends_arrive(lab):
         ("rs1", "ipv4/conf/ens33/rp_filter", "0"),
         ("rs1", "ipv4/conf/all/arp_ignore", "0"),
         ("rs2", "ipv4/conf/all/arp_announce", "0"),
+        ("route", "ipv6/conf/ens160/forwarding", "1"),
+        ("lvs", "ipv6/conf/ens33/forwarding", "0"),
+        ("lvs", "ipv6/conf/ens33/accept_dad", "0"),
     ],
 )
 def test_settings_are_stated(lab, host, setting, value):
@@ -146,7 +181,15 @@ def test_settings_are_stated(lab, host, setting, value):
     assert value == lab.output(host, "cat", f"/proc/sys/net/{setting}").strip()
 
 
-@pytest.mark.parametrize(("host", "address"), [("rs1", "192.168.2.220"), ("rs2", "192.168.2.210")])
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("rs1", "192.168.2.220"),
+        ("rs2", "192.168.2.210"),
+        ("rs1", "[2001:db8:2::220]"),
+        ("rs2", "[2001:db8:2::210]"),
+    ],
+)
 def test_web_servers_answer_with_their_names(lab, host, address):
     """`/` is the host's name, over one kept connection as over several."""
     lab.start_web()

@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from dualstack import give_ipv6
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
@@ -34,7 +33,6 @@ def test_the_readme_s_commands_work_in_their_order(lab, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     lab.start_web()
-    give_ipv6(lab)
     answers = []
 
     for host, command, printed in sessions():

@@ -12,7 +12,9 @@ class Slot(NamedTuple):
     real: int
     previous: int
     recorded: bool  # in transition
-    reselect: bool  # its owner in IPVS's table takes no new flows
+    reselect: bool  # its owner by IPVS's table takes no new flows
+    previous_pick: str = ""  # while the pick changes: mh or sh, by which `previous` is found
+    previous_port: bool = False  # whether that one hashed the port
 
 
 @dataclass

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from reference.packet import FIN, RST, UDP, Packet
 
-NEW, ESTABLISHED, CLOSING = "NEW", "ESTABLISHED", "CLOSING"
+NEW, ESTABLISHED, CLOSING, MIDSTREAM = "NEW", "ESTABLISHED", "CLOSING", "MIDSTREAM"
 UDP_NEW, UDP_KNOWN = "UDP_NEW", "UDP"
 Key = tuple[int, bytes, int, int]
 
@@ -40,8 +40,9 @@ class Flows:
         return flow if flow and self.is_alive(flow, tick) else None
 
     def begin(self, key: Key, p: Packet, real: int, tick: int) -> None:
-        """Record a flow that is seen for the first time; TCP in midstream counts as new."""
-        self.records[key] = Flow(UDP_NEW if p.protocol == UDP else NEW, real, tick)
+        """Record a flow that was seen for the first time."""
+        state = NEW if p.begins else MIDSTREAM
+        self.records[key] = Flow(UDP_NEW if p.protocol == UDP else state, real, tick)
 
 
 def key_of(p: Packet, service: int) -> Key:
@@ -50,11 +51,11 @@ def key_of(p: Packet, service: int) -> Key:
 
 
 def see(flow: Flow, p: Packet, tick: int) -> None:
-    """Another packet of the flow: new → established → closing. Its idle time starts again."""
+    """Another packet of it: new or midstream → established → closing, and its time begins again."""
     flow.seen = tick
     if p.protocol == UDP:
         flow.state = UDP_KNOWN
     elif p.flags & (FIN | RST):
         flow.state = CLOSING
-    elif flow.state == NEW and not p.opens:
+    elif flow.state in (NEW, MIDSTREAM) and not p.opens:
         flow.state = ESTABLISHED

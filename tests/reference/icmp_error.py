@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """ICMP errors about a real's answer (RFC 792, RFC 4443). They belong to the quoted flow."""
 
+from reference.bounds import has
 from reference.ipv4 import HEADER, OFFSET
-from reference.length import has
 from reference.packet import ICMP, ICMPV6, TCP, UDP, Packet
 from reference.verdict import goes_up
 

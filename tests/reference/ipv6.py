@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """IPv6 (RFC 8200), and docs/fidelity.md for how far its extension headers are followed."""
 
-from reference.length import check_length, has, missing
+from reference.bounds import check_length, has, missing
 from reference.packet import Packet
 from reference.verdict import goes_up, is_lost
 

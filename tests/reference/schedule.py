@@ -35,20 +35,41 @@ def fold(address: bytes) -> int:
     return folded
 
 
+def client_key(p: Packet, hash_port: bool) -> int:
+    """What of a client is hashed."""
+    return fold(p.client) + (p.client_port if hash_port else 0)
+
+
+def slot_number(pick: str, key: int, slots: int) -> int:
+    """The number of a client's slot."""
+    if pick == SH:
+        return ((key & M32) * GOLDEN_RATIO_32 & M32) >> 24
+    return mh_hash(key) % slots
+
+
 def hashed_slot(p: Packet, service: Service) -> Slot:
     """The client's slot. If it is marked, the client gets another: ip_vs_mh_get_fallback()."""
     ring = service.ring
-    key = fold(p.client) + (p.client_port if service.hash_port else 0)
-    if service.pick == SH:
-        index = ((key & M32) * GOLDEN_RATIO_32 & M32) >> 24
-    else:
-        index = mh_hash(key) % len(ring)
+    key = client_key(p, service.hash_port)
+    index = slot_number(service.pick, key, len(ring))
     slot = ring[index]
     if not slot.reselect:
         return slot
     tries = (ring[mh_hash(key + (index + n) % len(ring)) % len(ring)] for n in range(MAX_TRIES))
     chosen = next((other for other in tries if not other.reselect), slot)
     return slot._replace(real=chosen.real)
+
+
+def previous_owner(p: Packet, service: Service, slot: Slot) -> int:
+    """The place of the real that had the packet's connection before the service changed; 0: none.
+
+    While the pick changes, all slots name the previous pick, and the previous owner stands in the
+    slot that this one finds.
+    """
+    if not slot.previous_pick:
+        return slot.previous
+    key = client_key(p, slot.previous_port)
+    return service.ring[slot_number(slot.previous_pick, key, len(service.ring))].previous
 
 
 class Scheduler:
@@ -103,9 +124,9 @@ class Scheduler:
     ) -> int:
         """A packet follows its flow's record. A packet without a record gets one.
 
-        A SYN follows only a *new* record, as a retransmission; else it begins a flow. TCP in
-        midstream without a record goes to the previous owner, or passes with rr and wrr. An ICMP
-        error changes no record.
+        A SYN follows a record that is new, as a retransmission. Without a record, a connection in
+        midstream is the previous owner's. By turns it is nobody's, unless the previous pick was a
+        hash. An error leaves no trace.
         """
         key = key_of(p, service.id)
         flow = self.flows.find(key, tick)
@@ -115,11 +136,12 @@ class Scheduler:
             return flow.real
         if p.begins:
             self.limits.admit(p, service, content, tick)
-        if slot is None:
-            if not p.begins:
+            place = (slot or self.next_slot(service)).real
+        else:
+            previous = previous_owner(p, service, slot or service.ring[0])
+            place = previous or (slot.real if slot else 0)
+            if not place:
                 raise goes_up("no_flow")
-            slot = self.next_slot(service)
-        place = slot.real if p.begins else slot.previous or slot.real
         p.new_flow = p.begins
         if not p.error:
             self.flows.begin(key, p, place, tick)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """TCP (RFC 9293), UDP (RFC 768), and other protocols."""
 
-from reference.length import has, missing
+from reference.bounds import has, missing
 from reference.packet import ICMP, ICMPV6, TCP, UDP, Packet
 from reference.verdict import goes_up
 

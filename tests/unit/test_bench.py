@@ -15,7 +15,7 @@ from xdplb.errors import MissingPart, NoPermission, NotFound, UsageError, XdplbE
 from xdplb.traffic import nexthop, pktgen, wrk
 
 VIP = IPv4Address("192.0.2.80")
-PLAN = pktgen.Plan("ens33", VIP, 80, "02:00:00:00:00:01", seconds=1)
+PLAN = pktgen.Plan("ens33", VIP, 80, seconds=1, mac="02:00:00:00:00:01")
 REPORT = """Params: count 0  min_pkt_size: 60  max_pkt_size: 60
 Current:
      pkts-sofar: 2473015  errors: 7
@@ -87,7 +87,8 @@ def test_a_rate_is_shared_by_the_queues():
         {"destination": IPv4Address("255.255.255.255")},
         {"destination": IPv4Address("127.0.0.1")},
         {"port": 0},
-        {"mac": "ff:ff:ff:ff:ff:ff"},
+        {"sources": (IPv4Address("10.0.0.1"), IPv4Address("255.255.255.255"))},
+        {"sources": (IPv4Address("126.0.0.1"), IPv4Address("128.0.0.1"))},
         {"sizes": ((63, 1),)},
         {"queues": 4, "rate": 3},
     ],
@@ -152,13 +153,20 @@ def test_pktgen_is_root_s(monkeypatch):
 def test_a_host_does_not_send_to_itself():
     """A destination that is this host's own address is refused."""
     with pytest.raises(UsageError, match="own address"):
-        nexthop.find("lo", IPv4Address("127.0.0.1"), None)
+        nexthop.check("lo", IPv4Address("127.0.0.1"))
 
 
 def test_what_is_no_mac_is_refused():
     """The message shows how to write a MAC."""
     with pytest.raises(UsageError, match="02:00:00:00:00:01"):
-        nexthop.find("lo", VIP, "02:00")
+        nexthop.check_mac("02:00")
+
+
+@pytest.mark.parametrize("mac", ["ff:ff:ff:ff:ff:ff", "01:00:5E:00:00:01", "00:00:00:00:00:00"])
+def test_a_mac_of_many_or_of_nobody_is_refused(mac):
+    """Frames go to one host."""
+    with pytest.raises(UsageError, match="no single host"):
+        nexthop.check_mac(mac)
 
 
 def test_wrk_is_asked_for_short_connections():
@@ -170,7 +178,17 @@ def test_wrk_is_asked_for_short_connections():
     assert "Connection: close" not in kept
 
 
-@pytest.mark.parametrize("url", ["192.0.2.80", "ftp://192.0.2.80/", "http:///index.html"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "192.0.2.80",
+        "ftp://192.0.2.80/",
+        "http:///index.html",
+        "http://192.0.2.80:0/",
+        "http://192.0.2.80:65536/",
+        "http://[2001:db8::1/",
+    ],
+)
 def test_what_is_no_url_of_http_is_refused(url):
     """It is refused before anything starts."""
     with pytest.raises(UsageError):
@@ -192,9 +210,19 @@ def test_a_missing_wrk_is_told(monkeypatch, tmp_path):
         "pktgen lo --to 192.0.2.80:80 --size big",
         "pktgen lo --to 192.0.2.80:80 --mac 02:00:00:00:00:01 --ports 9-1",
         "pktgen lo --to 192.0.2.80:80 --mac 02:00:00:00:00:01 --sources 10.0.0.9-10.0.0.1",
+        "pktgen lo --to 192.0.2.80:0",
+        "pktgen lo --to 192.0.2.80:80 --seconds nan",
+        "pktgen lo --to 192.0.2.80:80 --seconds inf",
+        "pktgen lo --to 192.0.2.80:80 --seconds 0",
+        "pktgen lo --to 192.0.2.80:80 --rate 1000000001",
+        "pktgen lo --to 192.0.2.80:80 --sources ",
+        "pktgen lo --to 192.0.2.80:80 --plot plot.pdf",
+        "pktgen lo --to 192.0.2.80:80 --plot plot",
         "pktgen lo --to [2001:db8::1]:80",
         "wrk",
         "wrk --threads 2 --connections 1 http://192.0.2.80/",
+        "wrk --plot plot.jpeg http://192.0.2.80/",
+        "wrk --seconds inf http://192.0.2.80/",
     ],
 )
 def test_what_is_asked_wrongly_ends_with_2(words):

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 
 import pytest
 from directors import Ipvs, Xdplb
-from dualstack import give_ipv6
 from fivehosts import Lab, require_root, served
 from seen import Seen, see
 
@@ -28,10 +27,9 @@ def modules() -> None:
 def cluster(modules: None) -> Iterator[Lab]:
     """The hosts without a director: real servers by `xdplb realserver setup`, with tunl0.
 
-    They have IPv6 too, but no IPv6 VIP.
+    They have no IPv6 VIP.
     """
     with served() as lab:
-        give_ipv6(lab)
         yield lab
 
 

@@ -1,22 +1,46 @@
 # SPDX-License-Identifier: MIT
 """bench: load for a director, from hardware of one's own. What is sent where is said first."""
 
+import math
 import re
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from ipaddress import IPv4Address
+from pathlib import Path
 from typing import Any
 
 import click
 
 from xdplb.cli.commands import Group
 from xdplb.cli.options import json_option, print_json
+from xdplb.cli.progress import progress
 from xdplb.errors import UsageError
 from xdplb.model.address import parse_address, parse_endpoint, parse_port
-from xdplb.traffic import nexthop, pktgen, wrk
-from xdplb.traffic.machine_load import MachineLoad, Observed
+from xdplb.traffic import nexthop, pktgen, plot, wrk
+from xdplb.traffic.machine_load import MachineLoad, Observed, packets_sent
+from xdplb.traffic.sampler import Sampler
 
 IMIX = "imix"
+_DAY = 86_400  # seconds
+
+
+class _Seconds(click.FloatRange):
+    """A time in seconds; `nan` is in every range for click."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        seconds = super().convert(value, param, ctx)
+        if math.isnan(seconds):
+            self.fail(f"'{value}' is not a number of seconds.", param, ctx)
+        return seconds
+
+
+plot_option = click.option(
+    "--plot",
+    "plot_file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Draw what happened over time, as .png or .svg.",
+)
 
 
 @click.group("bench", cls=Group)
@@ -47,14 +71,17 @@ def bench_command() -> None:
     show_default=True,
     help="That send, each by a core of its own.",
 )
-@click.option("--rate", type=click.IntRange(min=0), default=0, help="Packets/s. [all it can]")
+@click.option(
+    "--rate", type=click.IntRange(0, pktgen.FASTEST), default=0, help="Packets/s. [all it can]"
+)
 @click.option(
     "--seconds",
-    type=click.FloatRange(min=0.1),
+    type=_Seconds(0.1, _DAY),
     default=10.0,
     show_default=True,
     help="How long to send.",
 )
+@plot_option
 @json_option
 @click.pass_obj
 def _pktgen(
@@ -68,6 +95,7 @@ def _pktgen(
     queues: int,
     rate: int,
     seconds: float,
+    plot_file: Path | None,
     as_json: bool,
 ) -> None:
     """Send UDP by the kernel's pktgen, whose senders' addresses need not be this host's.
@@ -77,43 +105,66 @@ def _pktgen(
     address, port = parse_endpoint(to)
     if not isinstance(address, IPv4Address):
         raise UsageError(f"{address} is not IPv4", "pktgen is driven for IPv4 alone")
-    hop = nexthop.find(device, address, mac)
     plan = pktgen.Plan(
         device=device,
         destination=address,
         port=port,
-        mac=hop.mac,
         seconds=seconds,
-        sources=_addresses(sources) if sources else None,
+        sources=_addresses(sources) if sources is not None else None,
         ports=_ports(ports),
         sizes=pktgen.IMIX if size == IMIX else ((_bytes(size), 1),),
         queues=queues,
         rate=rate,
     )
+    given = None if mac is None else nexthop.check_mac(mac)
+    if plot_file:
+        plot.require(plot_file)
+    nexthop.check(device, address)
     pktgen.require(plan)
+    hop = nexthop.find(device, address, given)
+    plan = replace(plan, mac=hop.mac)
     click.echo(_told(plan, hop), err=as_json)
-    watch = MachineLoad(instance)
-    sent = pktgen.run(plan)
-    observed = watch.end()
+    load = MachineLoad(instance)
+    with (
+        progress(seconds) as tell,
+        Sampler(
+            instance, seconds, lambda: pktgen.sent_so_far(plan), tell, keep=bool(plot_file)
+        ) as sampler,
+    ):
+        sent = pktgen.run(plan)
+    observed = load.lap()
     if as_json:
         print_json({"sent": [asdict(each) for each in sent], "observed": asdict(observed)})
-        return
+    else:
+        _echo_sent(sent)
+        _echo_observed(observed)
+    if plot_file:
+        title = f"pktgen: UDP by {device} to {to}, frames of {_sizes(plan)}"
+        plot.draw(plot_file, title, [plot.Run("pktgen", sampler)])
+        click.echo(f"plot: {plot_file}", err=as_json)
+
+
+def _echo_sent(sent: Sequence[pktgen.Sent]) -> None:
     for each in sent:
         click.echo(
             f"queue {each.queue}: {each.packets:,} packets in {each.seconds:.3f} s, "
             f"{each.packets / each.seconds:,.0f}/s, {each.errors:,} refused by the driver"
         )
-    _echo_observed(observed)
+
+
+def _sizes(plan: pktgen.Plan) -> str:
+    if len(plan.sizes) == 1:
+        return f"{plan.sizes[0][0]} B"
+    return ", ".join(f"{size} B × {share}" for size, share in plan.sizes)
 
 
 def _told(plan: pktgen.Plan, hop: nexthop.NextHop) -> str:
     sources = "{} … {}".format(*plan.sources) if plan.sources else "the interface's own address"
-    sizes = ", ".join(f"{size} B × {share}" for size, share in plan.sizes)
     return (
         f"pktgen: UDP to {plan.destination}:{plan.port} by {plan.device}, for {plan.seconds:g} s\n"
         f"  next hop  {hop.via or 'as given'}, MAC {plan.mac}\n"
         f"  from      {sources}, ports {plan.ports[0]} … {plan.ports[1]}, at random\n"
-        f"  frames    {sizes}, with FCS\n"
+        f"  frames    {_sizes(plan)}, with FCS\n"
         f"  rate      {f'{plan.rate:,} packets/s' if plan.rate else 'all it can'}, "
         f"{plan.queues} queue{'s' * (plan.queues > 1)}"
     )
@@ -137,7 +188,7 @@ def _told(plan: pktgen.Plan, hop: nexthop.NextHop) -> str:
 )
 @click.option(
     "--seconds",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, _DAY),
     default=10,
     show_default=True,
     help="How long to load each URL.",
@@ -150,6 +201,7 @@ def _told(plan: pktgen.Plan, hop: nexthop.NextHop) -> str:
     help="How often to take all URLs.",
 )
 @click.option("--short", is_flag=True, help="A connection for each request.")
+@plot_option
 @json_option
 @click.pass_obj
 def _wrk(
@@ -160,12 +212,15 @@ def _wrk(
     seconds: int,
     rounds: int,
     short: bool,
+    plot_file: Path | None,
     as_json: bool,
 ) -> None:
     """Request URLs by wrk, one after the other: a VIP through each director, a real without any."""
     load = wrk.Load(connections, threads, seconds, short)
     for url in urls:
         wrk.check_url(url)
+    if plot_file:
+        plot.require(plot_file)
     kind = "each for one request" if short else "kept"
     click.echo(
         f"wrk: {connections} connections, {kind}, {threads} threads, {seconds} s each, to\n"
@@ -173,18 +228,27 @@ def _wrk(
         err=as_json,
         nl=False,
     )
-    results = []
-    for _ in range(rounds):
-        for url in urls:
-            watch = MachineLoad(instance)
+    results, runs = [], []
+    for number, url in enumerate(urls * rounds, 1):
+        name = f"{url}, {number} of {len(urls) * rounds}"
+        before = MachineLoad(instance)
+        with (
+            progress(seconds, f"{name}: ") as tell,
+            Sampler(instance, seconds, packets_sent, tell, keep=bool(plot_file)) as sampler,
+        ):
             answered = wrk.run(url, load)
-            observed = watch.end()
-            results.append({**asdict(answered), "observed": asdict(observed)})
-            if not as_json:
-                _echo_answered(answered)
-                _echo_observed(observed)
+        observed = before.lap()
+        results.append({**asdict(answered), "observed": asdict(observed)})
+        runs.append(plot.Run(name, sampler))
+        if not as_json:
+            _echo_answered(answered)
+            _echo_observed(observed)
     if as_json:
         print_json(results)
+    if plot_file:
+        title = f"wrk: {connections} connections, {kind}"
+        plot.draw(plot_file, title, runs)
+        click.echo(f"plot: {plot_file}", err=as_json)
 
 
 def _echo_answered(answered: wrk.Answered) -> None:

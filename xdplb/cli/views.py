@@ -19,7 +19,7 @@ from xdplb.cli.options import (
 )
 from xdplb.director.readings import Readings
 from xdplb.errors import UsageError
-from xdplb.model.service import ServiceKey
+from xdplb.model.service import OPERATOR, ServiceKey
 
 STATS = ("flows", "packets", "bytes")
 SHOWN_VIPS = 8  # of status; --json has them all
@@ -72,8 +72,10 @@ def status_command(instance: str, as_json: bool) -> None:
             for name, about in status["interfaces"].items()
         ),
     )
+    for finding in _findings(status):
+        click.secho(f"{finding}", fg="red")
     click.echo(
-        f"instance {instance}: program {program['id']} at {program['path']}\n"
+        f"instance {status['instance']}: program {program['id']} at {program['path']}\n"
         f"{status['services']} services, {status['reals']} reals, "
         f"{status['denied']} prefixes denied, VIPs {_first(status['vips'])}\n"
         f"timeouts (s): tcp {t['tcp']}, tcpfin {t['tcpfin']}, udp {t['udp']}\n\n"
@@ -81,6 +83,17 @@ def status_command(instance: str, as_json: bool) -> None:
         f"{_counters_table(status['counters'], 'what became of the packets')}",
         nl=False,
     )
+
+
+def _findings(status: Mapping[str, Any]) -> Iterator[str]:
+    """What is not as it should be, in words."""
+    if status["unfinished"]:
+        yield status["unfinished"]
+    for name, about in status["interfaces"].items():
+        if about["mode"] == "gone":
+            yield f"the program does not run on {name}; run: xdplb attach {name}"
+    for vip in status["missing_vips"]:
+        yield f"VIP {vip} is on no interface; put it back: xdplb vip add --force {vip}"
 
 
 def _first(vips: Sequence[str]) -> str:
@@ -136,10 +149,13 @@ def _services_table(listed: list[dict[str, Any]], view: str | None) -> str:
     for entry in listed:
         traits = [entry["scheduler"], *entry["flags"], *(["ops"] if entry["one_packet"] else [])]
         traits += [f"{name} {entry[name]}/s" for name in ("limit", "source_limit") if entry[name]]
+        traits += [f"of {entry['owner']}"] if entry["owner"] != OPERATOR else []
         traits += [f"source_cidr {entry['source_cidr']}"] if entry["source_cidr"] else []
         rows.append([entry["service"], " ".join(traits), "", *_counts(entry, view)])
         for real in entry["reals"]:
             weight = str(real["weight"] or "0 (drains)")
+            if real["effective_weight"] != real["weight"]:
+                weight = f"{real['effective_weight']} of {real['weight']}"
             name = f"  → {real['address']}"
             rows.append([name, f"  → {real['tunnel']}", weight, *_counts(real, view)])
     return table(["service → real", "scheduler → tunnel"], ["weight", *counts], rows)

@@ -18,7 +18,7 @@ from xdplb.director.pruning import prune
 from xdplb.director.state import Attached, State
 from xdplb.director.table_writer import TableWriter
 from xdplb.director.transaction import undo
-from xdplb.director.vips import check_vip, place_vips
+from xdplb.director.vips import check_unanswered, check_vip, place_vips
 from xdplb.errors import Conflict, XdplbError
 from xdplb.host import directories, interfaces, neighbours, vlans
 from xdplb.kernel import clock, libbpf, loader, program_cache, program_text, xdp_link
@@ -56,8 +56,16 @@ def attach(
     check_bpffs()
     for vip in vips:
         check_vip(vip)
+    for name in ifnames:
+        interfaces.ifindex(name)
     tunables = _tunables(store.read_state(instance), sizes)
     compiled = program_cache.director(tunables, clock.running_clock())  # not under the lock
+    check_unanswered(
+        vips,
+        ifnames[0],
+        "take it off there, or attach without it and add it all the same: "
+        f"xdplb vip add --force {' '.join(map(str, vips[:1]))}",
+    )
     with instance.locked():
         state = recovery.recover(instance)
         if tunables != _tunables(state, sizes):  # another attach came between
@@ -88,7 +96,6 @@ def _check_orphan(instance: Instance, state: State) -> None:
 
 def _check_modes(state: State, ifnames: Sequence[str], mode: str) -> None:
     for name in ifnames:
-        interfaces.ifindex(name)
         found = state.attached.interfaces.get(name, mode) if state.attached else mode
         if "auto" not in (mode, found) and found != mode:
             raise Conflict(

@@ -179,7 +179,7 @@ class Director:
         check_vip(vip)
         with self.changing() as state:
             assert state.attached is not None, "only an attached director is opened"
-            if vip in state.wanted.vips:
+            if vip in state.wanted.vips and vip in addresses.local_addresses():
                 raise AlreadyExists(f"VIP {vip} is there already", "see: xdplb vip list")
             place = device or next(iter(state.attached.interfaces))
             if place not in state.attached.interfaces:
@@ -194,7 +194,7 @@ class Director:
                     "take it off there (on a real server: xdplb realserver setup), or add it "
                     f"all the same: xdplb vip add {again}",
                 )
-            state.wanted.vips[vip] = device
+            state.wanted.vips[vip], state.touched_vips = device, True
         return place
 
     def remove_vip(self, vip: Address) -> int:
@@ -203,6 +203,7 @@ class Director:
             if vip not in state.wanted.vips:
                 raise NotFound(f"VIP {vip} was not added", "see: xdplb vip list")
             del state.wanted.vips[vip]
+            state.touched_vips = True
             return sum(key.vip == vip for key in state.wanted.services)
 
     # ---- denied prefixes, timeouts, counters ---------------------------------------------------
@@ -297,5 +298,6 @@ def _put_configuration(state: State, wanted: Configuration, *, allow_empty: bool
     if wanted.vips is not None:
         for vip in wanted.vips:
             check_vip(vip)
+        state.touched_vips = state.wanted.vips != wanted.vips
         state.wanted.vips = dict(wanted.vips)
     return before

@@ -44,7 +44,7 @@ class HostShares:
 
     def __init__(self, instance: Instance) -> None:
         self._name = instance.name
-        self._path = RUN / f"shared{instance.namespace}.json"
+        self._path = instance.shares
 
     def held_addresses(self) -> dict[str, str]:
         """The VIPs whose addresses xdplb added and this instance holds, with their devices."""

@@ -67,6 +67,16 @@ class Instance:
         """The pinned copy of the state."""
         return self.pins / "state"
 
+    @cached_property
+    def shares(self) -> Path:
+        """What the instances of this network namespace share: see host_shares.py."""
+        return RUN / f"shared{self.namespace}.json"
+
+    @cached_property
+    def shares_copy(self) -> Path:
+        """The pinned copy of the shares."""
+        return self.pins / "shares"
+
     def layout(self, layout: str) -> Path:
         """The tables and programs of one layout."""
         return self.pins / layout

@@ -142,7 +142,7 @@ def sweep(instance: Instance, state: State) -> None:
     if attached is None or not instance.pins.is_dir():
         return
     layout = instance.layout(attached.layout)
-    kept = {layout, layout / attached.programs, instance.state_copy}
+    kept = {layout, layout / attached.programs, instance.state_copy, instance.shares_copy}
     kept |= {instance.link(name) for name in attached.interfaces}
     for path in [*instance.pins.iterdir(), *layout.glob("programs_*")]:
         if path in kept:

@@ -18,6 +18,7 @@ from xdplb.director.rings import boot_seconds
 from xdplb.director.state import State
 from xdplb.director.vips import Vip
 from xdplb.errors import MissingPart
+from xdplb.host.addresses import local_addresses
 from xdplb.host.ip import addresses_of, links
 from xdplb.kernel import libbpf
 from xdplb.kernel.flows import decode_flows
@@ -155,7 +156,7 @@ class Readings:
             added: dict[str, list[str]] = {name: [] for name in attached.interfaces}
             for vip, device in HostShares(self.instance).held_addresses().items():
                 added.setdefault(device, []).append(vip)
-            services = state.wanted.services
+            services, here = state.wanted.services, local_addresses()
             return {
                 "instance": self.instance.name,
                 "unfinished": _unfinished(journal),
@@ -172,6 +173,7 @@ class Readings:
                 "tunables": asdict(state.wanted.tunables),
                 "timeouts": asdict(state.wanted.timeouts),
                 "vips": [str(vip) for vip in sort_addresses(state.vips())],
+                "missing_vips": [str(vip) for vip in state.wanted.vips if vip not in here],
                 "denied": len(state.wanted.denied),
                 "services": len(services),
                 "reals": sum(len(services.addresses(key)) for key in services),

@@ -30,6 +30,7 @@ def recover(instance: Instance) -> State:
     if journal is None:
         instance.before.unlink(missing_ok=True)
         if store.is_read_back(instance):
+            store.restore_shares(instance)
             journal = Journal(machine=True)  # the tables may be one change ahead of the copy
         else:
             return state

@@ -70,6 +70,41 @@ def merge_rings(
     return merged
 
 
+def change_pick(
+    old: NDArray[Any], new: NDArray[Any], reals: Collection[int], recorded: int, previous_pick: int
+) -> NDArray[Any]:
+    """The new ring, whose slots clients find by another pick than the old ring's.
+
+    Each slot keeps the owner that the old pick found there, as its previous one. All flows are
+    recorded, so what changes later changes nothing about that.
+
+    previous_pick: of enum slot_flag; as the old ring has it, if that is still in transition.
+    """
+    import numpy as np
+
+    was_moving = (old["flags"] & recorded) != 0
+    previous = np.where(was_moving, old["previous"], old["real"])
+    previous = np.where(np.isin(previous, list(reals)), previous, 0)
+    changed = new.copy()
+    changed["previous"] = previous
+    changed["flags"] |= recorded | (previous_pick if previous.any() else 0)
+    return changed
+
+
+def forget_pick(ring: NDArray[Any], previous_pick: int) -> NDArray[Any]:
+    """The ring when every flow of the previous pick that still goes on has a record.
+
+    previous_pick: all of enum slot_flag that name one.
+    """
+    import numpy as np
+
+    forgotten = ring.copy()
+    if (ring["flags"] & previous_pick).any():
+        forgotten["previous"] = 0
+        forgotten["flags"] &= ~np.uint32(previous_pick)
+    return forgotten
+
+
 def end_transitions(
     ring: NDArray[Any],
     live: Collection[int],

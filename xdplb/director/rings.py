@@ -2,6 +2,7 @@
 """The rings of services: the next one, and the end of transitions."""
 
 import time
+from typing import Any
 
 from xdplb.director import ring_transition
 from xdplb.director.allocation import NOBODY
@@ -28,6 +29,46 @@ def is_stateless(service: Service) -> bool:
     )
 
 
+def service_flags(service: Service, pick: Pick) -> int:
+    """Enum service_flag of a service."""
+    flags = enum_values("service_flag")
+    value = 0
+    if service.flags & {"mh-port", "sh-port"}:
+        value |= flags["SERVICE_HASH_PORT"]
+    if service.one_packet:
+        value |= flags["SERVICE_ONE_PACKET"]
+    elif pick == Pick.TURN or service.key.protocol == Protocol.UDP:
+        value |= flags["SERVICE_RECORDED"]
+    if service.limit or service.source_limit:
+        value |= flags["SERVICE_LIMITED"]
+    return value
+
+
+def previous_picks() -> int:
+    """All of enum slot_flag that name a previous pick."""
+    flags = enum_values("slot_flag")
+    return sum(value for name, value in flags.items() if name.startswith("SLOT_PREVIOUS_"))
+
+
+def previous_pick(ring: Any, now: Any, service: Service) -> int:
+    """The ring's pick before the service's, as of enum slot_flag; 0 if it stays, or was by turns.
+
+    ring: as it is, of struct slot. now: the program's struct service_entry, or None. While a change
+    of the pick is in transition the ring itself names the pick, also if its service is yet to
+    follow.
+    """
+    flags, port = enum_values("slot_flag"), enum_values("service_flag")["SERVICE_HASH_PORT"]
+    known = int(ring["flags"][0]) & previous_picks()
+    if known or now is None or now.service.pick == Pick.TURN:
+        return known
+    pick = get_scheduler(service.scheduler).pick
+    hash_port = bool(now.service.flags & port)
+    if (now.service.pick, hash_port) == (pick, bool(service_flags(service, pick) & port)):
+        return 0
+    name = f"SLOT_PREVIOUS_{Pick(now.service.pick).name}"
+    return flags[name] | flags["SLOT_PREVIOUS_PORT"] * hash_port
+
+
 class Rings:
     """The rings of one director."""
 
@@ -52,14 +93,20 @@ class Rings:
         owners = np.array([0, *indices], dtype=np.uint16)[filled.owners + 1]
         live = self._tables.read_ring(state.allocated.id_of(key))
         old = np.zeros(size, dtype) if live is None else np.frombuffer(live, dtype).copy()
-        if pick != Pick.TURN and indices and not len(owners) and old["real"].any():
+        turned = now is not None and now.service.pick == Pick.TURN
+        has_flows = turned or old["real"].any() or old["previous"].any()
+        if pick != Pick.TURN and indices and not len(owners) and has_flows:
             owners = np.full(size, NOBODY, np.uint16)  # the flows that there are go on
         ring = ring_transition.repeat_ring(owners, size, dtype)
         flags = enum_values("slot_flag")
         reselect = np.resize(filled.reselect, size) if len(filled.owners) else np.zeros(size, bool)
         ring["flags"] = np.where(reselect, flags["SLOT_RESELECT"], 0)
-        if is_stateless(service):
-            turned = now is not None and now.service.pick == Pick.TURN
+        before = previous_pick(old, now, service)
+        if before and key.protocol == Protocol.TCP:
+            ring = ring_transition.change_pick(old, ring, indices, flags["SLOT_RECORDED"], before)
+            if pick == Pick.TURN and not ring["previous"].any():
+                ring["flags"] = 0
+        elif is_stateless(service):
             ring = ring_transition.merge_rings(
                 np.zeros(size, dtype) if turned else old,
                 ring,
@@ -84,7 +131,10 @@ class Rings:
         """Say when the transitions of changed services will end, before any begins."""
         for key, old in self._state.touched.items():
             service = self._state.wanted.services.get(key)
-            if service and old.service and is_stateless(service):
+            if service is None or old.service is None:
+                continue
+            hashed = get_scheduler(old.service.scheduler).pick != Pick.TURN
+            if is_stateless(service) or hashed or key in self._state.transitions:
                 self._begin(key)
 
     def due(self) -> list[ServiceKey]:
@@ -108,8 +158,11 @@ class Rings:
             number, moving = state.allocated.id_of(key), state.transitions[key]
             old = np.frombuffer(self._tables.read_ring(number), dtype)
             between = live & set(moving.between) & set(state.allocated.indices(key))
+            new = ring_transition.forget_pick(old, previous_picks())
+            if not is_stateless(state.wanted.services[key]):
+                new["flags"] = 0  # it records all flows, whatever a slot says
             new = ring_transition.end_transitions(
-                old, live, between, flags["SLOT_RECORDED"], flags["SLOT_RESELECT"]
+                new, live, between, flags["SLOT_RECORDED"], flags["SLOT_RESELECT"]
             )
             if old.tobytes() != new.tobytes():
                 self._tables.write_ring(number, new.tobytes())

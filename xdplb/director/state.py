@@ -88,7 +88,10 @@ class Before:
 
 @dataclass
 class State:
-    """All of it. `touched`: what the services were that changed since the state was read."""
+    """All of it. `touched`: what the services were that changed since the state was read.
+
+    `touched_vips`: whether the interfaces shall get the VIPs that are wanted.
+    """
 
     wanted: Wanted = field(default_factory=Wanted)
     allocated: Allocation = field(default_factory=Allocation)
@@ -100,6 +103,7 @@ class State:
 
     def __post_init__(self) -> None:
         self.touched: dict[ServiceKey, Before] = {}
+        self.touched_vips = False
         self._kept = KeptIndices(self.allocated)
 
     @property
@@ -146,7 +150,7 @@ class State:
         if old is None:
             return
         moving = self.transitions.get(key)
-        if moving is None and old.scheduler != new.scheduler:
+        if moving is None and (old.scheduler, old.flags) != (new.scheduler, new.flags):
             moving = self.transitions[key] = Transition(0)
         if moving is not None:
             moving.between = sorted({*moving.between, *self.touched[key].indices})

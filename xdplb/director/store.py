@@ -60,9 +60,23 @@ def write_state(instance: Instance, state: State) -> None:
 
 
 def write_copy(instance: Instance, state: State) -> None:
-    """Replace the copy; a director that is detached has none. Raises: KernelRefused."""
+    """Replace the copies of the state and of the shares; a director that is detached has none.
+
+    Raises: KernelRefused.
+    """
     if state.attached and instance.pins.is_dir():
         pinned_bytes.save(instance.state_copy, state_file.encode(state))
+        shares = files.read_bytes(instance.shares)
+        if shares is not None:
+            pinned_bytes.save(instance.shares_copy, shares)
+
+
+def restore_shares(instance: Instance) -> None:
+    """Write the shares again from their copy, if the file is gone. Raises: XdplbError."""
+    if not instance.shares.exists():
+        content = pinned_bytes.load(instance.shares_copy)
+        if content is not None:
+            files.write_bytes(instance.shares, content)
 
 
 def open_tables(instance: Instance, state: State) -> Tables:

@@ -13,15 +13,15 @@ from ipaddress import IPv4Address
 from itertools import islice
 from typing import Any
 
-from xdplb.director.rings import Rings
+from xdplb.director.rings import Rings, service_flags
 from xdplb.director.state import State
 from xdplb.kernel.byte_order import address_words, htons, outer_header_sum
 from xdplb.kernel.program_text import enum_values
 from xdplb.kernel.service_tables import ServiceTables
 from xdplb.kernel.tables import Tables, elements, fill
 from xdplb.model.address import Address, parse_address, parse_prefix
-from xdplb.model.schedulers import Pick, get_scheduler
-from xdplb.model.service import Protocol, Real, Service, ServiceKey
+from xdplb.model.schedulers import get_scheduler
+from xdplb.model.service import Real, Service, ServiceKey
 
 INNER_PROTOCOLS = {4: socket.IPPROTO_IPIP, 6: socket.IPPROTO_IPV6}
 OUTER_PROTOCOLS = {"gre": socket.IPPROTO_GRE, "gue": socket.IPPROTO_UDP}  # else the inner one's
@@ -76,6 +76,7 @@ class TableWriter:
         t = self.state.wanted.timeouts
         seconds = {
             "FLOW_NEW": min(SYN_TIMEOUT_S, t.tcp),
+            "FLOW_MIDSTREAM": t.tcp,
             "FLOW_ESTABLISHED": t.tcp,
             "FLOW_CLOSING": t.tcpfin,
             "FLOW_UDP_NEW": t.udp,
@@ -184,7 +185,7 @@ class TableWriter:
             kind=enum_values("tunnel_kind")[f"TUNNEL_{kind.upper()}"],
             flags=flags["TUNNEL_CHECKSUM"] * real.tunnel.checksum
             | flags["TUNNEL_OUTER_IPV6"] * outer_ipv6
-            | flags["TUNNEL_SPREAD"] * bool(sources),
+            | flags["TUNNEL_FLOW_SOURCE"] * bool(sources),
         )
         if real.tunnel.port:
             record.tunnel_port = htons(real.tunnel.port)
@@ -212,18 +213,3 @@ class TableWriter:
         record.service = 0
         ctypes.memset(ctypes.addressof(record), 0, ctypes.sizeof(record))
         self.tables.real_stats.clear_cpus(index)
-
-
-def service_flags(service: Service, pick: Pick) -> int:
-    """Enum service_flag of a service."""
-    flags = enum_values("service_flag")
-    value = 0
-    if service.flags & {"mh-port", "sh-port"}:
-        value |= flags["SERVICE_HASH_PORT"]
-    if service.one_packet:
-        value |= flags["SERVICE_ONE_PACKET"]
-    elif pick == Pick.TURN or service.key.protocol == Protocol.UDP:
-        value |= flags["SERVICE_RECORDED"]
-    if service.limit or service.source_limit:
-        value |= flags["SERVICE_LIMITED"]
-    return value

@@ -24,7 +24,6 @@ class Transaction:
         self.tables = tables
         self._timeouts = state.wanted.timeouts
         self._denied = set(state.wanted.denied)
-        self._vips = dict(state.wanted.vips)
         self._order = list(state.wanted.services)
 
     def commit(self) -> list[Address]:
@@ -34,16 +33,19 @@ class Transaction:
         """
         state, instance = self.state, self.instance
         denied = self._denied ^ set(state.wanted.denied)
-        vips_changed = self._vips != state.wanted.vips
         config_changed = self._timeouts != state.wanted.timeouts
-        if not (state.touched or denied or vips_changed or config_changed or self._reordered()):
+        if not (
+            state.touched or denied or state.touched_vips or config_changed or self._reordered()
+        ):
             return []
         there = [key for key in state.touched if key in state.wanted.services]
         found = real_routes.learn(
             state, {a for k in there for a in state.wanted.services.addresses(k)}
         )
         unused = real_routes.forget(state) if self._lost_reals() else set()
-        journal = Journal(sorted(map(str, state.touched)), sorted(found | unused), vips_changed)
+        journal = Journal(
+            sorted(map(str, state.touched)), sorted(found | unused), state.touched_vips
+        )
         writer = TableWriter(self.tables, state)
         writer.rings.expect()
         journal.begin(instance)
@@ -59,8 +61,8 @@ class Transaction:
             for vip in state.wanted.vips:
                 writer.lookups.add_vip(vip)
             writer.follow()
-            added = machine.follow(instance, state, self.tables) if vips_changed else []
-            if vips_changed:
+            added = machine.follow(instance, state, self.tables) if state.touched_vips else []
+            if state.touched_vips:
                 writer.lookups.keep_vips(state.vips())
             writer.rings.end_due()
             real_routes.release(instance, state, unused)

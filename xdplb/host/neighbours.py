@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""Next hops that the kernel keeps resolved for xdplb (NTF_EXT_MANAGED)."""
+"""Neighbours: next hops that the kernel keeps resolved (NTF_EXT_MANAGED), and one's MAC."""
 
+import time
 from collections.abc import Iterable
 from typing import Any
 
 from xdplb.host.ip import ip, shown
 from xdplb.model.network import Hop
+
+_ANSWER_S = 3.0  # the kernel asks three times, a second apart (mcast_solicit, retrans_time_ms)
 
 
 def keep_neighbours(hops: Iterable[Hop]) -> None:
@@ -32,5 +35,26 @@ def release_neighbours(hops: Iterable[Hop]) -> None:
     ip(batch=[f"neighbour delete {via} dev {device}" for via, device in sorted(unwanted & managed)])
 
 
-def _neighbours() -> list[dict[str, Any]]:
-    return shown("neighbour")
+def resolve(via: str, device: str) -> str | None:
+    """A neighbour's MAC; None if it has not told it within three seconds.
+
+    Where the kernel does not know it, it asks by ARP or neighbour discovery; nothing else is sent.
+    """
+    asked_until = None
+    while not (mac := _mac(via, device)):
+        if asked_until is None:
+            ip("neighbour", "replace", via, "dev", device, "use")
+            asked_until = time.monotonic() + _ANSWER_S
+        elif time.monotonic() > asked_until:
+            return None
+        time.sleep(0.05)
+    return mac
+
+
+def _mac(via: str, device: str) -> str | None:
+    known = _neighbours("show", via, "dev", device)
+    return next((each["lladdr"] for each in known if "lladdr" in each), None)
+
+
+def _neighbours(*which: str) -> list[dict[str, Any]]:
+    return shown("neighbour", *which)

@@ -9,6 +9,7 @@ from typing import Any
 from xdplb.errors import NotFound, refused
 
 _XDP_FLAGS_DRV_MODE = 1 << 2  # native: refuse rather than fall back to generic
+_IFA_F_NODAD = 0x02  # include/uapi/linux/if_addr.h
 
 
 @dataclass(frozen=True)
@@ -76,15 +77,17 @@ def set_up(ifname: str) -> None:
 
 
 def add_address(ifname: str, address: str) -> None:
-    """Add an address such as `192.0.2.1/24`."""
+    """Add an address such as `192.0.2.1/24`; one of IPv6 is used at once, not looked for first."""
+    nodad = {"flags": _IFA_F_NODAD} if ":" in address else {}
     with _route(f"address {address} cannot be added to {ifname}") as route:
-        route.addr("add", index=_index(route, ifname), address=address)
+        route.addr("add", index=_index(route, ifname), address=address, **nodad)
 
 
 def add_default_route(gateway: str) -> None:
-    """Add the default route."""
+    """Add the default route of the gateway's family."""
+    destination = "::/0" if ":" in gateway else "0.0.0.0/0"
     with _route(f"default route via {gateway} cannot be added") as route:
-        route.route("add", dst="default", gateway=gateway)
+        route.route("add", dst=destination, gateway=gateway)
 
 
 def attach_xdp(ifname: str, program_fd: int) -> None:

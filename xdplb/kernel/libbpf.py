@@ -103,6 +103,9 @@ class _ProgInfo(ctypes.Structure):
         ("tag", ctypes.c_uint8 * 8),
         ("jited_prog_len", ctypes.c_uint32),
         ("xlated_prog_len", ctypes.c_uint32),
+        ("others", ctypes.c_uint64 * 24),
+        ("verified_insns", ctypes.c_uint32),
+        ("attach_btf_obj_id", ctypes.c_uint32),
     )
 
 

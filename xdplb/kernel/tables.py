@@ -128,22 +128,29 @@ class Table:
 
 
 class PerCpu:
-    """Records that each CPU has for itself in struct cpu. All their fields have 64 bits."""
+    """Records that each CPU has for itself in struct cpu. All their fields have 64 bits.
+
+    The last record is Python's own: what to subtract. Clearing writes there. A CPU that counts at
+    the same moment would lose a zero that is written to its own record, or count it twice.
+    """
 
     def __init__(self, records: Sequence[Any]) -> None:
-        """records: each CPU's, as a live array."""
-        self._records = records
+        """records: each CPU's, as a live array, and Python's."""
+        *self._records, self._cleared = records
 
     def sum_cpus(self, index: int) -> dict[str, int]:
-        """A record's fields by name, summed over all CPUs."""
+        """A record's fields by name, summed over all CPUs, since it was cleared."""
+        cleared = self._cleared[index]
+        return {name: n - getattr(cleared, name) for name, n in self._totals(index).items()}
+
+    def clear_cpus(self, index: int) -> None:
+        """Counts a record from zero."""
+        fill(self._cleared[index], **self._totals(index))
+
+    def _totals(self, index: int) -> dict[str, int]:
         each = [records[index] for records in self._records]
         names = [name for name, _ in each[0]._fields_ if name != "pad"]
         return {name: sum(getattr(record, name) for record in each) for name in names}
-
-    def clear_cpus(self, index: int) -> None:
-        """Sets a record to zero on all CPUs."""
-        for records in self._records:
-            ctypes.memset(ctypes.addressof(records[index]), 0, ctypes.sizeof(records[index]))
 
 
 class Tables:

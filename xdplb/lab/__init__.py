@@ -11,7 +11,7 @@ Nothing lands in the machine's own namespace: the networks' bridges have namespa
 
 from xdplb.lab.hosts import HostStatus, command, counters, down, exec_, run, status, up
 from xdplb.lab.names import DEFAULT_NAME
-from xdplb.lab.topology import HOSTS, NETWORKS, VIP, Host, Interface
+from xdplb.lab.topology import HOSTS, NETWORKS, VIP, VIP6, Host, Interface
 from xdplb.lab.web import start_web
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "HOSTS",
     "NETWORKS",
     "VIP",
+    "VIP6",
     "Host",
     "HostStatus",
     "Interface",

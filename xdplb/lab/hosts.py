@@ -23,6 +23,18 @@ _XDP_PASS = bytes.fromhex("b7000000020000009500000000000000")  # r0 = 2; exit
 # changes begins with the kernel's own defaults.
 _IPV4_SETTINGS = {"rp_filter": 0, "arp_ignore": 0, "arp_announce": 0}
 
+# IPv6 says nothing by itself that would move a counter: no duplicate address detection, no router
+# solicitation. MLD reports cannot be switched off, so they are sent at once: the kernel draws their
+# delay below this many ms, and 1 is one jiffy at most. It takes 0 for "any delay" since 6.2.
+_IPV6_SETTINGS = {
+    "disable_ipv6": 0,
+    "accept_dad": 0,
+    "accept_ra": 0,
+    "router_solicitations": 0,
+    "mldv1_unsolicited_report_interval": 1,
+    "mldv2_unsolicited_report_interval": 1,
+}
+
 
 @dataclass(frozen=True)
 class HostStatus:
@@ -76,7 +88,7 @@ def status(lab: str = names.DEFAULT_NAME) -> tuple[HostStatus, ...]:
         HostStatus(
             name=host.name,
             namespace=names.namespace_of(lab, host.name),
-            addresses=tuple(f"{i.name} {i.address}" for i in host.interfaces),
+            addresses=tuple(" ".join((i.name, *_usable(i.addresses))) for i in host.interfaces),
             exists=(namespaces.NAMESPACES / names.namespace_of(lab, host.name)).exists(),
             web_pid=processes.running(lab, host.name, "nginx"),
         )
@@ -116,17 +128,22 @@ def _remove(lab: str) -> None:
 
 def _set_defaults(host: Host) -> None:
     """Make the settings that interfaces inherit: before there are any."""
-    _disable_ipv6()
     sysctls.write("net/ipv4/ip_forward", int(host.forwards))
     for scope in ("all", "default", "lo"):
         _set_ipv4(scope)
+        if _has_ipv6():
+            for setting, value in {**_IPV6_SETTINGS, "forwarding": int(host.forwards)}.items():
+                sysctls.write(f"net/ipv6/conf/{scope}/{setting}", value)
 
 
-def _disable_ipv6() -> None:
-    """No duplicate address detection, no router solicitation: nothing that moves a counter."""
-    if Path("/proc/sys/net/ipv6").exists():
-        for scope in ("all", "default"):
-            sysctls.write(f"net/ipv6/conf/{scope}/disable_ipv6", 1)
+def _has_ipv6() -> bool:
+    """Whether this kernel has IPv6: without it, the lab is of IPv4 alone."""
+    return sysctls.exists("net/ipv6")
+
+
+def _usable(addresses: Sequence[str]) -> list[str]:
+    """Those of a family that this kernel has."""
+    return [address for address in addresses if ":" not in address or _has_ipv6()]
 
 
 def _set_ipv4(scope: str) -> None:
@@ -136,7 +153,9 @@ def _set_ipv4(scope: str) -> None:
 
 def _lay_network(lab: str, network: str) -> None:
     """Make a network: a bridge, and a veth pair to each interface, its port named by the host."""
-    _disable_ipv6()
+    if _has_ipv6():  # a switch has no addresses
+        for scope in ("all", "default"):
+            sysctls.write(f"net/ipv6/conf/{scope}/disable_ipv6", 1)
     # Where br_netfilter is built in, a bridge is a router's firewall too unless told not to be.
     if Path("/proc/sys/net/bridge/bridge-nf-call-iptables").exists():
         sysctls.write("net/bridge/bridge-nf-call-iptables", 0)
@@ -150,15 +169,16 @@ def _lay_network(lab: str, network: str) -> None:
 
 
 def _configure(host: Host) -> None:
-    """Bring a host's interfaces up, with its addresses and its gateway."""
+    """Bring a host's interfaces up, with its addresses and its gateways."""
     netlink.set_up("lo")
     for interface in host.interfaces:
         _set_ipv4(interface.name)
         _switch_offloads_off(interface.name)
         netlink.set_up(interface.name)
-        netlink.add_address(interface.name, interface.address)
-    if host.gateway:
-        netlink.add_default_route(host.gateway)
+        for address in _usable(interface.addresses):
+            netlink.add_address(interface.name, address)
+    for gateway in _usable(host.gateways):
+        netlink.add_default_route(gateway)
 
 
 def _switch_offloads_off(ifname: str) -> None:

@@ -14,7 +14,7 @@ _LARGE_PAGE = 10 << 20
 
 # /upload has to take the whole body before it answers: proxying makes nginx do so, to another
 # server of its own which then gets the request without the body.
-_LISTEN_V6 = " listen [::]:80 backlog=4096;"  # where the kernel has IPv6: the lab itself does not
+_LISTEN_V6 = " listen [::]:80 backlog=4096;"  # where the kernel has IPv6
 
 _CONFIGURATION = """\
 user root;  # of this namespace's files only: {directory} may be closed to others

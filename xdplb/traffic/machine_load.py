@@ -24,7 +24,7 @@ class Observed:
 
 
 class MachineLoad:
-    """Begins when it is made."""
+    """Begins when it is made, and anew with each lap."""
 
     def __init__(self, instance: str) -> None:
         self._instance = instance
@@ -38,23 +38,34 @@ class MachineLoad:
             _director_counters(self._instance),
         )
 
-    def end(self) -> Observed:
-        """What changed since the beginning."""
-        seconds = time.monotonic() - self._start
+    def lap(self) -> Observed:
+        """What changed since the beginning, which is now from here on."""
         (cores, nics, director), (cores_now, nics_now, director_now) = self._before, self._look()
+        now = time.monotonic()
+        seconds, self._start = now - self._start, now
+        self._before = (cores_now, nics_now, director_now)
         interfaces = {
-            name: {field: getattr(now, field) - getattr(nics[name], field) for field in _INTERFACE}
-            for name, now in nics_now.items()
+            name: {field: getattr(nic, field) - getattr(nics[name], field) for field in _INTERFACE}
+            for name, nic in nics_now.items()
             if name in nics
         }
         return Observed(
             seconds,
             [_busy(before, now) for before, now in zip(cores, cores_now, strict=True)],
             {name: moved for name, moved in interfaces.items() if any(moved.values())},
-            None
-            if director is None or director_now is None
-            else {k: n - director[k] for k, n in director_now.items() if n != director[k]},
+            None if director is None or director_now is None else _moved(director, director_now),
         )
+
+
+def packets_sent() -> dict[str, int]:
+    """How many each interface of this network namespace has sent; some have sent none."""
+    nics = psutil.net_io_counters(pernic=True, nowrap=False)
+    return {name: nic.packets_sent for name, nic in nics.items()}
+
+
+def _moved(before: dict[str, int], now: dict[str, int]) -> dict[str, int]:
+    """Counters that moved; an upgrade meanwhile may have brought new ones."""
+    return {name: n - before.get(name, 0) for name, n in now.items() if n != before.get(name, 0)}
 
 
 def _busy(before: Any, now: Any) -> dict[str, float]:

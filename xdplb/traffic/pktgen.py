@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 from xdplb.errors import KernelRefused, MissingPart, NoPermission, UsageError, XdplbError
@@ -22,24 +22,30 @@ from xdplb.traffic.nexthop import transmit_queues
 
 PROC = Path("/proc/net/pktgen")
 FCS = 4  # bytes that end a frame on the wire, which pktgen does not count
+FASTEST = 1_000_000_000  # packets a second: pktgen divides a second into ns
 SMALLEST, LARGEST = 64, 9018  # bytes of a frame with its FCS
 # Frame sizes and their shares, 7:4:1. The usual third, 1518, would not fit a tunnel in 1500 bytes.
 IMIX = ((64, 7), (594, 4), (1498, 1))
 
-_EVERYBODY = IPv4Address("255.255.255.255")
+# No single host has one of these: this network, loopback, groups and everybody.
+_NOBODYS = [IPv4Network(each) for each in ("0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/3")]
+_SO_FAR = re.compile(r"pkts-sofar: (\d+)")
 _DONE = re.compile(r"OK: (\d+)\(\S+ usec, (\d+) \(")
 _ERRORS = re.compile(r"errors: (\d+)")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is sent where. Sizes are in bytes with the FCS; a rate of 0 is as fast as it can."""
+    """What is sent where. Sizes are in bytes with the FCS; a rate of 0 is as fast as it can.
+
+    `mac` is the next hop's: it may be found once all else is known to be well-formed.
+    """
 
     device: str
     destination: IPv4Address
     port: int
-    mac: str
     seconds: float
+    mac: str = ""
     sources: tuple[IPv4Address, IPv4Address] | None = None  # first and last; else the device's own
     ports: tuple[int, int] = (1024, 65535)
     sizes: Sequence[tuple[int, int]] = ((SMALLEST, 1),)  # each with its share
@@ -47,12 +53,17 @@ class Plan:
     rate: int = 0  # packets a second, of all queues together
 
     def __post_init__(self) -> None:
-        address, first_byte = self.destination, int(self.mac[:2], 16)
-        many = address.is_multicast or address == _EVERYBODY
-        if many or address.is_loopback or address.is_unspecified or not self.port:
-            raise UsageError(f"{address}:{self.port} is no service's address", "give one VIP:PORT")
-        if first_byte & 1:
-            raise UsageError(f"MAC {self.mac} is no single host's", "give the next hop's")
+        if any(self.destination in each for each in _NOBODYS) or not self.port:
+            raise UsageError(
+                f"{self.destination}:{self.port} is no service's address", "give one VIP:PORT"
+            )
+        if self.sources:
+            first, last = self.sources
+            if any(first <= each[-1] and each[0] <= last for each in _NOBODYS):
+                raise UsageError(
+                    f"sources {first}-{last} are not all hosts' addresses",
+                    "give a range of a network that is yours: replies go there",
+                )
         for size, _ in self.sizes:
             if not SMALLEST <= size <= LARGEST:
                 raise UsageError(
@@ -120,6 +131,16 @@ def parse_result(queue: int, text: str) -> Sent:
         said = text.partition("Result: ")[2].strip() or "nothing"
         raise XdplbError(f"pktgen did not send by queue {queue}; it said: {said}")
     return Sent(queue, int(done[2]), int(errors[-1]), int(done[1]) / 1e6)
+
+
+def sent_so_far(plan: Plan) -> dict[str, int]:
+    """How many packets each queue has sent while it is at it; before and afterwards, nothing."""
+    found = {}
+    for queue in range(plan.queues):
+        with contextlib.suppress(OSError):
+            text = (PROC / f"{plan.device}@{queue}").read_text()
+            found.update({f"queue {queue}": int(n) for n in _SO_FAR.findall(text)})
+    return found
 
 
 def run(plan: Plan) -> list[Sent]:

@@ -54,8 +54,12 @@ class Answered:
 
 def check_url(url: str) -> None:
     """Raises: UsageError unless it names a host by http."""
-    parts = urlsplit(url)
-    if parts.scheme != "http" or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        well_formed = parts.scheme == "http" and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is none, or half an IPv6 address
+        well_formed = False
+    if not well_formed:
         raise UsageError(f"'{url}' is not a URL of http", "write it as http://192.0.2.80/")
 
 
