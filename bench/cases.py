@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What packet.py and instructions.py measure."""
+"""The cases that packet.py and instructions.py measure."""
 
 from frames import ACK, SYN, Order, Piece, Stream
 from rig import Balanced
@@ -8,7 +8,7 @@ from stopwatch import Case, begin, establish, flood
 MILLION = 1 << 20
 REALS = 100
 MH, RR, MH6, RR6, MH6_IN_4, GUE, GRE = range(7)  # numbers of services
-NOBODY = 4000  # no service has it, nor its VIP
+NOBODY = 4000  # the number of no service; its VIP is no VIP
 SERVICES = [
     Balanced(MH, "mh", REALS),
     Balanced(RR, "rr", REALS),
@@ -39,7 +39,7 @@ CASES = {
     "rr6-1": Case(RR6_1, establish(RR6_1), beside="rr-1"),
     "gre-1": Case(Stream(Order.FIXED, 1, ACK, GRE), beside="mh-1"),
     "gue-1": Case(Stream(Order.FIXED, 1, ACK, GUE), beside="mh-1"),
-    # Their first piece is remembered for half a minute: so fewer rounds.
+    # The first fragment is remembered for half a minute, so there are fewer rounds.
     "frag-1": Case(LATER, begin(LATER), rounds=201, beside="mh-1"),
     "frag6-1": Case(LATER6, begin(LATER6), rounds=201, beside="frag-1"),
 }

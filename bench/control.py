@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""How long the control plane takes: whole commands on a large director, and a large ring.
+"""The control plane's time: whole commands on a large director, and a large ring.
 
-The commands are the real ones, whole processes, on the director of a lab of namespaces. Their time
-is wall-clock time: what other processes take of the machine counts. The CPU time beside it tells
-how much that was.
+The commands are the real ones, as whole processes, on the director of a lab of namespaces. Their
+time is wall-clock time, so other processes add to it. The CPU time is given beside it.
 """
 
 import contextlib
@@ -27,8 +26,7 @@ from rich.progress import track
 from rich.table import Table
 from rig import Balanced
 
-from xdplb.director import pins, ring_transition
-from xdplb.director.instance import Instance
+from xdplb.director import ring_transition, store
 from xdplb.director.state import State
 from xdplb.kernel.program_text import enum_values
 from xdplb.kernel.tables import Tables
@@ -38,20 +36,20 @@ from xdplb.model.service import Service, ServiceKey
 SERVICES, REALS = 512, 100
 RING_SLOTS, RING_REALS = 65521, 1000
 
-# Milliseconds that each may take; what is not here is measured to compare.
+# The most milliseconds that each may take. Other cases are measured for comparison only.
 AT_MOST = {"ring rebuild + swap": 50.0, "server add": 300.0, "apply from nothing": 10_000.0}
 
 
 @dataclass(frozen=True)
 class Timed:
-    """How long something took, each time."""
+    """How long a case took, each time."""
 
     case: str
     of: str
     took: Sequence[Took]
 
     def row(self) -> dict[str, Any]:
-        """As the results hold it."""
+        """The row in the results."""
         at_most = AT_MOST.get(self.case)
         wall, cpu = zip(*self.took, strict=True)
         median = statistics.median(wall)
@@ -68,7 +66,7 @@ class Timed:
 
 
 def measure_apply(xdplb: Shell, rounds: int) -> list[Timed]:
-    """The whole configuration, where there is none. It is there afterwards."""
+    """Apply the whole configuration to a director without services. It stays applied."""
     text = configuration([Balanced(number, "mh", REALS) for number in range(SERVICES)])
     times: dict[str, list[Took]] = {"apply from nothing": [], "apply, no change": [], "flush": []}
     for turn in track(range(rounds), description="apply"):
@@ -81,7 +79,7 @@ def measure_apply(xdplb: Shell, rounds: int) -> list[Timed]:
 
 
 def measure_commands(xdplb: Shell, rounds: int, lists: int) -> list[Timed]:
-    """One change to one service of many, and looks at it and all; what is added goes again."""
+    """Change one service of many; list it, and all. The added real is removed again."""
     times: dict[str, list[Took]] = {}
     for turn in track(range(rounds), description="commands"):
         at = ("-t", endpoint(turn * SERVICES // rounds))
@@ -106,10 +104,10 @@ class Ring:
 
     def __init__(self, tables: Tables, state: State, key: ServiceKey) -> None:
         self._tables, self._flags = tables, enum_values("slot_flag")
-        self._number, self._indices = state.service_id(key), state.real_indices(key)
+        self._number, self._indices = state.allocated.id_of(key), state.allocated.indices(key)
 
     def rebuild(self, service: Service) -> dict[str, Took]:
-        """As a change of the service does it. Returns: each step's time."""
+        """Rebuild it as a change of the service does. Returns: each step's time."""
         size = self._tables.ring.entries
         dtype = ring_transition.slot_dtype(self._tables.ring.leaf)
         steps = [now()]
@@ -134,26 +132,25 @@ class Ring:
 
 
 def now() -> Took:
-    """The time, and what this process took of the CPU."""
+    """The time, and this process's CPU time; ms."""
     return Took(1000 * time.perf_counter(), 1000 * time.process_time())
 
 
 def measure_ring(xdplb: Shell, rounds: int) -> list[Timed]:
-    """Fill, merge and swap of a large ring, a real of which is drained and comes back in turn."""
+    """Fill, merge and swap a large ring. One of its reals is drained and taken back in turn."""
     xdplb("flush")
     xdplb("attach", INTERFACE, "--tune", f"ring_slots={RING_SLOTS}")
     xdplb("apply", "-", stdin=configuration([Balanced(0, "mh", RING_REALS)]))
-    place = Instance(xdplb.instance)
-    state = State.read(place.state)
-    (key,) = state.service_keys()
-    service = state.service(key)
+    place = xdplb.instance
+    state = store.read_state(place)
+    ((key, service),) = state.wanted.services.items()
     middle = RING_REALS // 2
     drained = list(service.reals)
     drained[middle] = replace(drained[middle], weight=0)
     versions = (replace(service, reals=tuple(drained)), service)
 
     steps: dict[str, list[Took]] = {}
-    with contextlib.closing(pins.open_tables(place, state)) as tables:
+    with contextlib.closing(store.open_tables(place, state)) as tables:
         ring = Ring(tables, state, key)
         for turn in track(range(rounds), description="ring"):
             for step, took in ring.rebuild(versions[turn % 2]).items():

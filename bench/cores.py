@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""A packet's cost when several cores are at it at once, on the same tables: JSON and a plot.
+"""A packet's cost when several cores work at once on the same tables: JSON and a plot.
 
-Each core has a process of its own, whose wrapper (wrapper.c) sends through the one program. What
-they share is what a director's cores share: `rr`'s turn, flow buckets, reals. The floor, which
-shares nothing, says what neighbours cost a core anyhow: cache, memory, the core's other thread.
+Each core has its own process. Its wrapper (wrapper.c) sends through the one program. They share
+what a director's cores share: `rr`'s turn, flow buckets, reals. The floor shares nothing: it shows
+how much cores slow each other down anyway, by cache, memory, and the core's other thread.
 """
 
 import contextlib
@@ -39,13 +39,13 @@ WAIT_S = 60
 
 
 def work(core: int, number: int, fd: int, together: Barrier, said: Connection) -> None:
-    """What the process of a core does: all cases, in step with the others. Says: ns by case."""
+    """The work of a core's process: all cases, in step with the others. Sends: ns by case."""
     os.sched_setaffinity(0, {core})
     with contextlib.closing(Wrapper(f"idle{number}")) as wrapper:
         wrapper.set_target(FIRST_TARGET, fd)
         found = {}
         for name, stream in CASES.items():
-            state = 1 + (number << 28)  # flows that are new are no other core's
+            state = 1 + (number << 28)  # each core has its own new flows
             if stream.flows:
                 for flags in (SYN, ACK):
                     whole = replace(stream, order=Order.SEQUENTIAL, flags=flags)
@@ -62,7 +62,7 @@ def work(core: int, number: int, fd: int, together: Barrier, said: Connection) -
 
 
 def measure(fd: int, cores: list[int]) -> list[dict[str, Any]]:
-    """Rows of all cases with these cores at work; the mean of them all."""
+    """Rows of all cases with these cores at work; each value is the mean over the cores."""
     context = multiprocessing.get_context("fork")
     together = context.Barrier(len(cores))
     ends = [context.Pipe(duplex=False) for _ in cores]
@@ -99,7 +99,7 @@ def measure(fd: int, cores: list[int]) -> list[dict[str, Any]]:
 
 
 def plot(result: dict[str, Any]) -> None:
-    """Packets a second, of all cores together, as multiples of one core's."""
+    """Packets per second of all cores together, as multiples of one core's."""
     pyplot = drawing.pyplot()
     figure, axis = pyplot.subplots(figsize=(7, 4))
     most = max(row["cores"] for row in result["rows"])

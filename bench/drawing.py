@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: MIT
-"""How all plots look, and what they say of where they come from."""
+"""The look of all plots, and the caption that says how they were measured."""
 
 from pathlib import Path
 from typing import Any
 
-# Okabe and Ito's palette: told apart by colour-blind readers; markers and hatches differ too.
+# Okabe and Ito's palette, which colour-blind readers can read; markers and hatches differ too.
 STYLES = {"mh": ("#0072B2", "o"), "rr": ("#D55E00", "s"), "bounce": ("#555555", "^")}
 HATCHES = {"mh": "//", "rr": "..", "bounce": ""}
 GREY = "#555555"
 
 
 def bar(kind: str) -> tuple[str, str]:
-    """Colour and hatch of a kind of packets; of IPv6 a lighter one of its scheduler."""
+    """Colour and hatch of a kind of packets. IPv6 has a lighter colour of its scheduler."""
     lighter, scheduler = {"mh": "#56B4E9", "rr": "#E69F00"}, kind[:2]
     if kind == "pass":
         return GREY, ""
@@ -22,7 +22,7 @@ def bar(kind: str) -> tuple[str, str]:
 
 
 def pyplot() -> Any:
-    """matplotlib's, without a display; files come out the same each time."""
+    """Matplotlib's pyplot, without a display. The same data gives the same file."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -33,7 +33,7 @@ def pyplot() -> Any:
 
 
 def caption(machine: dict[str, Any]) -> str:
-    """Where the figures were taken."""
+    """The machine and commit of the figures."""
     return (
         f"{machine['cpu']}, {machine['cores']} cores, Linux {machine['kernel']}, "
         f"{machine['date'][:10]}, commit {machine['commit']}."
@@ -41,7 +41,7 @@ def caption(machine: dict[str, Any]) -> str:
 
 
 def save(figure: Any, place: Path, machine: dict[str, Any], note: str) -> None:
-    """Writes PNG and SVG beside the results, with a caption: the machine, and a note of two."""
+    """Writes PNG and SVG beside the results. The caption has the machine, and a note."""
     text = f"{caption(machine)}\n{note}"
     figure.text(0.01, 0.01, text, fontsize=7, color=GREY)
     figure.tight_layout(rect=(0, 0.3 / figure.get_figheight(), 1, 1))

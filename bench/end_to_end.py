@@ -4,11 +4,11 @@
     net2:  transmit (live frames) → lvs ══ veth ══ ens33 → director, or bounce
            receive (counts)       ← lvs ══ veth ══ ens33 ←
 
-The director is attached by `xdplb attach` in a lab of namespaces. The bounce takes its place in the
-same link, and only answers XDP_TX. All of it runs on one CPU: the sender puts a batch of frames on
-the veth and its softirq takes them to the director and to the receiver. So a rate is that of all
-three together; the difference of two times per packet is what the director costs more than nothing.
-Rates are of wall-clock time: what other processes take of this CPU counts, on all alike.
+`xdplb attach` attaches the director in a lab of namespaces. The bounce replaces it in the same
+link, and only returns XDP_TX. All runs on one CPU: the sender puts a batch of frames on the veth,
+and its softirq takes them to the director and to the receiver. So a rate is the rate of all three
+together. The difference of two times per packet is the director's cost above the bounce.
+Rates use wall-clock time: other processes on this CPU lower all rates alike.
 """
 
 import contextlib
@@ -35,11 +35,10 @@ from rich.progress import track
 from rich.table import Table
 from rig import Balanced
 
-from xdplb.director import pins
+from xdplb.director import machine, store
 from xdplb.director.instance import Instance
-from xdplb.director.state import State
 from xdplb.host import namespaces, netlink
-from xdplb.kernel import compiler, libbpf
+from xdplb.kernel import libbpf, loader, program_cache, program_text
 from xdplb.kernel.tables import Tables, decode_type
 from xdplb.lab import names
 
@@ -47,33 +46,32 @@ REALS = 100
 SERVICES = (Balanced(0, "rr", REALS), Balanced(1, "mh", REALS))
 BOUNCE = "bounce"
 HEADERS = 40  # bytes of struct headers, ends.c
-BATCH = 1 << 15  # frames of one test run: some milliseconds, of which preparing it takes little
+BATCH = 1 << 15  # frames of one test run: some milliseconds, so preparing it costs little
 
 
 class Ends:
-    """The sender and the receiver on the director's veth, in the namespace of its far end."""
+    """The sender and the receiver, at the far end of the director's veth, in its namespace."""
 
     def __init__(self) -> None:
-        self._program = compiler.compile_program("ends.c", "transmit", [], rig.HERE)
-        module = self._program.module
-        self._receive = module.load_func("receive", module.XDP)
-        self._counted_fd = module["received"].map_fd
+        names = ("transmit", "receive", "bounce")
+        source = program_text.read_source("ends.c", names, directory=rig.HERE)
+        self._program = loader.load(program_cache.compiled(source))
+        self._counted_fd = self._program.maps["received"]
         self._leaf = decode_type(self._program.tables["received"]["leaf"])
         self._ifindex = socket.if_nametoindex(DIRECTOR)
-        self._sent_fd = module["sent"].map_fd
-        self._bounce = module.load_func("bounce", module.XDP)
-        self.bounce_fd = self._bounce.fd
-        netlink.attach_xdp(DIRECTOR, self._receive.fd)
+        self._sent_fd = self._program.maps["sent"]
+        self.bounce_fd = self._program.functions["bounce"]
+        netlink.attach_xdp(DIRECTOR, self._program.functions["receive"])
 
     def send(self, frame: bytes, packets: int) -> None:
-        """Sends a frame so often."""
+        """Sends a frame `packets` times."""
         headers = ctypes.create_string_buffer(frame[:HEADERS], HEADERS)
         libbpf.map_update(self._sent_fd, ctypes.c_uint32(0), headers)
         fd = self._program.fd
         libbpf.prog_test_run(fd, frame, ifindex=self._ifindex, repeat=packets, live=True)
 
     def received(self) -> tuple[int, int]:
-        """How many came back since the beginning: plain, wrapped."""
+        """How many frames came back since the start: plain, wrapped."""
         values = libbpf.read_per_cpu(self._counted_fd, 0, ctypes.sizeof(self._leaf))
         counted = [self._leaf.from_buffer_copy(value) for value in values]
         return sum(c.plain for c in counted), sum(c.wrapped for c in counted)
@@ -82,15 +80,16 @@ class Ends:
 class Attached:
     """The director that `xdplb attach` left on the interface, and its link."""
 
-    def __init__(self, instance: str) -> None:
-        place = Instance(instance)
-        state = State.read(place.state)
-        self._link = libbpf.obj_get(pins.link_pin(place, INTERFACE))
-        self.fd = libbpf.obj_get(pins.program_pin(place, state))
-        self._tables: Tables = pins.open_tables(place, state)
+    def __init__(self, place: Instance) -> None:
+        state = store.read_state(place)
+        assert state.attached is not None
+        self._link = libbpf.obj_get(place.link(INTERFACE))
+        programs = place.layout(state.attached.layout) / state.attached.programs
+        self.fd = libbpf.obj_get(programs / machine.MAIN)
+        self._tables: Tables = store.open_tables(place, state)
 
     def put(self, fd: int) -> None:
-        """Lets another program have the interface, or the director again."""
+        """Puts another program, or the director again, in the interface's link."""
         libbpf.link_update(self._link, fd)
 
     def counted(self) -> dict[str, int]:
@@ -98,7 +97,7 @@ class Attached:
         return self._tables.counters.sum_cpus(0)
 
     def close(self) -> None:
-        """Gives it back, as the real director."""
+        """Puts the director back, and closes all."""
         self.put(self.fd)
         self._tables.close()
         os.close(self._link)
@@ -107,7 +106,7 @@ class Attached:
 
 @dataclass
 class Rates:
-    """Of one case: million packets received per second, in each round; and how many were sent."""
+    """One case: million packets received per second in each round; packets sent and received."""
 
     mpps: list[float] = field(default_factory=list)
     sent: int = 0
@@ -115,12 +114,12 @@ class Rates:
 
     @property
     def lost(self) -> float:
-        """The share of the sent that was not received."""
+        """The share of the sent packets that was not received."""
         return 1 - self.received / self.sent
 
 
 def run(ends: Ends, director: Attached, case: str, frame: bytes, seconds: float) -> Rates:
-    """Sends for some seconds. Raises: AssertionError if anything else came back than was to."""
+    """Sends for some seconds. Raises: AssertionError if other packets came back than expected."""
     director.put(ends.bounce_fd if case == BOUNCE else director.fd)
     ends.send(frame, BATCH)
     counted, before, sent = director.counted(), ends.received(), 0
@@ -155,7 +154,7 @@ def measure(ends: Ends, director: Attached, rounds: int, seconds: float) -> dict
 
 
 def row(case: str, rates: Rates, bounce: Rates) -> dict[str, Any]:
-    """A case as the results hold it; its ratio is the median of the rounds' own."""
+    """A case's row in the results. Its ratio is the median of the rounds' ratios."""
     mpps = statistics.median(rates.mpps)
     ratios = [mine / other for mine, other in zip(rates.mpps, bounce.mpps, strict=True)]
     extra = [

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Both ends of an end-to-end measurement, and the least that can be in the director's place. */
+/* Both ends of an end-to-end measurement, and the smallest program in the director's place. */
 #include <uapi/linux/bpf.h>
 #include <uapi/linux/if_ether.h>
 #include <uapi/linux/ip.h>
@@ -13,14 +13,14 @@ struct headers {
 
 BPF_ARRAY(sent, struct headers, 1);
 
-/* What is in the director's place. */
+/* The smallest program in the director's place. */
 int bounce(struct xdp_md *ctx)
 {
 	return XDP_TX;
 }
 
-/* Live frames come back as the director left them, with its outer header over their Ethernet's: only their
- * bounds are restored (net/bpf/test_run.c, reset_ctx()). So each one's headers are written anew.
+/* Live frames come back as the director left them, with its outer header over their Ethernet header. The kernel
+ * restores only their bounds (net/bpf/test_run.c, reset_ctx()). So the headers of each frame are written again.
  */
 int transmit(struct xdp_md *ctx)
 {

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The packets of a measurement, and what the director must make of them."""
+"""The packets of a measurement, and the frames that the director must make of them."""
 
 import struct
 from dataclasses import dataclass
@@ -23,11 +23,11 @@ TCP, IPIP, UDP, IPV6, FRAGMENT, GRE = 6, 4, 17, 41, 44, 47
 ETHERTYPES = {4: b"\x08\x00", 6: b"\x86\xdd"}
 GUE_PORT = 6080
 FRAGMENT_ID = 1
-PIECE = 24  # bytes of TCP in a first piece: a multiple of eight
+PIECE = 24  # bytes of TCP in a first fragment: a multiple of eight
 
 
 class Order(IntEnum):
-    """How the wrapper numbers flows; the members are those of `enum order` in wrapper.c."""
+    """How the wrapper numbers flows. The members are those of `enum order` in wrapper.c."""
 
     FIXED = 0
     SEQUENTIAL = 1
@@ -35,7 +35,7 @@ class Order(IntEnum):
 
 
 class Piece(IntEnum):
-    """What of its packet a frame has."""
+    """The part of a packet that a frame has."""
 
     WHOLE = 0
     FIRST = 1
@@ -44,7 +44,7 @@ class Piece(IntEnum):
 
 @dataclass(frozen=True)
 class Stream:
-    """The packets of a measurement. `flows` 0: 2^32 of them. Those of IPv6 have one VIP."""
+    """The packets of a measurement. `flows` 0 means 2^32. All IPv6 packets go to one VIP."""
 
     order: Order
     flows: int = 1
@@ -55,7 +55,7 @@ class Stream:
     piece: Piece = Piece.WHOLE
 
     def frame(self) -> bytes:
-        """The packet of flow 0: Ethernet, IP, TCP without data; of IPv4 with DF if it is whole."""
+        """The packet of flow 0: Ethernet, IP, TCP without data. A whole IPv4 packet has DF."""
         port = 80 + (self.first_service & 7)
         data = struct.pack("!HHIIBBHHH", 0x8000, port, 1, 1, 0x50, self.flags, 65535, 0, 0)
         data = data.ljust(PIECE if self.piece is Piece.FIRST else 0, b"\0")
@@ -74,7 +74,7 @@ class Stream:
         return DIP_MAC + GATEWAY_MAC + ETHERTYPES[self.family] + header + data
 
     def places(self) -> tuple[int, int, int]:
-        """Where wrapper.c writes: `client_at`, `word_at`, `ports_at` of its plan."""
+        """The offsets where wrapper.c writes: `client_at`, `word_at`, `ports_at` of its plan."""
         if self.family == 4:
             return 22, 30, 34
         return 30, 18, 54 if self.piece is Piece.WHOLE else 62
@@ -89,34 +89,34 @@ def checksum(data: bytes) -> int:
 
 
 def ipv4_header(length: int, fragment: int, protocol: int, ttl: int, addresses: bytes) -> bytes:
-    """For so many bytes behind it; fragment: ID, flags and offset."""
+    """The header before `length` bytes. fragment: ID, flags and offset."""
     words = struct.pack("!BBHIBBH", 0x45, 0, 20 + length, fragment, ttl, protocol, 0) + addresses
     return words[:10] + checksum(words).to_bytes(2, "big") + words[12:]
 
 
 def ipv6_header(length: int, protocol: int, hop_limit: int, addresses: bytes) -> bytes:
-    """For so many bytes behind it."""
+    """The header before `length` bytes."""
     return struct.pack("!IHBB", 6 << 28, length, protocol, hop_limit) + addresses
 
 
 def prepended(length: int) -> bytes:
-    """The headers that `prepend` of bench/floor.h writes before so many bytes of IP packet."""
+    """The headers that `prepend` of bench/floor.h writes before an IP packet of `length` bytes."""
     header = ipv4_header(length, 0x4000, IPIP, 63, DIP.packed + FIRST_REAL.packed)
     return GATEWAY_MAC + DIP_MAC + ETHERTYPES[4] + header
 
 
 def floor_flags(length: int) -> list[str]:
-    """For the compiler of it."""
+    """The compiler's flags for bench/floor.h, for IP packets of `length` bytes."""
     header = prepended(length)[14:]
     check = int.from_bytes(header[10:12], "big")
     return [f"-DOUTER_LENGTH={len(header) + length}", f"-DOUTER_CHECK={check}"]
 
 
 def wrapped(frame: bytes, service: Balanced, got: bytes) -> bytes:
-    """What the director must make of a frame of `Stream`.
+    """The frame that the director must make of a frame of `Stream`.
 
-    got: what it made. Believed of it are the real, GUE's source port, and the outer ID if there is
-    one: without DF.
+    got: the frame that it made. Taken from it: the real, GUE's source port, and the outer ID if
+    there is no DF.
     """
     inner = bytearray(frame[14:])
     if service.family == 6:

@@ -26,9 +26,9 @@ REALS = tuple(2 << i for i in range(12))  # 2 … 4096
 
 @dataclass(frozen=True)
 class Panel:
-    """A curve or two: what grows, how far, on which director.
+    """One plot with one or two curves: what grows, how far, on which director.
 
-    points: (scheduler, how many, what is measured there).
+    points: (scheduler, number, case).
     """
 
     name: str
@@ -51,7 +51,7 @@ def flows_panel() -> Panel:
         "flows",
         "flows (random order; 1 service, 100 reals; table of 32 M flows)",
         services,
-        # Four places per flow of the longest curve: with one, an eighth of them would find none.
+        # Four records per flow of the longest curve: with one, an eighth of the flows has none.
         {"flow_buckets": 1 << 22},
         tuple(
             (s.scheduler, n, case(Stream(Order.RANDOM, n, ACK, s.number), s.scheduler == "rr"))
@@ -110,7 +110,7 @@ def measure_panel(tree: Path, panel: Panel, lives: int) -> list[dict[str, Any]]:
 
 
 def short(number: int) -> str:
-    """8388608 as 8 M."""
+    """A short form of a number: 8388608 is 8 M."""
     for unit, name in ((1 << 20, " M"), (1 << 10, " K")):
         if number >= unit:
             return f"{number // unit}{name}"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What runs in a guest of tools/vm and prints its results, each as a line of JSON."""
+"""Run a script in a guest of tools/vm. It prints each result as a line of JSON."""
 
 import json
 import subprocess
@@ -11,23 +11,23 @@ import click
 import rig
 
 TOP = rig.HERE.parent
-# QEMU counts instructions, each takes a nanosecond of the guest's time.
+# QEMU counts instructions; each takes a nanosecond of the guest's time.
 COUNTING = "-accel tcg,thread=single -icount shift=0,sleep=off"
 TWO_CORES = "-accel tcg,thread=multi"
-# Without instructions that copy by the byte (erms, fsrm): QEMU counts, and takes, one a byte.
+# Without instructions that copy by the byte (erms, fsrm): QEMU counts one instruction a byte.
 CPU = "-cpu max,-avx,-avx2,-la57,-smap,-smep,-pku,-erms,-fsrm"
-# As if memory were free: the kernel would fill each page with zeros that IPVS's packets need.
+# Else the kernel fills each new page with zeros; IPVS's packets need new pages.
 KERNEL_ARGUMENT = "init_on_alloc=0"
 
 
 def kernel() -> str:
-    """The guest's."""
+    """The guest's kernel release."""
     images = (TOP / ".vm/boot").glob("vmlinuz-*")
     return max((image.name.removeprefix("vmlinuz-") for image in images), default="")
 
 
 def command(script: Path, words: Sequence[str], cores: int, accelerator: str) -> list[str]:
-    """What boots the guest and runs a script there, with the Python of the script's tree. Pure."""
+    """The command that boots the guest and runs a script there, with its tree's Python. Pure."""
     return [
         str(TOP / "tools/vm"),
         *("--smp", str(cores), "--memory", "3G", "--append", KERNEL_ARGUMENT),
@@ -37,7 +37,7 @@ def command(script: Path, words: Sequence[str], cores: int, accelerator: str) ->
 
 
 def rows(command: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """What it prints; what is no JSON goes on. Raises: ClickException if it failed."""
+    """A command's rows. Its other lines are printed. Raises: ClickException if it failed."""
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A lab of hosts for what needs the real commands: a network namespace and an instance each."""
+"""A lab of hosts for benches of the real commands: each has a network namespace and an instance."""
 
 import contextlib
 import os
@@ -16,7 +16,9 @@ import click
 from rig import FIRST_REAL, FIRST_VIP, Balanced
 
 from xdplb import lab
-from xdplb.lab import instances, names
+from xdplb.director.instance import Instance
+from xdplb.host import namespaces
+from xdplb.lab import names
 
 DIRECTOR, INTERFACE = "lvs", "ens33"
 PREFIX = "xdplb-bench-"
@@ -25,7 +27,7 @@ COMMAND = Path(sys.executable).parent / "xdplb"
 
 @contextlib.contextmanager
 def lab_up() -> Iterator[str]:
-    """A lab of this process's own; its name. Those of benches that were killed go."""
+    """A lab for this process. Yields: its name. Removes labs of benches that were killed."""
     for old in Path("/run/xdplb/lab").glob(f"{PREFIX}*"):
         if not Path("/proc", old.name.removeprefix(PREFIX)).exists():
             lab.down(old.name)
@@ -38,14 +40,14 @@ def lab_up() -> Iterator[str]:
 
 
 class Took(NamedTuple):
-    """How long something took, by the clock and of the CPU; ms."""
+    """How long something took: wall-clock time and CPU time, in ms."""
 
     wall: float
     cpu: float
 
 
 def children_now() -> Took:
-    """The time, and what all commands that have ended took of the CPU."""
+    """The time, and the CPU time of all commands that have ended."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return Took(1000 * time.perf_counter(), 1000 * (used.ru_utime + used.ru_stime))
 
@@ -55,20 +57,21 @@ class Shell:
 
     def __init__(self, lab_name: str, tree: Path) -> None:
         self.namespace = names.host_namespace(lab_name, DIRECTOR)
-        self.instance = instances.instance(lab_name, DIRECTOR)
+        with namespaces.entered(self.namespace):
+            self.instance = Instance()
         self._environment = {
-            **lab.environment(lab_name, DIRECTOR),
+            **os.environ,
             "PYTHONPATH": str(tree),
-            # Compiled modules are kept, as where it is installed, but not in anybody's tree.
+            # Compiled modules are kept, as in an installation, but outside the trees.
             "PYTHONPYCACHEPREFIX": str(tree / ".pycache"),
             "PYTHONDONTWRITEBYTECODE": "",
         }
         self._enter = lab.command(lab_name, DIRECTOR, [str(COMMAND)])
 
     def __call__(self, *words: str, stdin: str | None = None) -> Took:
-        """Runs one. Returns: its whole life. Raises: ClickException if it fails.
+        """Runs one command. Returns: the time of its process. Raises: ClickException if it fails.
 
-        Entering the namespace is nsenter's work, and less than 2 ms of it.
+        nsenter enters the namespace, which takes less than 2 ms of that time.
         """
         before = children_now()
         done = subprocess.run(
@@ -87,17 +90,17 @@ class Shell:
 
 
 def endpoint(number: int) -> str:
-    """VIP:PORT of service m of wrapper.c: eight ports to a VIP."""
+    """VIP:PORT of service m of wrapper.c: each VIP has eight ports."""
     return f"{FIRST_VIP + (number >> 3)}:{80 + (number & 7)}"
 
 
 def real(number: int) -> IPv4Address:
-    """A real's address, which only the gateway knows a way to."""
+    """A real's address. The route to it is by the gateway."""
     return FIRST_REAL + number
 
 
 def configuration(services: Sequence[Balanced]) -> str:
-    """What `xdplb apply` takes. All services have the same reals, as many of them as each wants."""
+    """The text for `xdplb apply`. All services share the reals: each has the first ones of them."""
     lines = []
     for service in services:
         reals = ", ".join(f'"{real(i)}"' for i in range(service.reals))

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""Instructions a packet through the real program: the same at each run, whatever the host does.
+"""Instructions per packet through the real program: the same at each run, whatever the host does.
 
-The cases of packet.py, in a guest of tools/vm whose instructions QEMU counts, each a nanosecond of
-its time: so wrapper.c and stopwatch.py, which measure nanoseconds, count there. What is counted is
-what the processor executes, the kernel's helpers among it; not what it costs: a cache miss is one
-instruction. Therefore the cases of a million flows are not here; and `rr-new` is there for
-`rr-syn`, whose table is full.
+It runs the cases of packet.py in a guest of tools/vm. QEMU counts the guest's instructions, and
+each takes a nanosecond of the guest's time. So wrapper.c and stopwatch.py, which measure
+nanoseconds, count instructions there. This includes the kernel's helpers. It does not show what
+an instruction costs: a cache miss is one instruction. So the cases of a million flows are left
+out, and `rr-new` replaces `rr-syn`, whose table is full.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 from stopwatch import Case, Wrapper, measure
 
-# Short runs, and the quiet figure of them: the least have no interrupt in them.
+# Runs are short, and the quiet figure is used: the shortest runs have no interrupt in them.
 ROUNDS, PACKETS = 21, 1000
 CASES = {
     **{name: case for name, case in cases.CASES.items() if case.stream.flows == 1},
@@ -35,7 +35,7 @@ CASES = {
 
 
 def count(trees: Sequence[Path], names: Sequence[str]) -> None:
-    """What the guest does: prints each case when it is there."""
+    """The guest's part: print each case's row as soon as it is known."""
     rig.enter_namespace()
     with contextlib.ExitStack() as stack:
         wrapper = stack.enter_context(contextlib.closing(Wrapper()))

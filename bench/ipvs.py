@@ -2,8 +2,8 @@
 """IPVS and xdplb side by side, on Debian's kernel: into bench/results/ipvs.json, with plots.
 
 Each part boots a guest (tools/vm), which runs bench/ipvs_<part>.py on a copy of this tree and
-prints a row of the results as a line of JSON. What each measures is said there, and how it is to be
-read in docs/performance.md.
+prints each row of the results as a line of JSON. That script says what it measures.
+docs/performance.md says how to read the results.
 """
 
 import json
@@ -26,7 +26,7 @@ OUT = rig.RESULTS / "ipvs.json"
 
 @dataclass(frozen=True)
 class Part:
-    """A guest, and where its rows go."""
+    """A guest, and the key of its rows in the results."""
 
     key: str
     what: str
@@ -67,7 +67,7 @@ def main(parts: tuple[str, ...], program_dir: str, replot: bool) -> None:
     if not replot:
         machine = {**rig.machine(program_dir), "kernel": guest.kernel(), "emulator": "QEMU TCG"}
         with rig.snapshot(program_dir) as tree:
-            # A revision may be older than what it is measured by.
+            # An older revision is measured by this tree's bench.
             not_results = shutil.ignore_patterns("results")
             shutil.copytree(rig.HERE, tree / "bench", dirs_exist_ok=True, ignore=not_results)
             for part in parts or PARTS:

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Instructions a packet: of IPVS, of xdplb, and of the rig around them. Run in the guest.
+"""Instructions per packet: of IPVS, of xdplb, and of the rig around them. Run in the guest.
 
 QEMU counts instructions (-icount shift=0): each takes one nanosecond of the guest's time. So a
-packet's cost is a time, the same at each run to the fourth digit, whatever the host does meanwhile.
-The packet that is dropped at the director's door costs what the rig does; it is taken off.
+packet's cost is measured as a time. It is the same in the first four digits at each run, whatever
+the host does. A packet that is dropped where the director would take it costs as much as the rig:
+this is subtracted.
 """
 
 import json
@@ -18,7 +19,7 @@ from ipvs_rig import ACK, SYN, TCP, UDP, Rig, Service, balance, rig
 
 PACKETS, ROUNDS = 4000, 3
 MANY = 1 << 16
-FRESH = 1 << 20  # from here on no flow has been seen
+FRESH = 1 << 20  # flows from this number on are new
 
 FEW, LOTS = 2, 200
 SERVICES = {
@@ -31,12 +32,12 @@ SERVICES = {
     )
 }
 NAMES = {UDP: "udp", TCP: "tcp"}
-OTHERS = [64, 512]  # services beside each other, to see whether their number matters
+OTHERS = [64, 512]  # numbers of services, to see whether the number matters
 
 
 @dataclass(frozen=True)
 class Case:
-    """Packets of some flows to a service; flows 0: each packet has a new one."""
+    """Packets of some flows to a service. flows 0: each packet has a new flow."""
 
     service: Service
     flows: int
@@ -44,7 +45,7 @@ class Case:
 
     @property
     def name(self) -> str:
-        """Such as rr-udp-64k, mh-tcp-new-200r, rr-udp-1-512s."""
+        """The case's name, such as rr-udp-64k, mh-tcp-new-200r, rr-udp-1-512s."""
         flows = {0: "new", MANY: "64k"}.get(self.flows, str(self.flows))
         reals = "" if self.service.reals == FEW else f"-{self.service.reals}r"
         services = "" if self.services == len(SERVICES) else f"-{self.services}s"
@@ -52,7 +53,7 @@ class Case:
 
 
 def cases() -> list[Case]:
-    """What is measured, but for the number of services."""
+    """All cases, without those for OTHERS."""
     few = [SERVICES[s, p, FEW] for p in (UDP, TCP) for s in ("rr", "mh")]
     lots = [SERVICES[s, p, LOTS] for p in (UDP, TCP) for s in ("rr", "mh")]
     found = [Case(service, flows) for service in few for flows in (1, MANY, 0)]
@@ -68,7 +69,7 @@ class Bench:
         self.fresh = FRESH
 
     def insns(self, director: str, case: Case) -> float:
-        """Of one packet from the sender to the sink. Raises: AssertionError if any is lost."""
+        """Instructions of one packet from sender to sink. Raises: AssertionError if one is lost."""
         ends = self.rig.ends
         self.rig.put(director)
         if director in ("ipvs", "xdplb"):
@@ -98,7 +99,7 @@ class Bench:
                 self.rig.ends.send(case.flows)
 
     def row(self, case: Case) -> dict[str, Any]:
-        """A case as the results hold it."""
+        """A case's row in the results."""
         drop = self.insns("drop", case)
         net = {
             name: round(self.insns(name, case) - drop)
@@ -117,7 +118,7 @@ class Bench:
 
 
 def measure(wanted: Sequence[str]) -> None:
-    """Prints each row when it is there, as a line of JSON."""
+    """Prints each row as soon as it is known, as a line of JSON."""
     few = SERVICES["rr", UDP, FEW]
     more = [Service(number, "rr", UDP, FEW) for number in range(len(SERVICES), max(OTHERS))]
     with rig([*SERVICES.values(), *more], balanced=list(SERVICES.values())) as built:

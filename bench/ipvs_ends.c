@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* What stands around a director that is compared with IPVS: the sender and the real servers on one side,
- * and on the director's own interface what is there in its place.
+/* The programs around a director that is compared with IPVS: the sender and the real servers on one side, and
+ * on the director's own interface the programs that take the director's place.
  */
 #include <uapi/linux/bpf.h>
 #include <uapi/linux/if_ether.h>
@@ -10,13 +10,13 @@
 #include "floor.h"
 #include "receive.h"
 
-#define FRAME 60 /* bytes: the least on a wire, without its FCS */
+#define FRAME 60 /* bytes: the shortest frame on a wire, without its FCS */
 #define WORDS 7  /* of eight bytes, and four bytes more */
 #define BURST 32 /* packets: a queue of veth holds 256 */
 
 struct plan {
 	__u64 word[WORDS + 1]; /* the frame of flow 0 */
-	__u32 sum;             /* its IP header's, without the source and not complemented */
+	__u32 sum;             /* of its IP header, without the source and not complemented */
 	__u32 flows;           /* 0: 2^32 */
 	__u64 next;            /* flow */
 	__u64 interval_ns;     /* between two packets; 0: as many as there are frames */
@@ -27,8 +27,8 @@ struct plan {
 BPF_F_TABLE("array", __u32, struct plan, plans, 1, BPF_F_MMAPABLE);
 BPF_PERCPU_ARRAY(dropped, __u64, 1);
 
-/* Whether the next packet's time has come. What was missed while the machine did something else is not made up
- * for: a burst of it would be another rate.
+/* Whether the next packet's time has come. Packets that were missed while the machine did other work are not sent
+ * later: a burst of them would be another rate.
  */
 static __always_inline int is_due(struct plan *plan)
 {
@@ -45,8 +45,8 @@ static __always_inline int is_due(struct plan *plan)
 	return 1;
 }
 
-/* Sends one flow after the other, n from 48.0.0.0 + n by a port that depends on n too. Live frames come back as
- * the director left them: only their bounds are restored (net/bpf/test_run.c, reset_ctx()).
+/* Sends one flow after the other. Flow n comes from 48.0.0.0 + n, and its port depends on n too. Live frames come
+ * back as the director left them: the kernel restores only their bounds (net/bpf/test_run.c, reset_ctx()).
  */
 int transmit(struct xdp_md *ctx)
 {
@@ -76,7 +76,7 @@ int transmit(struct xdp_md *ctx)
 	return XDP_TX;
 }
 
-/* The director's door is shut: what a packet costs until it is there. */
+/* Drops a packet where the director would take it: this is the cost of the rig. */
 int drop(struct xdp_md *ctx)
 {
 	__u32 zero = 0;
@@ -87,7 +87,7 @@ int drop(struct xdp_md *ctx)
 	return XDP_DROP;
 }
 
-/* What is on the interface while IPVS is the director: frames that XDP sent need an XDP program here. */
+/* On the interface while IPVS is the director: frames that XDP sent need an XDP program here. */
 int pass(struct xdp_md *ctx)
 {
 	return XDP_PASS;

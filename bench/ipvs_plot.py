@@ -9,7 +9,7 @@ from typing import Any
 import drawing
 import rig
 
-# Okabe and Ito's palette again; hatches tell them apart without it.
+# Okabe and Ito's palette; hatches differ too.
 LOOKS = {
     "ipvs": ("IPVS", "#D55E00", "..", "s"),
     "xdplb": ("xdplb", "#0072B2", "//", "o"),
@@ -20,7 +20,7 @@ SHOWN = ("rr-udp-1", "mh-udp-1", "rr-tcp-1", "mh-tcp-1", "rr-udp-64k", "rr-udp-n
 
 
 def plot(result: Mapping[str, Any]) -> Iterator[Path]:
-    """Draws each part that is there. Yields: the PNG files; an SVG is beside each."""
+    """Draws each part that the results have. Yields: the PNG files; an SVG is beside each."""
     parts = {
         "rows": {"cost": _cost, "flows": _flows},
         "throughput": {"throughput": _throughput},
@@ -41,7 +41,7 @@ def plot(result: Mapping[str, Any]) -> Iterator[Path]:
 
 
 def _bars(axis: Any, number: int, of: int, who: str, heights: list[float], **more: Any) -> Any:
-    """The bars of one of several beside each other."""
+    """The bars of one director, beside those of the others."""
     label, colour, hatch, _ = LOOKS[who]
     width = 0.8 / of
     places = [x + (number - (of - 1) / 2) * width for x in range(len(heights))]

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""The highest rate that a director takes (RFC 2544 §26.1), IPVS's and xdplb's. Run in the guest.
+"""The highest rate of a director (RFC 2544 §26.1), for IPVS and for xdplb. Run in the guest.
 
-The sender has one core and offers packets at an even rate; the director has the other, where the
-interface's packets are a thread's work, and the reals are there too. What does not fit the
-interface's queue of 256 is lost, as on a wire. The rate is searched by bisection.
+The sender has one core and offers packets at an even rate. The director has the other core: there
+one thread handles the interface's packets, with the reals. The interface's queue has 256 packets;
+what does not fit is lost, as on a wire. The rate is found by bisection.
 """
 
 import json
@@ -20,7 +20,7 @@ from ipvs_rig import ACK, DIRECTOR, SYN, TCP, UDP, Rig, Service, rig, run
 
 LOSS = 0.001  # of the packets offered, at most
 SECONDS = 0.4  # of one trial
-TRIES = 3  # the host may take a core away for a while: then the others' loss is not the director's
+TRIES = 3  # if the host takes a core away for a while, the loss is not the director's
 STEPS = 6  # of the bisection
 PAIRS = 5
 MANY = 1 << 14
@@ -30,7 +30,7 @@ SENDER, RECEIVER = 0, 1  # cores
 
 @dataclass(frozen=True)
 class Case:
-    """Packets of so many flows to a service; 0: each begins a connection."""
+    """Packets of some flows to a service. flows 0: each packet begins a connection."""
 
     name: str
     service: Service
@@ -45,13 +45,13 @@ CASES = (
 
 
 def own_thread() -> None:
-    """Makes the director's receiving a thread of its own, on its own core."""
+    """Moves the director's receiving to a thread of its own."""
     inside = f"mount -t sysfs sysfs /sys; echo 1 > /sys/class/net/{INTERFACE}/threaded"
     run("unshare", "--mount", "sh", "-ec", inside, netns=DIRECTOR)
 
 
 def pin_threads() -> None:
-    """They are new each time that the interface's program is."""
+    """Binds the receiving threads to their core. A new program on the interface has new threads."""
     for process in psutil.process_iter(["name"]):
         if process.info["name"].startswith(f"napi/{INTERFACE}"):
             process.cpu_affinity([RECEIVER])
@@ -65,7 +65,7 @@ class Search:
         self.fresh = 1 << 20
 
     def trial(self, case: Case, rate: float) -> tuple[float, float, float]:
-        """Offers a rate. Returns: what was offered and what arrived, a second; the share lost."""
+        """Offers a rate. Returns: packets offered and arrived, per second; the share lost."""
         self.fresh += 1 << 18
         flags, first = (ACK, 0) if case.flows else (SYN, self.fresh)
         self.rig.ends.plan(case.service, case.flows, flags, first)
@@ -76,7 +76,7 @@ class Search:
         return sent / seconds, arrived / seconds, 1 - arrived / sent
 
     def highest(self, case: Case, director: str) -> tuple[float, float]:
-        """Packets a second: with the loss that is allowed, and those that arrive of a flood."""
+        """Packets per second: the highest rate with the allowed loss; the rate left of a flood."""
         self.rig.put(director)
         pin_threads()
         flood = 1e7
@@ -99,7 +99,7 @@ class Search:
 
 
 def row(case: Case, pairs: Sequence[dict[str, tuple[float, float]]]) -> dict[str, Any]:
-    """A case as the results hold it: all pairs, in the order measured."""
+    """A case's row in the results: all pairs, in the order measured."""
     return {
         "case": case.name,
         **{f"{who}_kpps": [round(pair[who][0] / 1000, 2) for pair in pairs] for who in WHO},
@@ -108,7 +108,7 @@ def row(case: Case, pairs: Sequence[dict[str, tuple[float, float]]]) -> dict[str
 
 
 def main() -> None:
-    """Prints each case when it is there, as a line of JSON."""
+    """Prints each case as soon as it is known, as a line of JSON."""
     with rig([case.service for case in CASES[1:]], [case.service for case in CASES[1:]]) as built:
         own_thread()
         os.sched_setaffinity(0, {SENDER})

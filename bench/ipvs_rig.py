@@ -4,8 +4,8 @@
     tester:   transmit (live frames) → lvs ══ veth ══ ens33 → drop, prepend, xdplb, or pass and IPVS
               receive (counts)       ← lvs ══ veth ══ ens33 ←
 
-Both have the same services, reals, addresses and neighbours. Which of them a packet meets is a
-matter of the program that ens33's link holds. Made for a machine that is thrown away afterwards.
+Both have the same services, reals, addresses and neighbours. The program in ens33's link decides
+which of them a packet meets. Nothing is cleaned up: run it on a machine that is thrown away.
 """
 
 import ctypes
@@ -25,15 +25,15 @@ from hosts import COMMAND, INTERFACE
 from rig import DIP, DIP_MAC, FIRST_CLIENT, FIRST_REAL, FIRST_VIP, GATEWAY, GATEWAY_MAC, HERE
 
 from xdplb.host import namespaces
-from xdplb.kernel import compiler, libbpf
+from xdplb.kernel import libbpf, loader, program_cache, program_text
 from xdplb.kernel.tables import decode_type, map_memory
 
 TESTER, DIRECTOR, PORT = "tester", "director", "lvs"
 INSTANCE = "bench-ipvs"
-TURNS = 1 << 16  # of the sender, between two looks at the clock
+TURNS = 1 << 16  # of the sender, between two readings of the clock
 SYN, ACK = 0x02, 0x10
 UDP, TCP = 17, 6
-CONN_TAB_BITS = 20  # the most: IPVS's own default, 12, has chains of 16 with 64 k flows
+CONN_TAB_BITS = 20  # the largest; with IPVS's default, 12, 64 k flows have chains of 16
 
 
 @dataclass(frozen=True)
@@ -47,20 +47,20 @@ class Service:
 
     @property
     def vip(self) -> IPv4Address:
-        """Its address."""
+        """The service's address."""
         return FIRST_VIP + (self.number >> 3)
 
     @property
     def port(self) -> int:
-        """Its port."""
+        """The service's port."""
         return 80 + (self.number & 7)
 
     def addresses(self) -> list[IPv4Address]:
-        """Its reals: all services share them."""
+        """Its reals. All services share them."""
         return [FIRST_REAL + i for i in range(self.reals)]
 
     def toml(self) -> str:
-        """As `xdplb apply` takes it."""
+        """The service as text for `xdplb apply`."""
         name = "udp" if self.protocol == UDP else "tcp"
         reals = ", ".join(f'"{real}"' for real in self.addresses())
         return (
@@ -69,14 +69,14 @@ class Service:
         )
 
     def ipvsadm(self) -> str:
-        """As `ipvsadm -R` takes it."""
+        """The service as text for `ipvsadm -R`."""
         at = f"-{'u' if self.protocol == UDP else 't'} {self.vip}:{self.port}"
         lines = [f"-A {at} -s {self.scheduler}"]
         lines += [f"-a {at} -r {real}:{self.port} -i" for real in self.addresses()]
         return "\n".join(lines) + "\n"
 
     def frame(self, flags: int = ACK) -> bytes:
-        """A packet of flow 0 to it: 60 bytes, with DF."""
+        """A packet of flow 0 to the service: 60 bytes, with DF."""
         ip = bytes.fromhex("4500002e000040004000 0000".replace(" ", ""))
         ip = ip[:9] + bytes([self.protocol]) + ip[10:] + FIRST_CLIENT.packed + self.vip.packed
         ip = ip[:10] + checksum(ip).to_bytes(2, "big") + ip[12:]
@@ -89,7 +89,7 @@ class Service:
 
 
 def run(*words: str, stdin: str | None = None, netns: str | None = None) -> str:
-    """Runs a command. Returns: what it said. Raises: CalledProcessError, once that is seen."""
+    """Runs a command. Returns: its output. Raises: CalledProcessError."""
     enter = [] if netns is None else ["nsenter", f"--net=/run/netns/{netns}", "--"]
     done = subprocess.run([*enter, *words], input=stdin, stdout=subprocess.PIPE, text=True)
     done.check_returncode()
@@ -97,7 +97,7 @@ def run(*words: str, stdin: str | None = None, netns: str | None = None) -> str:
 
 
 def build_hosts(services: Sequence[Service]) -> None:
-    """The two namespaces, their veth, addresses and neighbours; no offload, no filter, no GRO."""
+    """Makes the two namespaces, their veth, addresses and neighbours; no offload, filter or GRO."""
     reals = max(service.reals for service in services)
     director_mac, gateway_mac = DIP_MAC.hex(":"), GATEWAY_MAC.hex(":")
     for name in (TESTER, DIRECTOR):
@@ -141,44 +141,44 @@ def build_hosts(services: Sequence[Service]) -> None:
 
 
 def xdplb(*words: str, stdin: str | None = None) -> str:
-    """Types an `xdplb` command on the director."""
+    """Runs an `xdplb` command on the director."""
     return run(str(COMMAND), "--instance", INSTANCE, *words, netns=DIRECTOR, stdin=stdin)
 
 
 def balance(services: Sequence[Service]) -> None:
-    """Tells both directors what is balanced to whom."""
+    """Gives both directors the services and reals."""
     xdplb("apply", "-", stdin="".join(service.toml() for service in services))
     run("ipvsadm", "-C", netns=DIRECTOR)
     run("ipvsadm", "-R", netns=DIRECTOR, stdin="".join(service.ipvsadm() for service in services))
 
 
 class Ends:
-    """The loaded ipvs_ends.c. Made, and used, in the tester's namespace."""
+    """The loaded ipvs_ends.c. Make and use it in the tester's namespace."""
 
     def __init__(self) -> None:
         flags = floor_flags(46)  # bytes of IP in each frame
-        self._program = compiler.compile_program("ipvs_ends.c", "transmit", flags, HERE)
-        module = self._program.module
+        others = ("receive", "drop", "prepend", "pass")
+        source = program_text.read_source("ipvs_ends.c", ("transmit", *others), flags, HERE)
+        self._program = loader.load(program_cache.compiled(source))
+        maps = self._program.maps
         self._ifindex = socket.if_nametoindex(PORT)
-        self._plan = map_memory(
-            module["plans"].map_fd, decode_type(self._program.tables["plans"]["leaf"]), 1
-        )[0]
-        self._received = module["received"].map_fd
+        leaf = decode_type(self._program.tables["plans"]["leaf"])
+        self._plan = map_memory(maps["plans"], leaf, 1)[0]
+        self._received = maps["received"]
         self._leaf = decode_type(self._program.tables["received"]["leaf"])
-        self._dropped = module["dropped"].map_fd
+        self._dropped = maps["dropped"]
         # Attached anywhere, it keeps its place in the XDP dispatcher: else each run would rewrite
         # the kernel's text twice, and wait for it.
         lo = socket.if_nametoindex("lo")
         libbpf.link_create(self._program.fd, lo, libbpf.XDP_FLAGS_SKB_MODE)
-        names = ("receive", "drop", "prepend", "pass")
-        self.programs = {name: module.load_func(name, module.XDP).fd for name in names}
+        self.programs = {name: self._program.functions[name] for name in others}
         self._sink: int | None = None
 
     def take_frames(self, wanted: bool) -> None:
-        """Whether the reals drop XDP's frames, or leave packets to their stack.
+        """Makes the reals drop frames by XDP (wanted), or leave them to the reals' stack.
 
-        XDP_TX needs the first. For a packet of the stack it is the dearer end: veth copies it into
-        a frame. Their stack drops all at once, because they bear another's MAC.
+        XDP_TX needs XDP there. For packets of the director's stack that costs more: veth copies
+        each into a frame. The reals' stack drops all packets at once, because of their MAC.
         """
         if wanted and self._sink is None:
             flag = libbpf.XDP_FLAGS_DRV_MODE
@@ -190,9 +190,9 @@ class Ends:
     def plan(
         self, service: Service, flows: int, flags: int = ACK, first: int = 0, astray: bool = False
     ) -> None:
-        """What is sent from now on: so many flows in turn (0: 2^32), from this one on.
+        """Sets what is sent from now on: this many flows in turn (0: 2^32), from `first` on.
 
-        astray: to a MAC that is nobody's: the director's stack drops it as soon as it has an skb.
+        astray: to an unknown MAC: the director's stack drops the packet as soon as it has an skb.
         """
         frame = service.frame(flags)
         if astray:
@@ -209,12 +209,12 @@ class Ends:
         self._frame = frame
 
     def send(self, packets: int) -> None:
-        """Sends so many."""
+        """Sends packets of the plan."""
         fd = self._program.fd
         libbpf.prog_test_run(fd, self._frame, ifindex=self._ifindex, repeat=packets, live=True)
 
     def offer(self, rate: float, seconds: float) -> tuple[int, float]:
-        """Sends at an even rate, packets a second. Returns: how many, in how many seconds."""
+        """Sends at an even rate (packets per second). Returns: packets sent, seconds taken."""
         self._plan.interval_ns = round(1e9 / rate)
         self._plan.due_ns = start = time.monotonic_ns()
         before = self._plan.sent
@@ -224,30 +224,30 @@ class Ends:
         return self._plan.sent - before, took / 1e9
 
     def sent(self) -> int:
-        """How many were sent since the beginning."""
+        """How many packets were sent since the start."""
         return int(self._plan.sent)
 
     def received(self) -> tuple[int, int]:
-        """How many came to the reals since the beginning: plain, wrapped."""
+        """How many packets came to the reals since the start: plain, wrapped."""
         values = libbpf.read_per_cpu(self._received, 0, ctypes.sizeof(self._leaf))
         counted = [self._leaf.from_buffer_copy(value) for value in values]
         return sum(c.plain for c in counted), sum(c.wrapped for c in counted)
 
     def dropped(self) -> int:
-        """How many ended at the director's door since the beginning."""
+        """How many packets `drop` has dropped since the start."""
         return sum(int.from_bytes(v, "little") for v in libbpf.read_per_cpu(self._dropped, 0, 8))
 
 
 @dataclass
 class Rig:
-    """All of it. What is in the director's place:
+    """The whole rig. What may be in the director's place:
 
-    drop            nobody: what the rig costs
-    prepend         a constant outer header: what any XDP director costs at least
+    drop            a program that drops: the rig's own cost
+    prepend         a constant outer header: the least cost of any XDP director
     xdplb           the director that `xdplb attach` loaded
-    ipvs            the kernel's
+    ipvs            the kernel's IPVS
     ipvs-xdp-sink   the same, with reals that run XDP
-    skb             the kernel's stack, to which the packets are of no use
+    skb             the kernel's stack, which drops the packets
     """
 
     ends: Ends
@@ -255,14 +255,14 @@ class Rig:
     _director: str = "xdplb"
 
     def put(self, director: str) -> None:
-        """Whose packets are they now?"""
+        """Puts one of these in the director's place."""
         self._director = director
         programs = {**self.ends.programs, "xdplb": self.attached.fd}
         self.attached.put(programs.get(director, programs["pass"]))
         self.ends.take_frames(director not in ("ipvs", "skb"))
 
     def arrived(self) -> int:
-        """How many packets ended where they should since the beginning."""
+        """How many packets ended where they should since the start."""
         if self._director == "drop":
             return self.ends.dropped()
         if self._director == "skb":
@@ -274,7 +274,7 @@ class Rig:
 
 @contextmanager
 def rig(services: Sequence[Service], balanced: Sequence[Service]) -> Iterator[Rig]:
-    """Built for all services, some of them balanced; this thread is in the tester's namespace."""
+    """The rig for all services, some of them balanced. This thread is in the tester's namespace."""
     run("modprobe", "ip_vs", f"conn_tab_bits={CONN_TAB_BITS}")
     build_hosts(services)
     xdplb("attach", INTERFACE, "--mode", "native")

@@ -2,7 +2,7 @@
 """Requests through IPVS, through xdplb and straight to a real, by wrk. Run in the guest.
 
 The five hosts of the reference case, with tunl0 on the reals. Client, directors, reals and web
-servers share the machine's cores: of a request's cost the director's part is a small one.
+servers share the machine's cores, so the director's part of a request's cost is small.
 """
 
 import json
@@ -17,13 +17,14 @@ from hosts import COMMAND, DIRECTOR, INTERFACE, lab_up
 from ipvs_rig import run
 
 from xdplb import lab
+from xdplb.director.instance import Instance
 from xdplb.host import namespaces
 from xdplb.kernel import libbpf
-from xdplb.lab import VIP, instances, names
+from xdplb.lab import VIP, names
 from xdplb.traffic import wrk
 
 RS1, RS2 = "192.168.2.220", "192.168.2.210"
-KINDS = ("kept", "short")  # connections: for many requests, for one
+KINDS = ("kept", "short")  # connections for many requests; for one request
 CONNECTIONS, SECONDS, ROUNDS = 16, 3, 3
 XDP_PASS = bytes.fromhex("b700000002000000 9500000000000000")  # r0 = 2; exit
 
@@ -45,13 +46,13 @@ def set_up(name: str) -> None:
 
 
 def request(name: str, url: str, kind: str) -> wrk.Answered:
-    """What wrk on the client finds."""
+    """The result of wrk on the client."""
     with namespaces.entered(names.host_namespace(name, "client")):
         return wrk.run(url, wrk.Load(CONNECTIONS, 1, SECONDS, short=kind == "short"))
 
 
 def row(kind: str, through: str, found: Sequence[wrk.Answered]) -> dict[str, Any]:
-    """All rounds of a case as the results hold them; of latencies the medians."""
+    """A case's row in the results, over all rounds; the latencies are medians."""
     latencies = [each.latency_us for each in found]
     return {
         "case": kind,
@@ -63,12 +64,14 @@ def row(kind: str, through: str, found: Sequence[wrk.Answered]) -> dict[str, Any
 
 
 def main() -> None:
-    """Prints each case when it is there, as a line of JSON."""
+    """Prints each case as soon as it is known, as a line of JSON."""
     run("modprobe", "ip_vs")
     program = libbpf.prog_load(XDP_PASS)
     with lab_up() as name:
         set_up(name)
-        with closing(Attached(instances.instance(name, DIRECTOR))) as attached:
+        with namespaces.entered(names.host_namespace(name, DIRECTOR)):
+            instance = Instance()
+        with closing(Attached(instance)) as attached:
             ways = {"real": -1, "ipvs": program, "xdplb": attached.fd}
             for kind in KINDS:
                 found: dict[str, list[wrk.Answered]] = {through: [] for through in ways}

@@ -19,7 +19,7 @@ from rich.progress import track
 from rich.table import Table
 from stopwatch import Case, Measured, Wrapper, difference, measure, pooled
 
-# What some may cost, as a multiple of the floor. The others stand beside one of them.
+# The limits of some cases, as multiples of the floor. The other cases are beside one of these.
 AT_MOST = {
     "mh-1": 4.0,
     "mh-1M": 4.5,
@@ -32,7 +32,7 @@ AT_MOST = {
 
 
 def live(trees: list[Path], cases: dict[str, Case]) -> dict[str, list[Measured]]:
-    """Measures cases on programs compiled for it alone. By case, then by program."""
+    """Measures cases on freshly compiled programs. Returns: by case, then by program."""
     with contextlib.ExitStack() as stack:
         wrapper = stack.enter_context(contextlib.closing(Wrapper()))
         directors = rig.directors(stack, trees, SERVICES)
@@ -40,7 +40,7 @@ def live(trees: list[Path], cases: dict[str, Case]) -> dict[str, list[Measured]]
 
 
 def scaled(case: Case, rounds: int | None, packets: int | None, lives: int) -> Case:
-    """A case as the command line has it, for one of some lives."""
+    """A case with the command line's numbers, for one of `lives` lives."""
     return replace(
         case,
         rounds=max(2, (rounds or case.rounds) // lives),
@@ -88,7 +88,7 @@ def add_row(
 
 
 def beside(row: dict[str, Any]) -> str:
-    """What its generality costs, as `1.20 × mh-1`."""
+    """The cost beside the plainer case, such as `1.20 × mh-1`."""
     return f"{row['beside_ratio']:.2f} × {row['beside']}" if row["beside_ratio"] else ""
 
 
@@ -98,7 +98,7 @@ def figures(row: dict[str, Any]) -> list[str]:
 
 
 def plot(result: dict[str, Any], place: Path) -> None:
-    """Draws the rows as PNG and SVG: bars, and what each may be."""
+    """Draws the rows as PNG and SVG: bars, and their limits."""
     pyplot = drawing.pyplot()
     figure, axis = pyplot.subplots(figsize=(7, 1.4 + 0.37 * len(result["rows"])))
     for y, row in enumerate(result["rows"]):

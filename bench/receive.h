@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The real servers: count IPv4 packets and do away with them; the rest, ARP, lives on. */
+/* The real servers: they count and drop IPv4 packets. Other packets (ARP) pass. */
 #ifndef BENCH_RECEIVE_H
 #define BENCH_RECEIVE_H
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the measurements share: a network namespace, trees to measure, their directors."""
+"""Shared by the measurements: a network namespace, trees to measure, their directors."""
 
 import contextlib
 import ctypes
@@ -63,7 +63,7 @@ def enter_namespace() -> None:
 
 @contextlib.contextmanager
 def pins(label: str) -> Iterator[Path]:
-    """A private pin directory. Those of benches that were killed go."""
+    """A private pin directory. Removes those of benches that were killed."""
     for old in BPFFS.glob("xdplb-bench-*"):
         if not Path("/proc", old.name.split("-")[2]).exists():
             shutil.rmtree(old, ignore_errors=True)
@@ -76,14 +76,14 @@ def pins(label: str) -> Iterator[Path]:
 
 
 class Unbuildable(click.ClickException):
-    """A tree's program does not load; what failed is on stderr."""
+    """A tree's program does not load. stderr has the reason."""
 
 
 @contextlib.contextmanager
 def snapshot(text: str) -> Iterator[Path]:
-    """A copy of a tree, so that who edits it meanwhile may.
+    """A copy of a tree, so that the tree may be edited meanwhile.
 
-    text: a tree's directory; a directory of C files, to go with this tree's Python; or a git
+    text: a tree's directory; a directory of C files, used with this tree's Python; or a git
     revision. Raises: Unbuildable if it is none of these.
     """
     own = HERE.parent
@@ -109,9 +109,9 @@ def snapshot(text: str) -> Iterator[Path]:
 
 @dataclass(frozen=True)
 class Balanced:
-    """A service to measure, number m of wrapper.c, with reals of its own.
+    """A service to measure, number m of wrapper.c, with its own reals.
 
-    family: its VIP's, of IP; outer: its reals'; tunnel: as xdplb.model.Tunnel reads it.
+    family: the VIP's version of IP; outer: the reals'; tunnel: as text for Tunnel.parse().
     """
 
     number: int
@@ -123,29 +123,29 @@ class Balanced:
 
     @property
     def plain(self) -> bool:
-        """Whether it is IPIP over IPv4: what every tree's program can."""
+        """Whether it is IPIP over IPv4, which every tree's program supports."""
         return (self.family, self.outer, self.tunnel) == (4, 4, "ipip")
 
     def key(self) -> str:
-        """Its name, as xdplb.model.ServiceKey reads it."""
+        """Its name, as text for ServiceKey.parse()."""
         vip, port = VIP6 if self.family == 6 else FIRST_VIP + (self.number >> 3), self.number & 7
         return f"tcp/[{vip}]:{80 + port}" if self.family == 6 else f"tcp/{vip}:{80 + port}"
 
     def addresses(self, before: int) -> list[str]:
-        """Its reals', behind so many of other services."""
+        """The addresses of its reals; other services have the `before` addresses before them."""
         first = FIRST_REAL6 if self.outer == 6 else FIRST_REAL
         return [str(first + before + i) for i in range(self.reals)]
 
 
 def knows_tunnels(tree: Path) -> bool:
-    """Whether a tree's bench/build.py can be told of more than IPIP over IPv4."""
+    """Whether a tree's bench/build.py supports more than IPIP over IPv4."""
     return '"tunnel"' in (tree / "bench/build.py").read_text()
 
 
 class Director:
-    """The program of one tree, loaded, with its tables filled by that tree's bench/build.py.
+    """The loaded program of one tree. That tree's bench/build.py has filled its tables.
 
-    services: those of the wanted ones that it has, by number.
+    services: the wanted services that the tree supports, by number.
     """
 
     def __init__(
@@ -188,7 +188,7 @@ class Director:
         ctypes.memset(ctypes.addressof(memory), 0, ctypes.sizeof(memory))
 
     def close(self) -> None:
-        """Gives program and tables back, once they are unpinned."""
+        """Closes program and tables. The kernel frees them when they are unpinned too."""
         self.tables.close()
         os.close(self.fd)
 
@@ -201,7 +201,7 @@ class Director:
 def directors(
     stack: contextlib.ExitStack, trees: Sequence[Path], services: Sequence[Balanced]
 ) -> list[Director]:
-    """One of each tree, until the stack is unwound."""
+    """A director for each tree, until the stack is unwound."""
     made = []
     for label, tree in enumerate(trees):
         director = Director(tree, stack.enter_context(pins(str(label))), services)
@@ -210,7 +210,7 @@ def directors(
 
 
 def machine(program_dir: str) -> dict[str, Any]:
-    """Where and of what these figures are."""
+    """The machine, the date and the commit of the figures."""
     cpus = Path("/proc/cpuinfo").read_text().splitlines()
     model = next((line.split(": ")[1] for line in cpus if line.startswith("model name")), "unknown")
     return {
@@ -224,7 +224,7 @@ def machine(program_dir: str) -> dict[str, Any]:
 
 
 def commit(program_dir: str) -> str:
-    """The commit that was measured; with + if the C program differs from it."""
+    """The commit that was measured, with + if bpf/ has other changes."""
 
     def git(*words: str) -> str:
         done = subprocess.run(["git", "-C", str(HERE), *words], capture_output=True, text=True)

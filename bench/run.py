@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""All measurements, one after the other. One that fails does not keep the others from running."""
+"""All measurements, one after the other. If one fails, the others still run."""
 
 import shlex
 import signal
@@ -22,7 +22,7 @@ BENCHES = {
 
 
 def run(name: str) -> bool:
-    """Whether it ended well. What it prints is seen."""
+    """Runs a bench; its output is shown. Returns: whether it succeeded."""
     command = [sys.executable, str(rig.HERE / f"{name}.py")]
     click.secho(f"\n{name}: {BENCHES[name]}\n{shlex.join(command)}\n", bold=True)
     start = time.monotonic()

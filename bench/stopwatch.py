@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: MIT
-"""Packets through programs, and the clock.
+"""Times packets through programs.
 
-A packet's cost is the time of wrapper → target less that of wrapper → `bounce` (see wrapper.c),
-both from one round of alternating runs. Time is the thread's CPU time: what other processes take
-from this core meanwhile does not count; what they do to its caches, and to the core's other thread,
-does. So there is a second figure beside the median: `quiet`, the difference of the fastest tenths.
+A packet's cost is the time of wrapper → target less the time of wrapper → `bounce` (see wrapper.c).
+Both are from one round of alternating runs. The time is the thread's CPU time. Other processes on
+this core do not add to it, but they disturb its caches, and the core's other thread slows it down.
+So there is a second figure beside the median: `quiet`, the difference of the fastest tenths.
 
-The bias that remains: the target works on a frame longer by the outer header, so the wrapper moves
-the head by 20 bytes and more before it and by 0 before `bounce`, which is the same code. The
-wrapper's tail call is an indirect jump (a retpoline where the kernel needs one), so little of its
-work overlaps the target's.
+One bias remains. The target makes the frame longer by the outer header. So before the target the
+wrapper moves the head by 20 bytes or more, and before `bounce` by 0, which is the same code. The
+wrapper's tail call is an indirect jump (a retpoline if the kernel needs one), so little of its
+work overlaps with the target's.
 """
 
 import ctypes
@@ -28,44 +28,44 @@ import numpy as np
 from frames import ACK, SYN, Order, Piece, Stream, floor_flags, prepended, wrapped
 from rig import HERE, Director
 
-from xdplb.kernel import compiler, libbpf
+from xdplb.kernel import libbpf, loader, program_cache, program_text
 from xdplb.kernel.tables import decode_type, fill, map_memory
 
 OWN = ("bounce", "prepend", "remember")
-BOUNCE, PREPEND, REMEMBER, FIRST_TARGET = range(4)  # places in the wrapper's table of targets
+BOUNCE, PREPEND, REMEMBER, FIRST_TARGET = range(4)  # indices in the wrapper's table of targets
 
 
 class Wrapper:
-    """The loaded wrapper.c, and what it can call."""
+    """The loaded wrapper.c, and the programs that it can call."""
 
     def __init__(self, idle: str = "bench2") -> None:
-        """idle: an interface that is down, and nobody's."""
+        """idle: an interface that is down and unused."""
         self.ifindex = socket.if_nametoindex("bench0")
         frame = Stream(Order.FIXED).frame()
         flags = floor_flags(len(frame[14:]))
-        self._program = compiler.compile_program("wrapper.c", "wrap", flags, HERE)
-        module = self._program.module
+        source = program_text.read_source("wrapper.c", ("wrap", *OWN), flags, HERE)
+        self._program = loader.load(program_cache.compiled(source))
         # Attached anywhere, it keeps its place in the XDP dispatcher: else each run would rewrite
         # the kernel's text twice, 20 ms.
         self._link = libbpf.link_create(
             self._program.fd, socket.if_nametoindex(idle), libbpf.XDP_FLAGS_SKB_MODE
         )
-        self._targets_fd = module["targets"].map_fd
+        self._targets_fd = self._program.maps["targets"]
         leaf = decode_type(self._program.tables["plans"]["leaf"])
-        self._plan = map_memory(module["plans"].map_fd, leaf, 1)[0]
-        self._own = [module.load_func(name, module.XDP) for name in OWN]
-        for place, function in enumerate(self._own):
-            self.set_target(place, function.fd)
-        got = libbpf.prog_test_run(self._own[PREPEND].fd, frame)
+        self._plan = map_memory(self._program.maps["plans"], leaf, 1)[0]
+        own = [self._program.functions[name] for name in OWN]
+        for place, fd in enumerate(own):
+            self.set_target(place, fd)
+        got = libbpf.prog_test_run(own[PREPEND], frame)
         wanted = prepended(len(frame[14:])) + frame[14:]
         assert got.frame == wanted, "the floor writes a wrong header"
 
     def set_target(self, place: int, fd: int) -> None:
-        """Makes a program callable under a number."""
+        """Makes a program callable by a number."""
         libbpf.map_update(self._targets_fd, ctypes.c_uint32(place), ctypes.c_uint32(fd))
 
     def run(self, target: int, stream: Stream, packets: int, state: int = 0) -> float:
-        """Sends packets through a target. Returns: ns per packet, the wrapper's own among them."""
+        """Sends packets through a target. Returns: ns per packet, including the wrapper's own."""
         frame = stream.frame()
         client_at, word_at, ports_at = stream.places()
         fill(
@@ -89,18 +89,18 @@ class Wrapper:
         return (time.thread_time_ns() - before) / packets
 
     def close(self) -> None:
-        """Gives it back."""
+        """Detaches and unloads the wrapper."""
         os.close(self._link)
-        self._program.module.cleanup()
+        self._program.close()
 
     def state(self) -> int:
-        """Where the stream stands: give it to the next run to go on."""
+        """The stream's position. The next run continues from it."""
         return int(self._plan.state)
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A target's cost over all rounds, and the floors'; ns per packet, the wrapper's taken off."""
+    """The costs of a target and of the floors in all rounds: ns per packet, without the wrapper."""
 
     ns: list[float]
     floor: list[float]
@@ -108,12 +108,12 @@ class Measured:
     wrapper: list[float]
 
     def quiet(self, values: list[float]) -> float:
-        """What it costs while the machine has nothing else to do."""
+        """The cost while the machine does nothing else; ns per packet."""
         both = [value + alone for value, alone in zip(values, self.wrapper, strict=True)]
         return _fast(both) - _fast(self.wrapper)
 
     def row(self) -> dict[str, Any]:
-        """Medians and quartiles, as the results hold them."""
+        """Medians and quartiles, for the results."""
         ns, floor = statistics.median(self.ns), statistics.median(self.floor)
         quiet, quiet_floor = self.quiet(self.ns), self.quiet(self.floor)
         return {
@@ -132,7 +132,7 @@ class Measured:
 
 
 def difference(lives: Sequence[tuple[Measured, Measured]]) -> list[float]:
-    """How much more the first costs in each life: the median over its rounds. In order of size."""
+    """How much more the first costs in each life: the median over its rounds, sorted."""
     return sorted(float(np.median(np.subtract(mine.ns, other.ns))) for mine, other in lives)
 
 
@@ -159,10 +159,10 @@ def _quartiles(values: Sequence[float]) -> list[float]:
 
 @dataclass(frozen=True)
 class Case:
-    """A stream of packets, what comes before it, and the counter that each must end in.
+    """A stream of packets, its preparation, and the counter in which each packet must end.
 
-    beside: the plainer case that it is compared with. Runs are short and rounds many: a
-    neighbour's load then falls on all targets of a round alike.
+    beside: the plainer case that it is compared with. Runs are short and rounds are many, so that
+    other load on the machine slows all targets of a round alike.
     """
 
     stream: Stream
@@ -174,7 +174,7 @@ class Case:
 
 
 def establish(stream: Stream) -> Callable[[Wrapper, int, Director], None]:
-    """Prepares a case by a SYN and an ACK of each flow."""
+    """Prepares a case: sends a SYN and an ACK of each flow."""
 
     def prepare(wrapper: Wrapper, target: int, director: Director) -> None:
         for flags in (SYN, ACK):
@@ -185,7 +185,7 @@ def establish(stream: Stream) -> Callable[[Wrapper, int, Director], None]:
 
 
 def begin(stream: Stream) -> Callable[[Wrapper, int, Director], None]:
-    """Prepares a case of later pieces by the first one of each packet."""
+    """Prepares a case of later fragments: sends the first fragment of each packet."""
 
     def prepare(wrapper: Wrapper, target: int, director: Director) -> None:
         first = replace(stream, order=Order.SEQUENTIAL, piece=Piece.FIRST)
@@ -195,7 +195,7 @@ def begin(stream: Stream) -> Callable[[Wrapper, int, Director], None]:
 
 
 def flood(service: int) -> Callable[[Wrapper, int, Director], None]:
-    """Prepares a case by a table full of other flows' SYNs."""
+    """Prepares a case: fills the flow table with SYNs of other flows."""
 
     def prepare(wrapper: Wrapper, target: int, director: Director) -> None:
         places = director.tables.flows.entries * 8
@@ -206,7 +206,7 @@ def flood(service: int) -> Callable[[Wrapper, int, Director], None]:
 
 
 def mistake(wrapper: Wrapper, director: Director, case: Case) -> str | None:
-    """What is wrong with what became of one packet: a benchmark of drops is worth nothing."""
+    """Says what is wrong with one packet's result, if anything: timing drops would be useless."""
     frame = case.stream.frame()
     before = director.counted
     got = libbpf.prog_test_run(director.fd, frame, ifindex=wrapper.ifindex)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""What a load sees of an operator at work: a real drained, the program upgraded, the real back.
+"""A load while an operator works: a real is drained, the program upgraded, the real taken back.
 
-The reference case's hosts; wrk on the client, with connections that are kept and with one for each
-request. What each real is sent is read off the director's tables, four times a second.
+It uses the hosts of the reference case. wrk runs on the client, once with connections that are kept
+and once with one for each request. The packets to each real are read from the director's tables,
+four times a second.
 """
 
 import json
@@ -16,15 +17,15 @@ from typing import Any
 import click
 import drawing
 import rig
-from hosts import COMMAND, DIRECTOR, INTERFACE, Shell, Took, lab_up
+from hosts import COMMAND, INTERFACE, Shell, Took, lab_up
 from ipvs_rig import run
 
 from xdplb import lab
-from xdplb.director import pins
+from xdplb.director import store
 from xdplb.director.instance import Instance
-from xdplb.director.state import State
 from xdplb.host import namespaces
-from xdplb.lab import VIP, instances, names
+from xdplb.lab import VIP, names
+from xdplb.model.service import ServiceKey
 from xdplb.realserver import unwrapper
 from xdplb.traffic import wrk
 
@@ -46,7 +47,7 @@ STYLES = {"rs1": ("#D55E00", "-"), "rs2": ("#0072B2", "--")}
 
 
 def set_up(name: str, shell: Shell) -> None:
-    """One service on both reals, by the client's port: there is one client."""
+    """One service with both reals, chosen by the client's port, as there is only one client."""
     lab.start_web(name)
     for host in REALS:
         netns = names.host_namespace(name, host)
@@ -58,24 +59,24 @@ def set_up(name: str, shell: Shell) -> None:
 
 
 class Watch:
-    """Reads what each real was sent."""
+    """Reads what was sent to each real."""
 
-    def __init__(self, instance: str) -> None:
-        there = Instance(instance)
-        state = State.read(there.state)
-        reals = state.raw["services"][f"tcp/{VIP}:80"]["reals"]
-        self._places = {host: reals[address][0] for host, address in REALS.items()}
-        self.tables = pins.open_tables(there, state)
+    def __init__(self, there: Instance) -> None:
+        state, key = store.read_state(there), ServiceKey.parse(f"tcp/{VIP}:80")
+        addresses = state.wanted.services.addresses(key)
+        places = dict(zip(addresses, state.allocated.indices(key), strict=True))
+        self._places = {host: places[address] for host, address in REALS.items()}
+        self.tables = store.open_tables(there, state)
 
     def read(self) -> dict[str, dict[str, int]]:
-        """Packets, bytes and flows since the beginning, by host."""
+        """Packets, bytes and flows since the start, by host."""
         stats = self.tables.real_stats
         return {host: stats.sum_cpus(index) for host, index in self._places.items()}
 
 
 def measure(name: str, shell: Shell) -> dict[str, Any]:
     """Loads, acts and watches. Rates are of the time between two looks."""
-    watch = Watch(instances.instance(name, DIRECTOR))
+    watch = Watch(shell.instance)
     rows, done, events = [], [], list(EVENTS)
     with namespaces.entered(names.host_namespace(name, "client")), ThreadPoolExecutor() as pool:
         loads = {kind: pool.submit(wrk.run, f"http://{VIP}/", load) for kind, load in LOADS.items()}
@@ -111,7 +112,7 @@ def measure(name: str, shell: Shell) -> dict[str, Any]:
 
 
 def plot(result: dict[str, Any]) -> None:
-    """Packets and new connections of each real over time, with what was done."""
+    """Plots packets and new connections of each real over time, and the commands."""
     pyplot = drawing.pyplot()
     figure, axes = pyplot.subplots(2, 1, figsize=(9, 5), sharex=True)
     seconds = [row["s"] for row in result["rows"]]
@@ -141,14 +142,14 @@ def plot(result: dict[str, Any]) -> None:
 
 
 def headline(loads: dict[str, dict[str, int]]) -> str:
-    """How many requests there were, and how many of them failed."""
+    """The plot's title: the number of requests, and of failed ones."""
     requests = sum(load["requests"] for load in loads.values())
     errors = sum(load["errors"] for load in loads.values())
     return f"{requests:,} requests while the operator is at work, {errors} failed"
 
 
 def unwraps(hosts: Sequence[str], name: str) -> bool:
-    """Whether the reals unwrap by XDP: this kernel has no ipip."""
+    """Whether the reals unwrap by XDP, as on kernels without ipip."""
     with namespaces.entered(names.host_namespace(name, hosts[0])):
         return bool(unwrapper.attached())
 
@@ -165,7 +166,7 @@ def main(replot: bool) -> None:
         with rig.snapshot(str(rig.HERE.parent)) as tree, lab_up() as name:
             shell = Shell(name, tree)
             set_up(name, shell)
-            tunnel = "bpf/unwrapper.c" if unwraps(list(REALS), name) else "tunl0"
+            tunnel = "bpf/decap.c" if unwraps(list(REALS), name) else "tunl0"
             result = {"machine": rig.machine(str(rig.HERE.parent)), "reals": tunnel}
             result |= measure(name, shell)
         out.write_text(json.dumps(result, indent=1) + "\n")

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Runs before the program under test, and undoes what it did to the frame: BPF_PROG_TEST_RUN does not, and
- * a program that encapsulates would find no headroom at its 11th packet. It also gives each packet a flow
- * of its own. The same wrapper runs before `bounce`, and the difference of the two is the target's cost.
+/* Runs before the program under test, and undoes what that program did to the frame. BPF_PROG_TEST_RUN does not,
+ * and a program that encapsulates would find no headroom at its 11th packet. The wrapper also gives each packet
+ * its flow. It runs before `bounce`, too; the difference of the two is the target's cost.
  */
 #include <uapi/linux/bpf.h>
 #include <uapi/linux/if_ether.h>
@@ -11,9 +11,9 @@
 #include "floor.h"
 
 #define HEADERS 54 /* Ethernet, IPv4, TCP: no frame is shorter */
-#define PLACES 63  /* in a frame: a mask */
+#define PLACES 63  /* a mask for offsets in a frame */
 
-/* How the next flow's number is found: enum order is stopwatch.Order's. */
+/* How the next flow's number is found, as in frames.Order. */
 enum order {
 	ORDER_FIXED = 0,
 	ORDER_SEQUENTIAL = 1,
@@ -22,9 +22,9 @@ enum order {
 
 struct plan {
 	__u64 link[2];       /* the frame's first 16 bytes */
-	__u32 before_client; /* what is before the client's last four bytes; IPv4: TTL, protocol, sum */
+	__u32 before_client; /* the four bytes before the client's last four; IPv4: TTL, protocol, sum */
 	__u32 word;      /* in host order; IPv4: the VIP; IPv6: length, next header, hop limit */
-	__u32 client_at; /* where it stands in the frame, with what is before it */
+	__u32 client_at; /* offset of before_client; the client's last four bytes follow it */
 	__u32 word_at;
 	__u32 ports_at;
 	__u32 length; /* of the frame */
@@ -46,7 +46,7 @@ struct line {
 
 BPF_F_TABLE("array", __u32, struct line, lines, 1 << 20, BPF_F_MMAPABLE);
 
-/* Random ones by Knuth's MMIX generator: cheaper than a helper's call, and the same for all targets. */
+/* Random flows by Knuth's MMIX generator: cheaper than a helper call, and the same for all targets. */
 static __always_inline __u32 next_flow(struct plan *plan)
 {
 	__u32 flow;
@@ -63,10 +63,10 @@ static __always_inline __u32 next_flow(struct plan *plan)
 	return (plan->state >> 32) * plan->flows >> 32;
 }
 
-/* Flow n comes from 48.0.0.0 + n, or has that for the last bits of an IPv6 address; its port and its service depend
- * on n too. Service m is at 10.2.0.0 + m / 8, port 80 + m % 8; those of IPv6 are all at one VIP, so that m / 8 is 0
- * there, and the word is what it is. Each store is at least as wide as a load of the same bytes can be expected to be,
- * so that the target's loads are forwarded from it.
+/* Flow n comes from 48.0.0.0 + n, or from an IPv6 address with these last 32 bits. Its port and its service depend on
+ * n too. Service m is at 10.2.0.0 + m / 8, port 80 + m % 8. All IPv6 services are at one VIP: m / 8 is 0 there, so the
+ * word does not change. Each store is at least as wide as the target's loads of the same bytes should be, so that the
+ * processor can forward the store to the load.
  */
 int wrap(struct xdp_md *ctx)
 {
@@ -99,14 +99,14 @@ int wrap(struct xdp_md *ctx)
 	return XDP_ABORTED;
 }
 
-/* What the wrapper itself costs. */
+/* Shows what the wrapper itself costs. */
 int bounce(struct xdp_md *ctx)
 {
 	return XDP_TX;
 }
 
-/* The floor of what remembers flows: that header, and one cache line of the flow's own, in a table as large as the
- * director's.
+/* The floor for programs that remember flows: the constant header, and a write to the flow's own cache line, in a
+ * table as large as the director's.
  */
 int remember(struct xdp_md *ctx)
 {

@@ -43,10 +43,9 @@ struct counters {
 
 #define COUNTERS (sizeof(struct counters) / sizeof(__u64))
 
-BPF_F_TABLE("lpm_trie:" PIN "/directors", struct prefix, __u8, directors, MAX_DIRECTORS,
-	    BPF_F_NO_PREALLOC);
-BPF_F_TABLE("hash:" PIN "/vips", struct address, __u8, vips, MAX_VIPS, 0);
-BPF_F_TABLE("percpu_array:" PIN "/counters", __u32, struct counters, counters, 1, 0);
+BPF_F_TABLE("lpm_trie", struct prefix, __u8, directors, MAX_DIRECTORS, BPF_F_NO_PREALLOC);
+BPF_F_TABLE("hash", struct address, __u8, vips, MAX_VIPS, 0);
+BPF_F_TABLE("percpu_array", __u32, struct counters, counters, 1, 0);
 
 #define FATE(p, action, name) \
 	((p)->fate = __builtin_offsetof(struct counters, name) / sizeof(__u64), (action))

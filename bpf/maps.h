@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Every table, each pinned under PIN by its own name. Arrays, but for what few packets ask: the kernel inlines
+/* Every table; the loader pins each by its own name. Arrays, but for what few packets ask: the kernel inlines
  * their lookups, and with BPF_F_MMAPABLE their values begin on a page, so that 64 bytes are one cache line (a
  * plain array's values begin 16 bytes past one).
  */
@@ -8,8 +8,7 @@
 
 #include "arrays.h"
 
-#define ARRAY(leaf, name, size) \
-	BPF_F_TABLE("array:" PIN "/" #name, __u32, leaf, name, size, BPF_F_MMAPABLE)
+#define ARRAY(leaf, name, size) BPF_F_TABLE("array", __u32, leaf, name, size, BPF_F_MMAPABLE)
 
 ARRAY(struct director, director, 1);
 ARRAY(union flow_buckets, flows, 1);
@@ -27,16 +26,15 @@ ARRAY(union all_paths, paths, 1);
 
 /* All rings have the template's size: only then does the kernel inline lookups in them. */
 ARRAY(struct slot, ring, RING_SLOTS);
-BPF_F_TABLE("array_of_maps$ring:" PIN "/rings", __u32, __u32, rings, MAX_SERVICES, 0);
+BPF_F_TABLE("array_of_maps$ring", __u32, __u32, rings, MAX_SERVICES, 0);
 
 /* Programs that take over packets of rare kinds, by enum kind: HAND_OVER() in verdict.h. */
-BPF_F_TABLE("prog:" PIN "/programs", __u32, __u32, programs, KINDS, 0);
+BPF_F_TABLE("prog", __u32, __u32, programs, KINDS, 0);
 
 /* The VLAN devices there are, by their interface numbers. */
-BPF_F_TABLE("hash:" PIN "/vlans", __u32, struct vlan, vlans, MAX_VLANS, 0);
+BPF_F_TABLE("hash", __u32, struct vlan, vlans, MAX_VLANS, 0);
 
 /* One more than Python ever puts there: up to Linux 6.12 a full trie refuses even what it has (ENOSPC). */
-BPF_F_TABLE("lpm_trie:" PIN "/denied", struct prefix, __u32, denied, MAX_DENIED + 1,
-	    BPF_F_NO_PREALLOC);
+BPF_F_TABLE("lpm_trie", struct prefix, __u32, denied, MAX_DENIED + 1, BPF_F_NO_PREALLOC);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The director. Python splices the headers in, once each, and gives sizes and the pin directory as -D. */
+/* The director. Python splices the headers in, once each, and gives sizes as -D. */
 #include <uapi/linux/bpf.h>
 #include <uapi/linux/if_ether.h>
 #include <uapi/linux/ip.h>

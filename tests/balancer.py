@@ -15,7 +15,6 @@ import subprocess
 import tempfile
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -24,19 +23,20 @@ import packets
 import pytest
 from network import NEIGHBOURS, NETWORK, SYSCTLS, ip_batch
 
+from xdplb.director import store
 from xdplb.director.director import Director
-from xdplb.director.state import State
-from xdplb.director.table_writer import TableWriter, decode_flows
+from xdplb.director.state import Attached, State, Wanted
+from xdplb.director.table_writer import TableWriter
+from xdplb.director.transaction import Transaction
 from xdplb.host import namespaces, sysctls
-from xdplb.kernel import libbpf, program_text
+from xdplb.kernel import libbpf, loader, program_cache, program_text
 from xdplb.kernel.bpffs import BPFFS
 from xdplb.kernel.byte_order import address_of_words
 from xdplb.kernel.clock import Clock
-from xdplb.kernel.compiler import compile_director
+from xdplb.kernel.flows import decode_flows
 from xdplb.kernel.tables import Tables
 from xdplb.model import checks, toml_file
 from xdplb.model.address import parse_address
-from xdplb.model.configuration import Timeouts
 from xdplb.model.service import Service, ServiceKey
 from xdplb.model.tunables import Tunables
 
@@ -72,13 +72,13 @@ class OwnDirector(Director):
     def __init__(self, tables: Tables, directory: Path) -> None:
         super().__init__("test")
         self.tables = tables
-        self.place.run = directory
-        self.place.state = directory / "state.json"
-        self.place.pending = directory / "pending.json"
+        self.instance.run = directory
+        self.instance.pins = directory / "none"
 
     @contextlib.contextmanager
-    def _opened(self) -> Iterator[tuple[State, Tables]]:
-        yield State.read(self.place.state), self.tables
+    def opened(self) -> Iterator[Transaction]:
+        state = store.read_state(self.instance)
+        yield Transaction(self.instance, state, self.tables)
 
 
 class Balancer:
@@ -97,9 +97,9 @@ class Balancer:
         self.tunables = tunables
         self.namespace = namespace
         self.clock = SLOW
-        program_text.BPF_DIR = directory = bpf_directory()  # enum_values() reads the C text there
-        flags = [*program_text.defines(tunables, pins, self.clock), *flags]
-        self.program = compile_director(flags, directory, frags=frags)
+        program_text.BPF_DIR = bpf_directory()
+        source = program_text.director(tunables, self.clock, *flags)
+        self.program = loader.load(program_cache.compiled(source), pins, frags=frags)
         self.fd = self.program.fd
         self.tables = Tables(pins, self.program.tables)
         self.tables.put_programs(self.program.kinds)
@@ -134,6 +134,7 @@ class Balancer:
                 scratch = undo.enter_context(tempfile.TemporaryDirectory(prefix=name))
                 lb = cls(tunables, name, pins, Path(scratch), flags, frags=frags)
                 undo.callback(lb.tables.close)
+                undo.callback(lb.program.close)
                 lb.ifindex = socket.if_nametoindex("ens33")
                 lb.unused_ifindex = socket.if_nametoindex("unused")
                 # Attached anywhere, a program keeps its place in the kernel's XDP dispatcher;
@@ -159,12 +160,11 @@ class Balancer:
         tables.put_vlans({})
         for key in libbpf.map_keys(tables.denied.fd, ctypes.sizeof(tables.denied.key)):
             libbpf.map_delete(tables.denied.fd, tables.denied.key.from_buffer_copy(key))
-        state = State.empty()
-        state.raw["tunables"] = asdict(self.tunables)
         if self._network_changed:
             self._routes, self._network_changed = {}, False
-        state.raw.update(routes=self._routes, hz=self.clock.hz)
-        state.write(self.director.place.state)
+        state = State(Wanted(tunables=self.tunables), routes=dict(self._routes))
+        state.attached = Attached("test", "test", self.clock.hz, {}, {}, {"ens33": "native"})
+        store.write_state(self.director.instance, state)
         TableWriter(tables, state).config()
         self._before = tables.counters.sum_cpus(0)
 
@@ -182,14 +182,14 @@ class Balancer:
     @property
     def state(self) -> State:
         """What the director wants. To change it behind its back: `rewriting_state()`."""
-        return State.read(self.director.place.state)
+        return store.read_state(self.director.instance)
 
     @contextlib.contextmanager
     def rewriting_state(self) -> Iterator[State]:
         """Let a test change what the director remembers."""
         state = self.state
         yield state
-        state.write(self.director.place.state)
+        store.write_state(self.director.instance, state)
 
     # ---- services: the director's own verbs --------------------------------------------------
 
@@ -223,16 +223,16 @@ class Balancer:
             for service in services:
                 checks.check_service(service)
                 state.put_service(service)
-        self._routes |= state.raw["routes"]
+        self._routes |= state.routes
 
     @property
     def key(self) -> ServiceKey:
         """The only service, or the one added last."""
-        return self.state.service_keys()[-1]
+        return list(self.state.wanted.services)[-1]
 
     def service(self, key: ServiceKey | None = None) -> Service:
         """The service as it is wanted now."""
-        return self.state.service(key or self.key)
+        return self.state.wanted.services[key or self.key]
 
     def add_real(self, address: str, weight: int = 1, key: ServiceKey | None = None) -> None:
         """Add a real."""
@@ -257,12 +257,12 @@ class Balancer:
     def attach_vip(self, vip: str) -> None:
         """A VIP without a service, as `attach --vip` leaves it."""
         with self.rewriting_state() as state:
-            state.raw["vips"][vip] = ""
+            state.wanted.vips[parse_address(vip)] = ""
             TableWriter(self.tables, state).all()
 
     def set_timeouts(self, **seconds: int) -> None:
         """Set idle times: tcp, tcpfin, udp."""
-        self.director.set_timeouts(Timeouts(**seconds))
+        self.director.set_timeouts(**seconds)
 
     # ---- packets -----------------------------------------------------------------------------
 
@@ -308,7 +308,8 @@ class Balancer:
 
     def index(self, real: str, key: ServiceKey | None = None) -> int:
         """A real's place in the tables."""
-        return int(self.state.raw["services"][str(key or self.key)]["reals"][real][0])
+        state, key = self.state, key or self.key
+        return state.allocated.indices(key)[state.wanted.services.addresses(key).index(real)]
 
     def stats(self, real: str, key: ServiceKey | None = None) -> dict[str, int]:
         """What was counted of a real."""
@@ -328,7 +329,7 @@ class Balancer:
     def flows(self) -> list[tuple[str, str]]:
         """All live records: (state, real), sorted."""
         names = {number: name.removeprefix("FLOW_") for name, number in self.states.items()}
-        records = decode_flows(self.tables, self.state)
+        records = decode_flows(self.tables, self.clock)
         return sorted((names[r["state"]], self.address(r["real"])) for r in records)
 
     def address(self, index: int) -> str:
@@ -359,9 +360,8 @@ class Balancer:
             low = (old - np.uint64(ticks % (TICK_MASK + 1))) & np.uint64(TICK_MASK)
             words[used] = old & ~np.uint64(TICK_MASK) | low
         with self.rewriting_state() as state:
-            for service in state.raw["services"].values():
-                if service["until"]:
-                    service["until"] = max(1, service["until"] - round(ticks * self.clock.tick_s))
+            for moving in state.transitions.values():
+                moving.until = max(1, moving.until - round(ticks * self.clock.tick_s))
 
     def pass_time(self, seconds: float) -> None:
         """As pass_ticks(), by seconds."""
@@ -370,19 +370,18 @@ class Balancer:
     def look_at_transitions(self) -> list[ServiceKey]:
         """End transitions that can end, as the next command or the agent does."""
         with self.rewriting_state() as state:
-            return TableWriter(self.tables, state).end_transitions()
+            return TableWriter(self.tables, state).rings.end_due()
 
     def end_transitions(self) -> list[ServiceKey]:
         """The same, with their time up."""
         with self.rewriting_state() as state:
-            for service in state.raw["services"].values():
-                if service["until"]:
-                    service["until"] = 1
+            for moving in state.transitions.values():
+                moving.until = 1
         return self.look_at_transitions()
 
     def ring(self, key: ServiceKey | None = None) -> Any:
         """A service's ring: numpy array of struct slot."""
-        live = self.tables.read_ring(self.state.service_id(key or self.key))
+        live = self.tables.read_ring(self.state.allocated.id_of(key or self.key))
         return np.frombuffer(live, np.dtype(self.tables.ring.leaf))
 
     def expire_hop(self, real: str) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the tests of the XDP program share: it is compiled once a session for each set of sizes."""
+"""Fixtures for tests of the XDP program. It is compiled once per session and set of sizes."""
 
 import contextlib
 import os
@@ -11,13 +11,13 @@ import pytest
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Bcc 0.26 warns of a text that is not bytes, and quotes all of it."""
+    """Silence bcc 0.26: it warns about a text that is not bytes, and quotes all of it."""
     config.addinivalue_line("filterwarnings", "ignore:not a bytes object:DeprecationWarning")
 
 
 @pytest.fixture(scope="session")
 def balancers() -> Iterator[Callable[..., Any]]:
-    """The program by its tunables (balancer.SMALL if none are given), compiled when first asked."""
+    """The program by its tunables (default balancer.SMALL), compiled when first asked for."""
     from balancer import SMALL, Balancer
 
     with contextlib.ExitStack() as stack:
@@ -26,7 +26,7 @@ def balancers() -> Iterator[Callable[..., Any]]:
         def load(tunables: Any) -> Any:
             try:
                 return stack.enter_context(Balancer.loaded(tunables))
-            except Exception as error:  # kept: no other test need try
+            except Exception as error:  # kept, so that the other tests need not try again
                 return error
 
         def get(tunables: Any = SMALL) -> Any:
@@ -47,7 +47,7 @@ def lb(balancers: Callable[..., Any]) -> Iterator[Any]:
 
 @pytest.fixture
 def one_cpu() -> Iterator[None]:
-    """For what each CPU has of its own, as the limit of answers."""
+    """Stay on one CPU, for tests of what each CPU has for itself, such as the limit of answers."""
     home = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(home)})
     yield

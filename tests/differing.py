@@ -11,7 +11,7 @@ from xdplb.kernel import libbpf
 
 
 def differing_frames(left: Any, right: Any) -> list[str] | None:
-    """What pytest shows where (action, frame) differs from another one, field by field."""
+    """What pytest shows if two (action, frame) differ: the frames, field by field."""
     if not all(isinstance(side, tuple) and len(side) == 2 for side in (left, right)):
         return None
     if not all(isinstance(side[1], bytes) and len(side[1]) >= 14 for side in (left, right)):

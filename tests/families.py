@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The two families of IP, for tests of what is the same in both."""
+"""The two families of IP, for tests of what both share."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from xdplb.model.address import format_endpoint, parse_address
 
 @dataclass(frozen=True)
 class Family:
-    """The client's, the VIPs' and the reals'; `cut` makes a datagram's fragments."""
+    """Addresses of the client, the VIPs and two reals. `cut` makes a datagram's fragments."""
 
     cip: str
     vip: str
@@ -23,12 +23,12 @@ class Family:
 
     @property
     def endpoint(self) -> str:
-        """The VIP's service, as it is written."""
+        """The VIP's service, as text."""
         return format_endpoint(parse_address(self.vip), packets.DPORT)
 
     @property
     def other(self) -> str:
-        """The other VIP's."""
+        """The other VIP's service, as text."""
         return format_endpoint(parse_address(self.other_vip), packets.DPORT)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Labs for the tests: five hosts each, in network namespaces with names of their own."""
+"""Labs for the tests: each has five hosts, in network namespaces with their own names."""
 
 import contextlib
 import json
@@ -15,10 +15,12 @@ from typing import Any
 import pytest
 
 from xdplb import lab as labs
+from xdplb.director.instance import Instance
+from xdplb.host import namespaces
 
 XDPLB = str(Path(sys.executable).with_name("xdplb"))
 RS1, RS2 = "192.168.2.220", "192.168.2.210"
-# Tables of these sizes are compiled and filled sooner, and loaded with the same instructions.
+# Tables of these sizes are compiled and filled faster. The program's instructions are the same.
 SMALL = {"max_vips": 64, "max_services": 64, "max_reals": 4096, "flow_buckets": 4096}
 
 
@@ -46,7 +48,6 @@ class Lab:
         """Start a command on a host; the test ends it."""
         return subprocess.Popen(
             labs.command(self.name, host, argv),
-            env=labs.environment(self.name, host),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -61,7 +62,7 @@ class Lab:
         return self.output(host, XDPLB, *argv)
 
     def try_xdplb(self, *argv: str) -> "subprocess.CompletedProcess[str]":
-        """Run `xdplb` on the director, whatever comes of it."""
+        """Run `xdplb` on the director. It may fail."""
         return self.run("lvs", XDPLB, *argv, check=False)
 
     def json(self, *argv: str) -> Any:
@@ -87,35 +88,36 @@ class Lab:
         service: str = f'tcp = "{labs.VIP}:80"',
         more: str = "",
     ) -> None:
-        """Make this the only service: by one command, where a user would type four."""
+        """Make this the only service, by one command. (A user would type four.)"""
         self.apply(
             f"[[service]]\n{service}\nscheduler = '{scheduler}'\nreals = {list(reals)}\n{more}"
         )
 
     def fetch(self, times: int = 1, url: str = f"http://{labs.VIP}/") -> list[str]:
-        """Fetch a page on the client, each time by a new connection: what it said."""
+        """Fetch a page on the client, each time by a new connection. Returns: the pages' texts."""
         curl = ["curl", "-sS", "-m", "5", url]
         return [self.output("client", *curl).strip() for _ in range(times)]
 
     def counters(self) -> dict[str, int]:
-        """What became of the packets since the counters were zeroed, but for ARP and the like."""
+        """The counters that are not 0, without pass_not_ip (ARP and the like)."""
         counters = self.json("status")["counters"]
         return {name: n for name, n in counters.items() if n and name != "pass_not_ip"}
 
     @property
-    def instance(self) -> str:
+    def instance(self) -> Instance:
         """The director's instance."""
-        return f"{self.name}-lvs"
+        with namespaces.entered(f"{self.name}-lvs"):
+            return Instance()
 
     @property
     def state(self) -> Path:
-        """The director's state, as it lies on the disk."""
-        return Path("/run/xdplb", self.instance)
+        """The director's files."""
+        return self.instance.run
 
     @property
     def pins(self) -> Path:
         """What the director has pinned."""
-        return Path("/sys/fs/bpf/xdplb", self.instance)
+        return self.instance.pins
 
 
 def require_root() -> None:
@@ -129,7 +131,7 @@ def require_root() -> None:
 
 @contextlib.contextmanager
 def served() -> Iterator[Lab]:
-    """The reference case but for the director: web servers and real servers are set up."""
+    """The reference case without a director: web servers and real servers are set up."""
     require_root()
     name = f"t{uuid.uuid4().hex[:8]}"
     try:

@@ -27,7 +27,7 @@ class Load:
 
 
 def start_wrk(lab: Lab, seconds: int, connections: int, *options: str) -> "subprocess.Popen[str]":
-    """Load the VIP from the client; a request may take long on a busy machine, but not fail."""
+    """Load the VIP from the client. On a busy machine a request may be slow, but must not fail."""
     sizes = ["-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "8s"]
     return lab.start("client", ["wrk", *sizes, *options, f"http://{labs.VIP}/"])
 

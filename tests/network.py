@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The network namespace that the program under test lives in: the director's interfaces."""
+"""The network namespace of the program under test: the director's interfaces."""
 
 import subprocess
 
@@ -16,7 +16,7 @@ SYSCTLS = {
     "net/ipv6/conf/lo/forwarding": 1,
 }
 
-# All reals that are on no link of ours are reached by a gateway: 10.3.0.0/16, 2001:db8:a3::/48 by
+# Reals on other networks are reached by the first gateway, but 10.3.0.0/16 and 2001:db8:a3::/48 by
 # the second one.
 NETWORK = f"""\
 link set lo up

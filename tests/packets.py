@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Frames, as bytes: what clients send, and what the director must make of it.
+"""Frames, as bytes: what clients send, and what the director must make of them.
 
-The expected frames are built from the RFCs with scapy, never with the program's own arithmetic.
+Expected frames are built from the RFCs with scapy, never with the program's own arithmetic.
 """
 
 from collections.abc import Callable
@@ -27,7 +27,7 @@ CIP6, VIP6, DIP6 = "2001:db8:1::200", "2001:db8:80::80", "2001:db8:2::200"
 RIP6 = "2001:db8:9::7"
 SPORT, DPORT = 40000, 80
 IPIP_LENGTH = 20
-QUOTED6 = 1280 - 40 - 8  # of a packet too big: as much as fits IPv6's least MTU
+QUOTED6 = 1280 - 40 - 8  # bytes quoted by packet too big: as many as fit IPv6's least MTU
 TAG_TYPES = (b"\x81\x00", b"\x88\xa8")
 
 
@@ -43,7 +43,7 @@ DIP_MAC, GATEWAY_MAC = "02:00:00:00:02:c8", "02:00:00:00:02:01"
 GATEWAY = Hop(dst=GATEWAY_MAC, src=DIP_MAC)
 
 
-# What clients send. `tags` are VLAN tags, outermost first; other fields are scapy's IP's.
+# What clients send. `tags` are VLAN tags, the outermost first; other fields are scapy's.
 
 
 def link(*tags: Packet, **fields: Any) -> Packet:
@@ -70,7 +70,7 @@ def ip6(
     extensions: tuple[Packet, ...] = (),
     **fields: Any,
 ) -> bytes:
-    """A client's IPv6 packet to the VIP, with headers of extensions."""
+    """A client's IPv6 packet to the VIP, with extension headers."""
     header = IPv6(**{"src": CIP6, "dst": VIP6, "hlim": 62, "fl": 0x54321, **fields})
     for extension in extensions:
         header /= extension
@@ -86,28 +86,28 @@ def tcp(
     network: Callable[..., bytes] = ip,
     **fields: Any,
 ) -> bytes:
-    """A TCP segment to the VIP; `network` is what it is in: `ip` or `ip6`."""
+    """A TCP segment to the VIP. `network` makes the packet around it: `ip` or `ip6`."""
     segment = TCP(sport=sport, dport=dport, flags=flags, seq=1000, window=64240)
     return network(segment / Raw(payload) if payload else segment, **fields)
 
 
 def syn(**fields: Any) -> bytes:
-    """Opens a connection."""
+    """A segment that opens a connection."""
     return tcp("S", **fields)
 
 
 def ack(**fields: Any) -> bytes:
-    """Belongs to a connection."""
+    """A segment of an open connection."""
     return tcp("A", **fields)
 
 
 def fin(**fields: Any) -> bytes:
-    """Closes a connection."""
+    """A segment that closes a connection."""
     return tcp("FA", **fields)
 
 
 def rst(**fields: Any) -> bytes:
-    """Breaks a connection off."""
+    """A segment that resets a connection."""
     return tcp("R", **fields)
 
 
@@ -133,7 +133,7 @@ ROUTER, ROUTER6 = "198.51.100.1", "2001:db8:99::1"
 
 
 def answer(transport: Packet | None = None, **fields: Any) -> Packet:
-    """What a real sends to the client: the packet that a router refuses. By default, of TCP."""
+    """A real's packet to the client, which a router refuses. By default TCP."""
     header = IP(**{"src": VIP, "dst": CIP, "flags": "DF", "id": 0x4321, "ttl": 60, **fields})
     return header / (transport or TCP(sport=DPORT, dport=SPORT, flags="A", seq=7) / Raw(bytes(64)))
 
@@ -146,14 +146,14 @@ def icmp_error(
     padding: bytes = b"",
     **fields: Any,
 ) -> bytes:
-    """A router's error about `quoted`, of which it gives so many bytes. By default: too big."""
+    """A router's error about `quoted`; it quotes `quote` bytes. By default: too big."""
     header = error or ICMP(type="dest-unreach", code="fragmentation-needed", nexthopmtu=1400)
     body = header / Raw(bytes(quoted)[:quote])
     return ip(body, **{"src": ROUTER, "ip_flags": "", **fields}) + padding
 
 
 def answer6(transport: Packet | None = None, **fields: Any) -> Packet:
-    """The same in IPv6."""
+    """As answer(), in IPv6."""
     header = IPv6(**{"src": VIP6, "dst": CIP6, "hlim": 60, **fields})
     return header / (transport or TCP(sport=DPORT, dport=SPORT, flags="A", seq=7) / Raw(bytes(64)))
 
@@ -161,7 +161,7 @@ def answer6(transport: Packet | None = None, **fields: Any) -> Packet:
 def icmp6_error(
     quoted: Packet | bytes, *, error: Packet | None = None, quote: int = 1232, **fields: Any
 ) -> bytes:
-    """A router's error about `quoted`, of which it gives at most so many bytes: too big."""
+    """A router's error about `quoted`; it quotes at most `quote` bytes. By default: too big."""
     body = (error or ICMPv6PacketTooBig(mtu=1400)) / Raw(bytes(quoted)[:quote])
     return ip6(body, **{"src": ROUTER6, **fields})
 
@@ -172,12 +172,12 @@ def icmp6(**fields: Any) -> bytes:
 
 
 def arp(*tags: Packet) -> bytes:
-    """A question for the VIP's MAC address."""
+    """An ARP request for the VIP."""
     return bytes(link(*tags, dst="ff:ff:ff:ff:ff:ff") / ARP(pdst=VIP))
 
 
 def ipv6(*tags: Packet) -> bytes:
-    """IPv6 to no VIP."""
+    """An IPv6 packet to an address that is no VIP."""
     return bytes(link(*tags) / IPv6(dst="2001:db8::80") / TCP(dport=DPORT, flags="S"))
 
 
@@ -194,7 +194,7 @@ def service_vlan(number: int, **fields: Any) -> Packet:
 def fragments(
     size: int = 1400, transport: Packet | None = None, *, payload: int = 3000, **fields: Any
 ) -> list[bytes]:
-    """A large packet's fragments; by default a datagram's. Byte n of its payload is n."""
+    """The fragments of a large packet, by default a datagram. Byte n of its payload is n."""
     header = IP(**{"src": CIP, "dst": VIP, "id": 77, **fields})
     data = Raw(bytes(n & 0xFF for n in range(payload)))
     packet = header / (transport or UDP(sport=SPORT, dport=DPORT)) / data
@@ -211,7 +211,7 @@ def fragments6(
     behind: tuple[Packet, ...] = (),
     **fields: Any,
 ) -> list[bytes]:
-    """The same of an IPv6 packet, with extension headers before and behind the fragments' own."""
+    """As fragments(), in IPv6, with extension headers before and behind the fragment header."""
     header = IPv6(**{"src": CIP6, "dst": VIP6, "hlim": 62, **fields})
     for extension in (*before, IPv6ExtHdrFragment(id=id), *behind):
         header /= extension
@@ -221,9 +221,9 @@ def fragments6(
 
 
 def from_client(frame: bytes, src: str, sport: int) -> bytes:
-    """The frame, from another client: built a hundred times as fast as by scapy.
+    """The frame, from another client. This is a hundred times as fast as scapy.
 
-    Its transport's checksum is no longer right, which is none of the director's business.
+    The transport's checksum becomes wrong. The director does not look at it.
     """
     at = len(split(frame)[0]) + 14
     if ":" in src:
@@ -242,7 +242,7 @@ def from_client(frame: bytes, src: str, sport: int) -> bytes:
     return frame[:at] + bytes(header) + sport.to_bytes(2, "big") + frame[at + 22 :]
 
 
-# What the director makes of it.
+# What the director makes of them.
 
 
 def mac(text: str) -> bytes:
@@ -251,7 +251,7 @@ def mac(text: str) -> bytes:
 
 
 def split(frame: bytes) -> tuple[bytes, bytes]:
-    """A frame's VLAN tags, and its IP packet with whatever trails it."""
+    """A frame's VLAN tags, and its IP packet with the padding behind it."""
     at = 12
     while frame[at : at + 2] in TAG_TYPES:
         at += 4
@@ -259,19 +259,19 @@ def split(frame: bytes) -> tuple[bytes, bytes]:
 
 
 def is_ipv6(packet: bytes) -> bool:
-    """By its version."""
+    """Whether an IP packet is IPv6, by its version field."""
     return packet[0] >> 4 == 6
 
 
 def length(packet: bytes) -> int:
-    """Of an IP packet, by its header."""
+    """An IP packet's length in bytes, by its header."""
     if is_ipv6(packet):
         return 40 + int.from_bytes(packet[4:6], "big")
     return int.from_bytes(packet[2:4], "big")
 
 
 def spend_ttl(packet: bytes) -> bytes:
-    """A packet with one hop less to go; IPv4's checksum is adjusted (RFC 1624)."""
+    """The packet with TTL or hop limit less 1; IPv4's checksum is adjusted (RFC 1624)."""
     if is_ipv6(packet):
         return packet[:7] + bytes([packet[7] - 1]) + packet[8:]
     check = (int.from_bytes(packet[10:12], "big") + 0x0100) % 0xFFFF
@@ -295,11 +295,11 @@ def tunnelled(
     tags: tuple[Packet, ...] = (),
     id: int = 0,  # noqa: A002
 ) -> bytes:
-    """The client's frame in an outer header of that protocol, and what stands between.
+    """The client's frame behind an outer header of this protocol, and the headers `between`.
 
-    tags: the way's; the client's frame may have come with others. The outer header is of the family
-    of `dst`. id: an IPv4 one's identification, which is 0 with DF and anything without
-    (`outer_id`), as an IPv6 packet is.
+    The outer header has the family of `dst`. tags: those of the route; the client's frame may have
+    come with others. id: the identification of an outer IPv4 header. It is 0 for a client's packet
+    with DF; for others, IPv6 too, it is any number (`outer_id`).
     """
     _, packet = split(frame)
     inner = spend_ttl(packet)
@@ -327,7 +327,7 @@ def gre(frame: bytes, *, checksum: bool = False, **fields: Any) -> bytes:
 def gue(
     frame: bytes, *, sport: int, dport: int = 6080, check: bool = False, **fields: Any
 ) -> bytes:
-    """The client's frame in UDP and GUE version 0, which says what is inside, and nothing else."""
+    """The client's frame in UDP and GUE version 0, without options."""
     udp_header = UDP(sport=sport, dport=dport) if check else UDP(sport=sport, dport=dport, chksum=0)
     inside = 41 if is_ipv6(split(frame)[1]) else 4
     return tunnelled(frame, udp_header / Raw(bytes((0, inside, 0, 0))), 17, **fields)
@@ -341,7 +341,7 @@ def outer_ports(frame: bytes) -> tuple[int, int]:
 
 
 def outer_id(frame: bytes) -> int:
-    """The identification of a frame's (first) IP header; 0 of IPv6's, which has none."""
+    """The identification of a frame's (first) IP header; 0 for IPv6, which has none."""
     packet = split(frame)[1]
     return 0 if is_ipv6(packet) else int.from_bytes(packet[4:6], "big")
 
@@ -361,7 +361,7 @@ def outer_dst(frame: bytes) -> str:
 def too_big(frame: bytes, mtu: int) -> bytes:
     """The answer to a frame whose packet is larger than `mtu` (RFC 792, RFC 1191).
 
-    Its precedence is Internetwork Control, as Linux's icmp_send() has it; no ECN.
+    Its precedence is Internetwork Control, as in Linux's icmp_send(); it has no ECN.
     """
     tags, packet = split(frame)
     client, vip = packet[12:16], packet[16:20]
@@ -391,7 +391,7 @@ def too_big6(frame: bytes, mtu: int) -> bytes:
     return frame[6:12] + frame[:6] + tags + b"\x86\xdd" + bytes(answer)
 
 
-# What a person reads when two frames differ.
+# What pytest shows when two frames differ.
 
 
 def describe(frame: bytes) -> list[str]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The real server's unwrapper (bpf/unwrapper.c) as it is attached, in a namespace of its own."""
+"""The real server's unwrapper (bpf/decap.c), attached in a network namespace of its own."""
 
 import contextlib
 import os
@@ -21,7 +21,10 @@ VIP6, RIP6, DIP6, CIP6 = (f"2001:db8:2::{n}" for n in ("100", "220", "200", "1")
 
 @contextlib.contextmanager
 def quiet_namespace() -> Iterator[str]:
-    """One with an interface eth0 where no frames arrive; its name. The unwrapper there goes too."""
+    """A namespace with an interface eth0 where no frames arrive. Yields: its name.
+
+    At the end, the unwrapper on eth0 is detached.
+    """
     require_root()
     name = f"xdplb-decap-{os.getpid()}-{uuid.uuid4().hex[:8]}"
     namespaces.create(name)
@@ -37,7 +40,7 @@ def quiet_namespace() -> Iterator[str]:
 
 
 class Unwrapper:
-    """The program as it is attached, and the counters that moved since the test began."""
+    """The attached program, and the counters that moved since the test began."""
 
     def __init__(self, name: str) -> None:
         self.name = name

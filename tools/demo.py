@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Show the reference case: five hosts, two web servers, a director, and the commands a user types.
 
-Everything happens in network namespaces that are gone afterwards, also after Ctrl-C or a failure.
+All happens in network namespaces. They are removed at the end, also after Ctrl-C or a failure.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ PAGE = f"http://{lab.VIP}/"
 EXPECTED = "rs2 rs1 rs2 rs1"  # as ipvsadm's rr answers: the server added last comes first
 LARGE = f"http://{lab.VIP}/large"
 
-# What the switch of 192.168.2.0/24, which is not the director's, sees of the service's packets.
+# The service's packets as the switch of 192.168.2.0/24 counts them, independent of the director.
 SWITCH_COUNTERS = f"""
 table bridge demo {{
     counter requests_to_lvs {{ }}
@@ -46,7 +46,7 @@ table bridge demo {{
 
 
 def main() -> int:
-    """Show it, and clean up whatever happens."""
+    """Show the demo, and always clean up. Returns: the exit status."""
     become_root()
     os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -55,7 +55,7 @@ def main() -> int:
     code = 1
     with alone():
         try:
-            lab.down(LAB)  # what a demo that was killed left
+            lab.down(LAB)  # left by a demo that was killed
             show()
             code = 0
         except KeyboardInterrupt:
@@ -66,13 +66,13 @@ def main() -> int:
         finally:
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(number, signal.SIG_IGN)
-            lab.down(LAB)  # and what was attached and set up on its hosts
+            lab.down(LAB)  # also detaches and undoes all setup on its hosts
     say(f"\ncleaned up; {time.monotonic() - start:.1f} seconds in all")
     return code
 
 
 def show() -> None:
-    """Tell the story, from five bare hosts to the proof."""
+    """Show all steps, from five bare hosts to the proof."""
     title("Five hosts: client, route, lvs (the director), rs1 and rs2, each a network namespace")
     lab.up(LAB)
     lab.start_web(LAB)
@@ -102,7 +102,7 @@ def show() -> None:
 
 
 def prove() -> None:
-    """Fetch a large page; compare what went in and out of each host. Raises: XdplbError."""
+    """Fetch a large page; show the packets in and out of each host. Raises: XdplbError."""
     interfaces = [(h.name, i.name) for h in lab.HOSTS.values() for i in h.interfaces]
     subprocess.run(
         lab.command(LAB, "net2", ["nft", "-f", "-"]), input=SWITCH_COUNTERS, text=True, check=True
@@ -124,7 +124,7 @@ def prove() -> None:
 
     if switch["replies_to_lvs"] or not switch["replies_to_route"] or not switch["requests_to_lvs"]:
         raise XdplbError("replies crossed the director, or nothing was counted")
-    say(f"\nNo reply crossed the director, of {switch['replies_to_route']:,}.")
+    say(f"\nNone of {switch['replies_to_route']:,} replies crossed the director.")
 
 
 def switch_counters() -> dict[str, int]:
@@ -134,14 +134,14 @@ def switch_counters() -> dict[str, int]:
     return {counter["name"]: counter["packets"] for counter in found}
 
 
-# What a user does
+# A user's part
 
 
 def user_types(host: str, line: str) -> None:
-    """Echo a command and run it on a host, its output shown. Raises: XdplbError."""
+    """Echo a command, run it on a host and show its output. Raises: XdplbError."""
     echo(host, line)
     argv = lab.command(LAB, host, shlex.split(line))
-    code = subprocess.run(argv, env=lab.environment(LAB, host)).returncode
+    code = subprocess.run(argv).returncode
     if code != 0:
         raise XdplbError(f"`{line}` on {host} ended with {code}")
 
@@ -158,20 +158,20 @@ def echo(host: str, line: str) -> None:
 
 
 def title(text: str) -> None:
-    """Open a chapter."""
+    """Print the title of a step."""
     say(f"\n{text}\n")
 
 
 def say(text: str) -> None:
-    """Print at once: what the commands print must come after it."""
+    """Print at once, so that the commands' output comes after it."""
     print(text, flush=True)
 
 
-# Around it
+# Root, and only one demo at a time
 
 
 def become_root() -> None:
-    """Start over under sudo, if need be."""
+    """Start again under sudo, if this is not root."""
     if os.geteuid() != 0:
         if not shutil.which("sudo"):
             sys.exit("the demo needs root for its network namespaces, and there is no sudo")
@@ -180,7 +180,7 @@ def become_root() -> None:
 
 @contextlib.contextmanager
 def alone() -> Iterator[None]:
-    """Hold off a second demo: it would take down the first one's hosts."""
+    """Refuse to run beside another demo, whose hosts this one would remove."""
     with Path(__file__).open() as this:
         try:
             fcntl.flock(this, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -38,15 +38,19 @@ class UsageError(XdplbError):
     exit_code = 2
 
 
-class NotFound(UsageError):
+class Conflict(XdplbError):
+    """Contradicts what there is: the director's state, this host's network."""
+
+
+class NotFound(Conflict):
     """Names something that is not there."""
 
 
-class AlreadyExists(UsageError):
+class AlreadyExists(Conflict):
     """Names something that is there already."""
 
 
-class TableFull(UsageError):
+class TableFull(Conflict):
     """Asks for more than the tables hold."""
 
 
@@ -86,3 +90,12 @@ def refused(what: str, number: int) -> KernelRefused:
     refusal = KernelRefused(f"{what}: {os.strerror(number)}")
     refusal.errno = number
     return refusal
+
+
+def last_words(log: str) -> str:
+    """A compiler's or a verifier's, in one line; all of them with XDPLB_VERBOSE set."""
+    if os.environ.get("XDPLB_VERBOSE"):
+        return log
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    errors = [line for line in lines if "error:" in line]
+    return " / ".join(errors[:3] or lines[-4:])

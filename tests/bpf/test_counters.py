@@ -91,7 +91,7 @@ def test_new_reals_begin_at_0(lb):
     place = lb.index(A)
     lb.remove_real(A)
     with lb.rewriting_state() as state:
-        state.raw["next_real"] = place
+        state.allocated.next_real = place
 
     lb.add_real(B)
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The deny list: whoever is on it gets nothing to a VIP, and everything past it."""
 
+from dataclasses import replace
+
 import packets
 import pytest
 from balancer import ACK, SYN, XDP_DROP, XDP_PASS, XDP_TX
@@ -18,7 +20,7 @@ def deny(lb, *prefixes):
 
 
 def admit(lb, *prefixes):
-    lb.director.admit(list(map(parse_prefix, prefixes)))
+    lb.director.allow(list(map(parse_prefix, prefixes)))
 
 
 def asks(lb):
@@ -150,7 +152,7 @@ def test_a_change_that_fails_changes_nothing(lb):
     with pytest.raises(NotFound, match=r"192\.168\.1\.200/32 is not denied"):
         admit(lb, "192.0.2.1", packets.CIP)
 
-    assert ["192.0.2.1/32"] == lb.state.raw["denied"]
+    assert ["192.0.2.1/32"] == lb.state.wanted.denied
     assert packets.RIP == lb.real_of(SYN)
     assert asks(lb)
 
@@ -158,7 +160,7 @@ def test_a_change_that_fails_changes_nothing(lb):
 def test_a_list_can_be_full(lb):
     """As many as max_denied, also if they are put there once more, as `attach` does; no more."""
     with lb.rewriting_state() as state:
-        state.raw["tunables"]["max_denied"] = 2
+        state.wanted.tunables = replace(state.wanted.tunables, max_denied=2)
     deny(lb, "192.0.2.1", "192.0.2.2")
 
     with pytest.raises(TableFull, match=r"3 prefixes to deny are more than 2.*max_denied"):

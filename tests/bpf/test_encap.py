@@ -13,7 +13,7 @@ from network import SECOND_IFNAME
 from packets import service_vlan, vlan
 from scapy.utils import checksum
 
-from xdplb.kernel import compiler, libbpf
+from xdplb.kernel import libbpf, loader, program_cache, program_text
 from xdplb.kernel.tables import decode_type, map_memory
 from xdplb.model.network import Vlan
 
@@ -130,13 +130,12 @@ def wrapper(balancers):
     """dirty.c in front of the director: call it with how much headroom to leave."""
     balancer = balancers()
     with balancer.test() as lb:
-        program = compiler.compile_program("dirty.c", "dirty", [], Path(__file__).parent)
+        source = program_text.read_source("dirty.c", ["dirty"], directory=Path(__file__).parent)
+        program = loader.load(program_cache.compiled(source))
         link = libbpf.link_create(program.fd, lb.unused_ifindex, libbpf.XDP_FLAGS_SKB_MODE)
     zero = ctypes.c_uint32(0)
-    libbpf.map_update(program.module["targets"].map_fd, zero, ctypes.c_uint32(balancer.fd))
-    plan = map_memory(
-        program.module["plans"].map_fd, decode_type(program.tables["plans"]["leaf"]), 1
-    )[0]
+    libbpf.map_update(program.maps["targets"], zero, ctypes.c_uint32(balancer.fd))
+    plan = map_memory(program.maps["plans"], decode_type(program.tables["plans"]["leaf"]), 1)[0]
 
     def send(frame, left=0):
         plan.left = left
@@ -145,6 +144,7 @@ def wrapper(balancers):
 
     yield send
     os.close(link)
+    program.close()
 
 
 @pytest.mark.parametrize("tags", [(), (vlan(5),), (service_vlan(7), vlan(5))], ids=len)

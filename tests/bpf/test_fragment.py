@@ -322,7 +322,7 @@ def test_removed_reals_get_nothing(served, family):
     goes_up(served, second)
 
     with served.rewriting_state() as state:
-        state.raw["next_real"] = place
+        state.allocated.next_real = place
     served.add_service(family.other, reals=[family.a], udp=True)
 
     assert place == served.index(family.a)

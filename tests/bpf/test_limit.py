@@ -40,7 +40,7 @@ def send(lb, frames):
 
 def limit_of(lb):
     """The only service's struct limit, live."""
-    return elements(lb.tables.director[0].limits)[lb.state.service_id(lb.key)]
+    return elements(lb.tables.director[0].limits)[lb.state.allocated.id_of(lb.key)]
 
 
 def tallies(lb):
@@ -231,13 +231,13 @@ def test_a_removed_services_limit_is_nobodys(lb):
     """A service that is made in its place has none, and has begun nothing."""
     lb.add_service(limit=1, source_limit=1)
     lb.send(SYN)
-    place = lb.state.service_id(lb.key)
+    place = lb.state.allocated.id_of(lb.key)
     lb.remove_service()
 
     lb.add_service()
 
     left = limit_of(lb)
-    assert place == lb.state.service_id(lb.key)
+    assert place == lb.state.allocated.id_of(lb.key)
     assert (0, 0, 0) == (left.flows, left.source_flows, left.tally.word)
 
 

@@ -104,7 +104,7 @@ def test_turns_survive_the_counters_wrap(lb):
     """After 2^32 new flows the walk goes on."""
     lb.add_service(reals=[A, B], scheduler="rr")
     walks = elements(lb.tables.director[0].turns)
-    walks[lb.state.service_id(lb.key)].next = (1 << 32) - 2
+    walks[lb.state.allocated.id_of(lb.key)].next = (1 << 32) - 2
 
     assert "BABA" == turns(lb, 4)
 
@@ -214,7 +214,7 @@ def test_mh_fallback_ends_at_the_last_resort(lb):
     reselect = enum_values("slot_flag")["SLOT_RESELECT"]
     ring = lb.ring().copy()
     ring["flags"] |= reselect
-    lb.tables.write_ring(lb.state.service_id(lb.key), ring.tobytes())
+    lb.tables.write_ring(lb.state.allocated.id_of(lb.key), ring.tobytes())
 
     assert chosen(lb, packets.CIP) == lb.real_of(SYN)
 
@@ -320,7 +320,7 @@ def test_slot_of_a_real_that_is_gone_drops(lb):
 def test_service_without_ring_drops(lb):
     """A service whose ring is not there yet drops, and says so."""
     lb.add_service(reals=[A])
-    lb.tables.drop_ring(lb.state.service_id(lb.key))
+    lb.tables.drop_ring(lb.state.allocated.id_of(lb.key))
 
     assert XDP_DROP == lb.send(SYN)[0]
     assert {"drop_no_real": 1} == lb.counted

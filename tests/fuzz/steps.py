@@ -117,7 +117,7 @@ def change_service(random: Random, world: Directing) -> Event:
     if key in state and random.random() < 0.15:
         return Removed(key)
     if key in state:
-        service = drawing.changed(random, state.service(key), losable)
+        service = drawing.changed(random, state.wanted.services[key], losable)
     else:
         service = drawing.service(random, key, drawing.addable(losable))
     return ServiceIs(service, random.choice(_lost_places(world) or [1]))

@@ -119,7 +119,7 @@ class Directing:
         (Left alone, a place is used again only after all others were.)
         """
         with self.lb.rewriting_state() as state:
-            state.raw["next_real"] = TUNABLES.max_reals + place
+            state.allocated.next_real = TUNABLES.max_reals + place
         self.lb.put_services([service])
         self.lb.tables.put_vlans(self.network.vlans())  # for a new real, the director looked itself
         self.reference.change(self._read_content())
@@ -131,8 +131,8 @@ class Directing:
 
     def set_denied(self, prefixes: frozenset[Prefix]) -> None:
         """Let the deny list be these."""
-        old = frozenset(map(parse_prefix, self.lb.state.raw["denied"]))
-        self.lb.director.admit(sort_prefixes(old - prefixes))
+        old = frozenset(map(parse_prefix, self.lb.state.wanted.denied))
+        self.lb.director.allow(sort_prefixes(old - prefixes))
         self.lb.director.deny(sort_prefixes(prefixes - old))
         self.reference.change(self._read_content())
 
@@ -166,17 +166,17 @@ class Directing:
         timeouts = self.lb.tables.director[0].config.timeout
         reals: dict[int, Real] = {}
         services = {}
-        for key in state.service_keys():
-            wanted = state.service(key)
+        for key in state.wanted.services:
+            wanted = state.wanted.services[key]
             services[key.vip.packed, int(key.protocol), key.port] = self._read_service(wanted)
-            for place, real in zip(state.real_indices(key), wanted.reals, strict=True):
+            for place, real in zip(state.allocated.indices(key), wanted.reals, strict=True):
                 reals[place] = self._read_real(place, real.tunnel, wanted.source_cidr)
         return Content(
             {vip.packed for vip in state.vips()},
             services,
             reals,
             {name.removeprefix("FLOW_"): int(timeouts[n]) for name, n in self.lb.states.items()},
-            [parse_prefix(prefix) for prefix in state.raw["denied"]],
+            [parse_prefix(prefix) for prefix in state.wanted.denied],
             tuple(self.lb.tables.director[0].config.flow_key),
             TUNABLES.source_tallies.bit_length() - 1,
             self.network.ways(),

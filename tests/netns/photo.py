@@ -8,9 +8,7 @@ import os
 
 from fivehosts import Lab
 
-from xdplb.director import pins
-from xdplb.director.instance import Instance
-from xdplb.director.state import State
+from xdplb.director import store
 from xdplb.kernel import libbpf
 
 
@@ -41,9 +39,7 @@ def files(lab: Lab) -> dict[str, bytes]:
 
 def tables(lab: Lab) -> dict[str, str]:
     """A hash of each table, but for the counters, which ARP moves too."""
-    place = Instance(lab.instance)
-    state = State.read(place.state)
-    opened = pins.open_tables(place, state)
+    opened = store.open_tables(lab.instance, store.read_state(lab.instance))
     found = {}
     for name, table in opened:
         if name in ("rings", "ring", "programs"):

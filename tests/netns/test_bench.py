@@ -33,7 +33,7 @@ def test_wrk_counts_what_the_director_did(director):
     (result,) = json.loads(
         director.output(
             "client",
-            *(XDPLB, "--instance", director.instance, "bench", "wrk", f"http://{VIP}/"),
+            *(XDPLB, "--instance", director.pins.name, "bench", "wrk", f"http://{VIP}/"),
             *("--seconds", "1", "--short", "--json"),
         )
     )

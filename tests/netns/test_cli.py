@@ -250,7 +250,7 @@ def test_status_tells_what_is_in_force(balanced):
 
     status = balanced.json("status")
 
-    assert (balanced.instance, ["ens33"]) == (status["instance"], list(status["interfaces"]))
+    assert (balanced.instance.name, ["ens33"]) == (status["instance"], list(status["interfaces"]))
     assert ("native", [VIP]) == tuple(status["interfaces"]["ens33"].values())[:2]
     assert asdict(Tunables(**SMALL)) == status["tunables"]
     assert {"tcp": 900, "tcpfin": 120, "udp": 300} == status["timeouts"]
@@ -266,7 +266,7 @@ def test_status_as_a_table(balanced):
     lines = balanced.xdplb("status").splitlines()
 
     assert lines[:4] == [
-        f"instance {balanced.instance}: program {program['id']} at {program['path']}",
+        f"instance {balanced.instance.name}: program {program['id']} at {program['path']}",
         f"3 services, 5 reals, 0 prefixes denied, VIPs {VIP}",
         "timeouts (s): tcp 900, tcpfin 120, udp 300",
         "",
@@ -298,7 +298,7 @@ def test_top_into_a_pipe(balanced):
         text = balanced.xdplb("top", "-n", "0.3", "--count", "2")
 
     assert 2 == len(
-        re.findall(rf"^{balanced.instance} \d\d:\d\d:\d\d, a second +packets$", text, re.M)
+        re.findall(rf"^{balanced.instance.name} \d\d:\d\d:\d\d, a second +packets$", text, re.M)
     )
     assert 2 == len(re.findall(r"^forwarded +[1-9][\d,]*$", text, re.M))
     assert 2 == len(re.findall(rf"^{DNS} +rr( +[1-9][\d,]*){{3}}$", text, re.M))

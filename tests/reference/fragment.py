@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Fragments (RFC 791 §3.2, RFC 8200 §4.5): the later ones follow the first, which alone has ports.
+"""Fragments (RFC 791 §3.2, RFC 8200 §4.5): only the first one has ports; later ones follow it.
 
-The program's table is of fixed size; this one is not.
+The program's table has a fixed size; this one grows.
 """
 
 from reference.content import Content
@@ -19,7 +19,7 @@ class Fragments:
         self.records: dict[Key, tuple[int, int, int]] = {}
 
     def follow(self, p: Packet, content: Content, tick: int) -> int:
-        """The first one's place, if it still is a real of the same service."""
+        """The index of the first fragment's real, if it is still a real of the same service."""
         place, service, seen = self.records.get(_key(p), (0, 0, tick - LIFE))
         real = content.reals.get(place)
         if tick - seen >= LIFE or real is None or real.service != service:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Generic Routing Encapsulation (RFC 2784; RFC 7676 for IPv6): no key and no sequence number (RFC
-2890), a checksum if it is asked for and there can be one.
+2890); a checksum if it is configured and the packet can have one.
 """
 
 from reference.carried import as_if_right
@@ -11,18 +11,18 @@ from reference.packet import Packet
 
 PROTOCOL = 47
 NOTHING_PRESENT, CHECKSUM_PRESENT = b"\x00\x00", b"\x80\x00"
-HEADER, CHECKSUM = 4, 4  # with the checksum go two reserved bytes
+HEADER, CHECKSUM = 4, 4  # the checksum has two reserved bytes behind it
 
 
 def length(tunnel: Tunnel) -> int:
-    """How many bytes it adds behind the outer IP header, at most."""
+    """The most bytes that it adds behind the outer IP header."""
     return HEADER + (CHECKSUM if tunnel.checksum else 0)
 
 
 def header(p: Packet, inner: bytes, tunnel: Tunnel, ends: Ends) -> tuple[int, bytes]:
-    """The protocol that the outer IP header names, and what follows there.
+    """The protocol in the outer IP header, and the bytes that follow that header.
 
-    The checksum is of this header and all that it carries.
+    The checksum covers this header and all that it carries.
     """
     ethertype = IPV6 if p.is_ipv6 else IPV4
     summed = as_if_right(p, inner) if tunnel.checksum else None

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Generic UDP Encapsulation, version 0 without options (draft-ietf-intarea-gue), in UDP (RFC 768).
 
-Without UDP's checksum in IPv6 too, as RFC 6935 lets tunnels do.
+UDP's checksum may be left out in IPv6 too: RFC 6935 allows this for tunnels.
 """
 
 from reference import ipv4, ipv6
@@ -22,7 +22,7 @@ def length(tunnel: Tunnel) -> int:
 
 
 def header(p: Packet, inner: bytes, tunnel: Tunnel, ends: Ends) -> tuple[int, bytes]:
-    """The protocol that the outer IP header names, and what follows there."""
+    """The protocol in the outer IP header, and the bytes that follow that header."""
     own = bytes((0, carried_protocol(p), 0, 0))  # version and length, protocol, flags
     ports = ends.sport.to_bytes(2, "big") + tunnel.port.to_bytes(2, "big")
     start = ports + (UDP_HEADER + HEADER + len(inner)).to_bytes(2, "big") + bytes(2)
@@ -33,7 +33,7 @@ def header(p: Packet, inner: bytes, tunnel: Tunnel, ends: Ends) -> tuple[int, by
 
 
 class Ports:
-    """Which source port a flow has is the program's choice; what it once was, it must stay."""
+    """The program chooses a flow's source port; after that the port must not change."""
 
     def __init__(self) -> None:
         self.chosen: dict[Flow, int] = {}

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""A packet that is too big for the path to its real once it is wrapped: RFC 1191, RFC 792; of IPv6
-RFC 4443.
+"""A packet that is too big for the path to its real after it is wrapped: RFC 1191, RFC 792; for
+IPv6 RFC 4443.
 """
 
 from reference import ipv4, ipv6
@@ -9,7 +9,7 @@ from reference.link import IPV4, IPV6
 from reference.packet import ICMP, ICMPV6, Packet
 from reference.verdict import XDP_TX, Verdict, goes_up, is_lost
 
-ANSWERS_PER_TICK = 1000  # of one CPU: docs/operations.md
+ANSWERS_PER_TICK = 1000  # for one CPU: docs/operations.md
 FRAGMENTATION_NEEDED = b"\x03\x04"
 PACKET_TOO_BIG = b"\x02\x00"
 QUOTED = ipv4.HEADER + 8
@@ -17,15 +17,15 @@ QUOTED6 = ipv6.LEAST_MTU - ipv6.HEADER - 8
 
 
 class Answers:
-    """How many were sent in this tick."""
+    """How many answers were sent in this tick."""
 
     def __init__(self) -> None:
         self.tick = self.sent = 0
 
     def check_size(self, p: Packet, mtu: int, added: int, tick: int) -> None:
-        """Only with DF is there something to answer; a header with options has no fixed size.
+        """Answer only packets with DF and without options (those have a header of fixed size).
 
-        IPv6's senders cut nothing smaller than its least MTU.
+        IPv6 senders make no packets smaller than IPv6's least MTU.
         """
         if p.length + added <= mtu:
             return
@@ -45,8 +45,8 @@ class Answers:
 
 
 def may_be_answered(p: Packet) -> bool:
-    """RFC 1122 §3.2.2, RFC 4443 §2.4: no error about an error, a later fragment or what came by
-    link broadcast, nor to who is no single host. (Of IPv6's ::/64 none is.)
+    """RFC 1122 §3.2.2, RFC 4443 §2.4: no error about an error, a later fragment or a frame to a
+    group of the link; none to a source that is not a single host. (No host is in IPv6's ::/64.)
     """
     if p.is_ipv6:
         host = p.client[:8] != bytes(8) and p.client[0] != 0xFF
@@ -56,7 +56,7 @@ def may_be_answered(p: Packet) -> bool:
 
 
 def too_big(p: Packet, mtu: int) -> bytes:
-    """From the VIP, the way it came. Precedence 6 and no ECN, as the kernel's icmp_send()."""
+    """The answer: from the VIP, back the same way. Precedence 6, no ECN, as icmp_send()."""
     frame, at = p.frame, p.at
     quoted = frame[at : at + QUOTED]
     body = bytes(2) + mtu.to_bytes(2, "big") + quoted
@@ -75,7 +75,7 @@ def too_big(p: Packet, mtu: int) -> bytes:
 
 
 def too_big6(p: Packet, mtu: int) -> bytes:
-    """From the VIP, the way it came: as much as fits IPv6's least MTU."""
+    """The answer: from the VIP, back the same way. It quotes as much as fits IPv6's least MTU."""
     frame, at = p.frame, p.at
     body = mtu.to_bytes(4, "big") + frame[at : at + QUOTED6]
     message = with_checksum(p.vip, p.client, ICMPV6, PACKET_TOO_BIG + bytes(2) + body)

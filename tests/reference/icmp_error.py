@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""ICMP errors about what a real answered (RFC 792, RFC 4443): they belong to the flow that they
-quote.
-"""
+"""ICMP errors about a real's answer (RFC 792, RFC 4443). They belong to the quoted flow."""
 
 from reference.ipv4 import HEADER, OFFSET
 from reference.length import has
@@ -9,13 +7,13 @@ from reference.packet import ICMP, ICMPV6, TCP, UDP, Packet
 from reference.verdict import goes_up
 
 UNREACHABLE, SOURCE_QUENCH, TIME_EXCEEDED = 3, 4, 11
-TOO_BIG6, INFORMATIONAL6 = 2, 0x80  # a type, and what those of no errors have
+TOO_BIG6, INFORMATIONAL6 = 2, 0x80  # a type; the bit of all types that are not errors
 ICMP_HEADER, QUOTED = 8, HEADER + 8
 HEADER6, QUOTED6, FRAGMENT = 40, 40 + 8, 44
 
 
 def read_quoted(p: Packet) -> None:
-    """The quoted packet went from the VIP to the client: its ends are the flow's, swapped."""
+    """The quoted packet went from the VIP to the client: the flow has its ends, swapped."""
     if p.fragment == "later" or p.protocol != (ICMPV6 if p.is_ipv6 else ICMP):
         return
     message = p.frame[p.at + p.header : p.at + p.length]
@@ -26,7 +24,7 @@ def read_quoted(p: Packet) -> None:
 
 
 def read_ipv4(p: Packet, type_: int, quoted: bytes) -> None:
-    """A quoted header with options is nobody's; a later fragment has no ports."""
+    """A quoted header with options belongs to no flow; a later fragment has no ports."""
     if type_ not in (UNREACHABLE, SOURCE_QUENCH, TIME_EXCEEDED):
         raise goes_up("icmp")
     later = (quoted[6] << 8 | quoted[7]) & OFFSET
@@ -36,7 +34,7 @@ def read_ipv4(p: Packet, type_: int, quoted: bytes) -> None:
 
 
 def read_ipv6(p: Packet, type_: int, quoted: bytes) -> None:
-    """Of a quoted packet's extension headers, a first fragment's is looked behind."""
+    """The only extension header that is skipped in a quoted packet is a first fragment's."""
     if type_ & INFORMATIONAL6:
         raise goes_up("icmp")
     if quoted[0] >> 4 != 6 or quoted[8:24] != p.vip:
@@ -51,7 +49,7 @@ def read_ipv6(p: Packet, type_: int, quoted: bytes) -> None:
 
 
 def be_flows(p: Packet, protocol: int, client: bytes, ports: bytes) -> None:
-    """The error becomes the flow's."""
+    """The error becomes a packet of the flow."""
     if protocol not in (TCP, UDP):
         raise goes_up("icmp")
     p.error = True

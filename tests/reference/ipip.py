@@ -13,10 +13,10 @@ def length(tunnel: Tunnel) -> int:
 
 
 def header(p: Packet, inner: bytes, tunnel: Tunnel, ends: Ends) -> tuple[int, bytes]:
-    """The protocol that the outer IP header names, and what follows there."""
+    """The protocol in the outer IP header, and the bytes that follow that header."""
     return carried_protocol(p), b""
 
 
 def carried_protocol(p: Packet) -> int:
-    """What the client's packet is called."""
+    """The protocol number of the client's packet."""
     return PROTOCOL6 if p.is_ipv6 else PROTOCOL

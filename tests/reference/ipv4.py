@@ -11,7 +11,7 @@ DONT_FRAGMENT, MORE_FRAGMENTS, OFFSET = 0x4000, 0x2000, 0x1FFF
 
 
 def read_addresses(p: Packet) -> None:
-    """All that is looked at before the VIP is known."""
+    """Read the addresses. Nothing else is read before the VIP is known."""
     frame, at = p.frame, p.at
     if len(frame) < at + HEADER:
         raise goes_up("truncated")
@@ -20,7 +20,7 @@ def read_addresses(p: Packet) -> None:
 
 
 def check_header(p: Packet) -> None:
-    """Of a packet to a VIP: lengths must agree; what is used up goes up."""
+    """Check the header of a packet to a VIP: lengths must agree; a used-up TTL passes."""
     frame, at = p.frame, p.at
     header = (frame[at] & 0xF) * 4
     p.length = frame[at + 2] << 8 | frame[at + 3]

@@ -9,12 +9,12 @@ HEADER = 40
 HOP_BY_HOP, ROUTING, FRAGMENT, ICMP, DESTINATION = 0, 43, 44, 58, 60
 FOLLOWED, MOST_FOLLOWED = (HOP_BY_HOP, ROUTING, FRAGMENT, DESTINATION), 4
 OFFSET, MORE_FRAGMENTS = 0xFFF8, 1
-INFORMATIONAL = 0x80  # of ICMP's types, RFC 4443 §2.1
+INFORMATIONAL = 0x80  # the bit of ICMP types that are not errors, RFC 4443 §2.1
 LEAST_MTU = 1280
 
 
 def read_addresses(p: Packet) -> None:
-    """All that is looked at before the VIP is known. None has an IPv4 address in IPv6's form."""
+    """Read the addresses. Nothing else is read before the VIP is known. No VIP is v4-mapped."""
     frame, at = p.frame, p.at
     if len(frame) < at + HEADER:
         raise goes_up("truncated")
@@ -23,8 +23,8 @@ def read_addresses(p: Packet) -> None:
 
 
 def check_header(p: Packet) -> None:
-    """Of a packet to a VIP. ICMP but for errors, and so neighbour discovery, goes up whatever else
-    it says.
+    """Check the header of a packet to a VIP. ICMP that is not an error always passes; this includes
+    neighbour discovery.
     """
     frame, at = p.frame, p.at
     payload, protocol = frame[at + 4] << 8 | frame[at + 5], frame[at + 6]
@@ -52,9 +52,10 @@ def is_neighbour_discovery(p: Packet) -> bool:
 
 
 def follow(p: Packet, protocol: int) -> int:
-    """Up to the transport's header, which may begin at the packet's end. Returns: what it is.
+    """Skip extensions up to the transport header, which may begin at the packet's end.
 
-    A later fragment's is anything. A fragment that is the whole packet is none (RFC 6946).
+    Returns: its protocol; for a later fragment, any value. A fragment that is a whole packet counts
+    as no fragment (RFC 6946).
     """
     packet = p.frame[p.at : p.at + p.length]
     for _ in range(MOST_FOLLOWED):
@@ -77,7 +78,7 @@ def follow(p: Packet, protocol: int) -> int:
 
 
 def read_fragment(p: Packet, extension: bytes) -> None:
-    """Of one header: a second one would be a fragment's of a fragment."""
+    """Read one fragment header. A packet with a second one passes."""
     if p.fragment:
         raise goes_up("fragment")
     word = extension[2] << 8 | extension[3]
@@ -89,7 +90,7 @@ def read_fragment(p: Packet, extension: bytes) -> None:
 
 
 def header(*, tos: int, length: int, hops: int, protocol: int, src: bytes, dst: bytes) -> bytes:
-    """A header of a packet of so many bytes; its flow label is 0."""
+    """The header of a packet of `length` bytes; its flow label is 0."""
     first = (6 << 28 | tos << 20).to_bytes(4, "big") + (length - HEADER).to_bytes(2, "big")
     return first + bytes((protocol, hops)) + src + dst
 

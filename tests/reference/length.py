@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""Does the packet fit what came? And frames of several buffers, whose headers are in the first."""
+"""Whether the whole packet came. In frames of several buffers, headers are in the first buffer."""
 
 from reference.packet import Packet
 from reference.verdict import Verdict, goes_up, is_lost
 
 
 def check_length(p: Packet) -> None:
-    """What is longer than its link takes was merged from several."""
+    """A packet that is longer than the link's MTU was merged from several."""
     end = p.at + p.length
     if end > len(p.frame):
         raise is_lost("length")
@@ -15,10 +15,10 @@ def check_length(p: Packet) -> None:
 
 
 def missing(p: Packet, end: int) -> Verdict:
-    """A header, up to `end` of the packet, is in a later buffer, or nowhere."""
+    """The verdict if a header that ends at `end` is not in the first buffer."""
     return goes_up("split") if end <= p.length else is_lost("truncated")
 
 
 def has(p: Packet, end: int) -> bool:
-    """Whether the packet has so many bytes, and its first buffer too."""
+    """Whether the packet, and its first buffer, have `end` bytes."""
     return p.length >= end and p.at + end <= p.linear

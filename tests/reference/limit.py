@@ -12,7 +12,7 @@ GOLDEN_RATIO_64 = 0x9E3779B97F4A7C15
 
 
 class Limits:
-    """What began in a tick: of each service, and in each tally of sources."""
+    """How many flows began in this tick: for each service, and in each tally of sources."""
 
     def __init__(self) -> None:
         self.tick = -1
@@ -20,7 +20,7 @@ class Limits:
         self.sources: Counter[int] = Counter()
 
     def admit(self, p: Packet, service: Service, content: Content, tick: int) -> None:
-        """A flow begins, unless one of its limits is reached; the source's is looked at first."""
+        """Count a new flow, or drop it if a limit is reached. The source's limit comes first."""
         if tick != self.tick:
             self.tick = tick
             self.services.clear()
@@ -37,9 +37,9 @@ class Limits:
 
 
 def source_tally(p: Packet, service: Service, content: Content, tick: int) -> int:
-    """Which tally a source of a service has in this tick: by a hash, since two may share one.
+    """The tally of a service's source in this tick. It is chosen by a hash: two may share one.
 
-    Source: source_tally() in bpf/limit.h. Of IPv6 the first 64 bits count.
+    Source: source_tally() in bpf/limit.h. For IPv6, the first 64 bits are the source.
     """
     first, second = content.flow_key
     factor = (second + tick * GOLDEN_RATIO_64 | 1) & M64

@@ -8,7 +8,7 @@ IPV4, IPV6 = b"\x08\x00", b"\x86\xdd"
 
 
 def read_tags(p: Packet) -> None:
-    """Find the network header behind the tags; a third tag, or half of one, is none of ours."""
+    """Find the network header behind the tags. A third tag, or half a tag, is not read as a tag."""
     frame, at = p.frame, 12
     while at < 20 and frame[at : at + 2] in TAGS and len(frame) >= at + 6:
         at += 4

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Where a real's frames leave: the network is asked once a tick."""
+"""Where a real's frames leave. The network is asked once a tick."""
 
 from reference.content import NO_NEIGHBOUR, NO_ROUTE, Content, Hop
 from reference.path import Paths
@@ -7,14 +7,14 @@ from reference.verdict import goes_up, is_lost
 
 
 class NextHops:
-    """What was learned of each real, by its place: the hop and the tick of asking."""
+    """The hop of each real, by its index, and the tick when it was asked."""
 
     def __init__(self) -> None:
         self.paths = Paths()
         self.known: dict[int, tuple[Hop, int]] = {}
 
     def find(self, place: int, content: Content, tick: int) -> Hop:
-        """While a neighbour is resolved again its old address serves; a lost route ends at once."""
+        """A neighbour that is being resolved again keeps its old hop; a lost route has none."""
         real = content.reals[place]
         if real.local:
             raise goes_up("local")

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""What all tunnels have in common, the outer IP header: ECN as in RFC 6040 §4.1, normal mode; ID as
-in RFC 6864 §4.1. IPv6 has no DF for an outer IPv4 header to take over.
+"""The outer IP header, which all tunnels have. ECN as in RFC 6040 §4.1, normal mode; ID as in RFC
+6864 §4.1. IPv6 has no DF that an outer IPv4 header could copy.
 """
 
 from types import ModuleType
@@ -15,13 +15,13 @@ TUNNELS: dict[str, ModuleType] = {"ipip": ipip, "gre": gre, "gue": gue}
 
 
 def length(real: Real) -> int:
-    """How many bytes are added, at most: a packet may have to go without the tunnel's checksum."""
+    """The most bytes that are added: some packets have no tunnel checksum, and so fewer."""
     header = ipv6.HEADER if real.is_ipv6 else ipv4.HEADER
     return header + TUNNELS[real.tunnel.kind].length(real.tunnel)
 
 
 def encapsulate(p: Packet, tunnel: Tunnel, ends: Ends, hop: Hop, sent: bytes) -> bytes:
-    """The frame for a real. Without DF the outer ID is anything: the one in `sent` is taken."""
+    """The frame for a real. Without DF the outer ID is free: it is taken from `sent`."""
     packet = p.frame[p.at :]
     inner = ipv6.spend_hop(packet) if p.is_ipv6 else spend_ttl(packet)
     hops = inner[7] if p.is_ipv6 else inner[8]
@@ -52,7 +52,7 @@ def encapsulate(p: Packet, tunnel: Tunnel, ends: Ends, hop: Hop, sent: bytes) ->
 
 
 def spend_ttl(packet: bytes) -> bytes:
-    """One hop less to go; a wrong checksum stays as wrong as it was."""
+    """TTL less 1. The checksum is adjusted, so a wrong one stays wrong."""
     old = packet[8:10]
     new = bytes((old[0] - 1, old[1]))
     return packet[:8] + new + adjust(packet[10:12], old, new) + packet[12:]

@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: MIT
-"""What the stages found out about a frame."""
+"""What the stages have found out about a frame."""
 
 ICMP, TCP, UDP, ICMPV6 = 1, 6, 17, 58
 FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10  # RFC 9293 §3.1
 
 
 class Packet:
-    """One frame on its way, by an interface of that MTU; `linear` bytes of it are in one buffer.
+    """One frame from an interface with this MTU. Its first `linear` bytes are in one buffer.
 
-    `tags` as they stand in the frame; `at` is where its IP header is, `header` how long that is
-    with whatever stands between it and the transport's; `options` are IPv4's. `error`: it is no
-    packet of its flow, but an ICMP error about one. `fragment`: first, later or none, which is "";
-    `fragment_id`: what tells its packet from others of the same addresses.
+    `tags`: as in the frame. `at`: offset of the IP header. `header`: bytes from there to the
+    transport header. `options`: bytes of IPv4 options. `error`: an ICMP error about a packet of
+    the flow. `fragment`: "first", "later", or "" for a whole packet. `fragment_id`: identifies the
+    fragmented packet among those with the same addresses.
     """
 
     __slots__ = (
@@ -61,5 +61,5 @@ class Packet:
 
     @property
     def begins(self) -> bool:
-        """Without a known flow, it begins one."""
+        """Whether it begins a flow if it has no record."""
         return self.opens or (self.protocol == UDP and not self.error)

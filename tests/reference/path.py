@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The MTU of the way to a real, learned from routers on it: RFC 1191, RFC 8201, and the kernel's
-bounds.
-"""
+"""The MTU of the way to a real, learned from routers: RFC 1191, RFC 8201, the kernel's bounds."""
 
 from reference.icmp_error import HEADER6, ICMP_HEADER, QUOTED, QUOTED6, TOO_BIG6, UNREACHABLE
 from reference.ipv4 import DONT_FRAGMENT, HEADER, MORE_FRAGMENTS, OFFSET, fragment_field
@@ -16,20 +14,20 @@ ANY = 0xFFFF
 
 
 class Paths:
-    """MTU and the tick of learning it, by RIP; of those that are in use."""
+    """The MTU, and the tick when it was learned, by RIP. Only for reals that are in use."""
 
     def __init__(self) -> None:
         self.known: dict[bytes, tuple[int, int]] = {}
 
     def mtu(self, rip: bytes, tick: int) -> int:
-        """What was learned of a real in use; after a while larger packets may try again."""
+        """The learned MTU of a real in use. It is forgotten after LIFE ticks."""
         mtu, since = self.known.get(rip, (ANY, tick - LIFE))
         if tick - since >= LIFE:
             mtu, since = self.known[rip] = ANY, tick
         return mtu
 
     def learn(self, p: Packet, tick: int) -> None:
-        """A packet to an address of ours may be a router's word about what left it in a tunnel."""
+        """A packet to one of our addresses may be a router's ICMP about a tunnel's packet."""
         said = hear_ipv6(p) if p.is_ipv6 else hear_ipv4(p)
         if said is None:
             return
@@ -41,7 +39,7 @@ class Paths:
 
 
 def hear_ipv4(p: Packet) -> tuple[bytes, int] | None:
-    """Frag-needed: which real, and what MTU its way has."""
+    """Frag-needed: the real, and the MTU of its way."""
     packet = p.frame[p.at : p.linear]
     length = packet[2] << 8 | packet[3]
     message = packet[HEADER:]
@@ -58,7 +56,7 @@ def hear_ipv4(p: Packet) -> tuple[bytes, int] | None:
 
 
 def hear_ipv6(p: Packet) -> tuple[bytes, int] | None:
-    """Packet too big; of IPv6 every packet is DF's."""
+    """Packet too big: the real, and the MTU of its way. Every IPv6 packet counts as DF."""
     packet = p.frame[p.at : p.linear]
     length = packet[4] << 8 | packet[5]
     message = packet[HEADER6:]

@@ -28,7 +28,7 @@ def mh_hash(key: int) -> int:
 
 
 def fold(address: bytes) -> int:
-    """An address's words of 32 bits, by exclusive or: of IPv4 there is one."""
+    """The 32-bit words of an address, XORed. IPv4 has one."""
     folded = 0
     for at in range(0, len(address), 4):
         folded ^= int.from_bytes(address[at : at + 4], "big")
@@ -36,7 +36,7 @@ def fold(address: bytes) -> int:
 
 
 def hashed_slot(p: Packet, service: Service) -> Slot:
-    """The client's slot. One to reselect gives its clients to others: ip_vs_mh_get_fallback()."""
+    """The client's slot. If it is marked, the client gets another: ip_vs_mh_get_fallback()."""
     ring = service.ring
     key = fold(p.client) + (p.client_port if service.hash_port else 0)
     if service.pick == SH:
@@ -52,7 +52,7 @@ def hashed_slot(p: Packet, service: Service) -> Slot:
 
 
 class Scheduler:
-    """Turns, and the flows that were recorded."""
+    """The turns, and the recorded flows."""
 
     def __init__(self, flows: Flows) -> None:
         self.flows = flows
@@ -60,12 +60,12 @@ class Scheduler:
         self.limits = Limits()
 
     def forget(self, service: int) -> None:
-        """A service went."""
+        """A service was removed."""
         self.turns.pop(service, None)
         self.limits.services.pop(service, None)
 
     def next_slot(self, service: Service) -> Slot:
-        """Rr and wrr: one after the other, whoever asks."""
+        """Rr and wrr: the next slot, for any client."""
         if not service.slots:
             raise is_lost("no_real")
         slot = service.ring[self.turns[service.id] % service.slots]
@@ -79,7 +79,7 @@ class Scheduler:
         return slot
 
     def pick_real(self, p: Packet, service: Service, content: Content, tick: int) -> int:
-        """The place of the flow's real, or else of its slot's."""
+        """The index of the flow's real, else of its slot's real."""
         slot = None
         if service.pick != TURN:
             slot = self._owned(hashed_slot(p, service))
@@ -101,10 +101,11 @@ class Scheduler:
     def _recorded(
         self, p: Packet, service: Service, slot: Slot | None, content: Content, tick: int
     ) -> int:
-        """A record is followed, but by who begins afresh; who has none gets one.
+        """A packet follows its flow's record. A packet without a record gets one.
 
-        A SYN follows a record that is new, as a retransmission. Without a record, a connection in
-        midstream is the previous owner's; by turns it is nobody's. An error leaves no trace.
+        A SYN follows only a *new* record, as a retransmission; else it begins a flow. TCP in
+        midstream without a record goes to the previous owner, or passes with rr and wrr. An ICMP
+        error changes no record.
         """
         key = key_of(p, service.id)
         flow = self.flows.find(key, tick)
@@ -126,6 +127,6 @@ class Scheduler:
 
 
 def _is_there(place: int, service: Service, content: Content) -> bool:
-    """A place may have passed to another service's real, or be empty."""
+    """Whether a real of this service has the index; another service's may have it, or none."""
     real = content.reals.get(place)
     return real is not None and real.service == service.id

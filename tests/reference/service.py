@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Whose packet it is."""
+"""Which service a packet is for."""
 
 from ipaddress import ip_address
 
@@ -12,13 +12,13 @@ ANY_PORT = 0
 
 
 def check_vip(p: Packet, content: Content) -> None:
-    """What is for no VIP passes, whatever it looks like."""
+    """A packet to another address than a VIP always passes."""
     if p.vip not in content.vips:
         raise goes_up("not_vip")
 
 
 def check_denied(p: Packet, content: Content) -> None:
-    """A VIP takes nothing from a prefix that is denied, but neighbour discovery."""
+    """Packets from a denied prefix are dropped, except neighbour discovery."""
     if not content.denied or (p.is_ipv6 and ipv6.is_neighbour_discovery(p)):
         return
     client = ip_address(p.client)
@@ -27,7 +27,7 @@ def check_denied(p: Packet, content: Content) -> None:
 
 
 def find_service(p: Packet, content: Content) -> Service:
-    """The service on this very port, else the VIP's service for any port."""
+    """The service on this port, else the VIP's service for any port."""
     services = content.services
     service = services.get((p.vip, p.protocol, p.service_port)) or services.get(
         (p.vip, p.protocol, ANY_PORT)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Outer sources: the DIP, or an address of the service's prefix, the same for all of a flow."""
+"""Outer sources: the DIP, or an address of the service's prefix. A flow has one outer source."""
 
 from reference.content import Real
 from reference.packet import Packet
@@ -8,7 +8,7 @@ Flow = tuple[bytes, bytes, int, int, int]
 
 
 class Sources:
-    """Which address a flow has is the program's choice; what it once was, it must stay."""
+    """The program chooses a flow's address; after that the address must not change."""
 
     def __init__(self) -> None:
         self.chosen: dict[tuple[Flow, bytes, bytes], bytes] = {}
@@ -20,13 +20,13 @@ class Sources:
         start = 14 + len(p.tags) + (8 if real.is_ipv6 else 12)
         told = sent[start : start + len(real.dip)]
         if bytes(t & ~h for t, h in zip(told, real.hosts, strict=False)) != real.dip:
-            return real.dip  # none of the prefix's
+            return real.dip  # not in the prefix
         return self.chosen.setdefault((flow_of(p), real.dip, real.hosts), told)
 
 
 def flow_of(p: Packet) -> Flow:
-    """What tells flows apart, to all that is a flow's own. Fragments of a client are all alike; of
-    IPv6's later ones nobody knows the protocol.
+    """The fields that the choice depends on. All fragments of a client have the same, because only
+    the first one has ports; IPv6's later ones have no protocol either.
     """
     if p.fragment:
         return p.client, p.vip, 0 if p.is_ipv6 else p.protocol, 0, 0

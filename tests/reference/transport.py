@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""TCP (RFC 9293), UDP (RFC 768), and what is neither."""
+"""TCP (RFC 9293), UDP (RFC 768), and other protocols."""
 
 from reference.length import has, missing
 from reference.packet import ICMP, ICMPV6, TCP, UDP, Packet
@@ -9,9 +9,9 @@ SHORTEST = {TCP: 20, UDP: 8}
 
 
 def read_ports(p: Packet) -> None:
-    """Ports and TCP's flags, of a header that the packet has whole. ICMP has none.
+    """Read the ports and TCP's flags; the packet must have the whole header.
 
-    Nor has a later fragment; and a first one may be too short (RFC 1858).
+    ICMP and later fragments have no ports. A first fragment may be too short (RFC 1858).
     """
     frame, protocol = p.frame, p.protocol
     if p.fragment == "later" and p.is_ipv6:

@@ -19,11 +19,11 @@ GRE, UDP = 47, 17
 GUE_PORT = (6080).to_bytes(2, "big")
 EXTENSIONS = {0, 43, 44, 60}  # hop-by-hop, routing, fragment, destination: RFC 8200 §4
 FRAGMENT = 44
-LOOKED_BEHIND = 4
+LOOKED_BEHIND = 4  # extension headers
 V4_MAPPED = bytes(10) + b"\xff\xff"
 
 NOT_ECT, ECT_1, ECT_0, CE = range(4)
-# RFC 6040 §4.2, figure 4: (inner, outer) → inner. What is not named stays as it is.
+# RFC 6040 §4.2, figure 4: (inner, outer) → new inner. Other pairs leave the inner mark as it is.
 MERGED = {
     (ECT_0, ECT_1): ECT_1,
     (ECT_0, CE): CE,
@@ -33,14 +33,14 @@ MERGED = {
 
 
 class Tunnel(NamedTuple):
-    """What is behind an outer header: the tunnel's own bytes, the version of IP inside."""
+    """What follows an outer header: the tunnel's own bytes, and the version of IP inside."""
 
     length: int
     version: int
 
 
 class Outer(NamedTuple):
-    """Of a sound packet: the bytes before the inner one, its version, what it may be long, ECN."""
+    """A valid outer packet: bytes before the inner one; the inner version and most bytes; ECN."""
 
     length: int
     version: int
@@ -50,13 +50,13 @@ class Outer(NamedTuple):
 
 @dataclass
 class Unwrapper:
-    """A real server's VIPs, and the directors it takes packets from; None: from anybody."""
+    """A real server's VIPs, and the directors whose packets it accepts; None: anybody's."""
 
     vips: set[bytes]
     directors: list[IPv4Network | IPv6Network] | None
 
     def handle(self, frame: bytes) -> Verdict:
-        """What must become of a frame."""
+        """What must happen to a frame."""
         try:
             return self._unwrap(Packet(frame, 0))
         except Verdict as verdict:
@@ -79,7 +79,7 @@ class Unwrapper:
         return Verdict(XDP_PASS, "decapsulated", head + inner)
 
     def _check_sender(self, source: bytes) -> None:
-        """What no director of ours sent passes, whatever it looks like."""
+        """A packet that none of our directors sent always passes."""
         named = self.directors is None or any(
             ip_address(source) in director for director in self.directors
         )
@@ -131,7 +131,7 @@ class Unwrapper:
             raise is_lost("nested")
 
     def _check_inner_ipv6(self, inner: bytes, payload: int) -> None:
-        """The same. Tunnels may hide behind extension headers."""
+        """The same for IPv6. A tunnel may follow extension headers."""
         if payload < IPV6_HEADER or inner[0] >> 4 != 6:
             raise is_lost("inner")
         if inner[24:40] not in self.vips:
@@ -143,7 +143,7 @@ class Unwrapper:
 
 
 def read_tunnel(protocol: int, inside: bytes) -> Tunnel:
-    """Which it is. Keys, sequence numbers, options and other ports are not our director's."""
+    """The kind of tunnel. Our director uses no keys, sequence numbers, options or other ports."""
     if protocol in IN_IP:
         return Tunnel(0, IN_IP[protocol])
     versions = {ethertype: version for version, ethertype in ETHERTYPES.items()}
@@ -156,7 +156,7 @@ def read_tunnel(protocol: int, inside: bytes) -> Tunnel:
 
 
 def sound(header: int, tunnel: Tunnel, length: int, ecn: int) -> Outer:
-    """The outer packet is long enough for the tunnel's own headers."""
+    """The outer packet; it must be long enough for the tunnel's own headers."""
     before = header + tunnel.length
     if length < before:
         raise is_lost("outer")
@@ -164,7 +164,7 @@ def sound(header: int, tunnel: Tunnel, length: int, ecn: int) -> Outer:
 
 
 def protocol_behind_extensions(packet: bytes) -> int:
-    """Of an IPv6 packet, as far as they are looked behind and the frame reaches."""
+    """The protocol behind at most LOOKED_BEHIND extension headers of an IPv6 packet."""
     protocol, at = packet[6], IPV6_HEADER
     for _ in range(LOOKED_BEHIND):
         if protocol not in EXTENSIONS or at + 2 > len(packet):
@@ -175,7 +175,7 @@ def protocol_behind_extensions(packet: bytes) -> int:
 
 
 def merge_ecn(inner: bytes, version: int, outer: int) -> bytes:
-    """The inner packet with the tunnel's congestion mark; dropped if its sender speaks no ECN."""
+    """The inner packet with the tunnel's congestion mark; dropped if it is Not-ECT."""
     shift = 0 if version == 4 else 4
     own = inner[1] >> shift & 3
     merged = MERGED.get((own, outer), own)

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""Where a packet's way ends: an action, the counter it ends in, and the frame that leaves."""
+"""The end of a packet's way: an action, a counter, and the frame that leaves."""
 
 XDP_DROP, XDP_PASS, XDP_TX, XDP_REDIRECT = 1, 2, 3, 4  # include/uapi/linux/bpf.h
 
 
 class Verdict(Exception):
-    """Raised by a stage. `frame` None: with XDP_PASS the one that came, with XDP_DROP none."""
+    """Raised by a stage. `frame` None: with XDP_PASS the frame that came, with XDP_DROP none."""
 
     def __init__(self, action: int, counter: str, frame: bytes | None = None) -> None:
         self.action = action
@@ -14,10 +14,10 @@ class Verdict(Exception):
 
 
 def goes_up(reason: str) -> Verdict:
-    """The kernel gets it, as it came."""
+    """The packet passes to the kernel, unchanged."""
     return Verdict(XDP_PASS, f"pass_{reason}")
 
 
 def is_lost(reason: str) -> Verdict:
-    """Nobody gets it."""
+    """The packet is dropped."""
     return Verdict(XDP_DROP, f"drop_{reason}")

@@ -5,6 +5,7 @@ import click
 
 from xdplb.cli.options import json_option, print_json
 from xdplb.director.director import Director
+from xdplb.director.readings import Readings
 from xdplb.model.address import parse_prefix
 
 prefixes_argument = click.argument("prefixes", metavar="PREFIX…", nargs=-1, required=True)
@@ -28,7 +29,7 @@ def _deny_add(instance: str, prefixes: tuple[str, ...]) -> None:
 @click.pass_obj
 def _deny_del(instance: str, prefixes: tuple[str, ...]) -> None:
     """Deny prefixes no longer."""
-    Director(instance).admit([parse_prefix(text) for text in prefixes])
+    Director(instance).allow([parse_prefix(text) for text in prefixes])
 
 
 @deny_command.command("list")
@@ -36,7 +37,7 @@ def _deny_del(instance: str, prefixes: tuple[str, ...]) -> None:
 @click.pass_obj
 def _deny_list(instance: str, as_json: bool) -> None:
     """List what is denied."""
-    prefixes = [str(prefix) for prefix in Director(instance).denied()]
+    prefixes = [str(prefix) for prefix in Readings(instance).denied()]
     if as_json:
         print_json(prefixes)
     elif prefixes:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """attach, detach."""
 
-from dataclasses import fields, replace
+from dataclasses import fields
 
 import click
 
@@ -15,14 +15,10 @@ MODE_MEANING = {
 }
 
 
-def _tunables(ctx: click.Context, settings: tuple[str, ...]) -> Tunables | None:
-    """What --tune says over what is in force; None if it says nothing."""
-    from xdplb.director.director import Director
-
-    if not settings:
-        return None
+def _sizes(settings: tuple[str, ...]) -> dict[str, int]:
+    """What --tune says."""
     names = [field.name for field in fields(Tunables)]
-    tunables = Director(ctx.obj).tunables()
+    sizes = {}
     for setting in settings:
         name, _, value = setting.partition("=")
         number = value.isascii() and value.isdigit() and len(value) < 10
@@ -30,8 +26,8 @@ def _tunables(ctx: click.Context, settings: tuple[str, ...]) -> Tunables | None:
             raise UsageError(
                 f"--tune {setting} is not NAME=NUMBER", f"the names are {', '.join(names)}"
             )
-        tunables = replace(tunables, **{name: int(value)})
-    return tunables
+        sizes[name] = int(value)
+    return sizes
 
 
 @click.command("attach")
@@ -65,14 +61,13 @@ def attach_command(
     from xdplb.director.instance import Instance
 
     addresses = [parse_address(vip, "VIP") for vip in vips]
-    done = attach(Instance(ctx.obj), ifnames, addresses, mode, _tunables(ctx, tune))
+    done = attach(Instance(ctx.obj), ifnames, addresses, mode, _sizes(tune))
     verb = "upgraded in place" if done.upgraded else "attached"
     for name, reached in done.modes.items():
         why = "; the driver has no native XDP" if (mode, reached) == ("auto", "generic") else ""
         click.echo(f"{name}: {verb}, {reached} mode ({MODE_MEANING[reached]}{why})")
     for vip in done.added_vips:
         click.echo(f"{ifnames[0]}: VIP {vip} added and announced")
-    click.echo(f"compiled with the headers in {done.headers}")
     if not done.flows_kept:
         click.echo("the tables' layout changed: recorded flows are lost, services are kept")
     for note in done.notes:
@@ -84,12 +79,13 @@ def attach_command(
 @click.pass_context
 def detach_command(ctx: click.Context, ifname: str) -> None:
     """Take the director off an interface, and back what attach added there."""
-    from xdplb.director.attach import detach
+    from xdplb.director.detach import detach
     from xdplb.director.instance import Instance
 
     last = detach(Instance(ctx.obj), ifname)
     click.echo(f"{ifname}: detached")
     if last:
         click.echo(
-            "it was the last interface: flows are forgotten; services stay for the next attach"
+            "it was the last interface: flows are forgotten; "
+            "services and VIPs stay for the next attach"
         )

@@ -17,10 +17,10 @@ from xdplb.cli.options import (
     service_options,
 )
 from xdplb.director.director import Director
+from xdplb.director.readings import Readings
 from xdplb.errors import UsageError
 from xdplb.model import toml_file
 from xdplb.model.address import parse_port
-from xdplb.model.configuration import Timeouts
 from xdplb.model.outer_source import parse_source
 from xdplb.model.schedulers import SCHEDULERS
 from xdplb.model.service import Service
@@ -292,9 +292,8 @@ def flush_command(instance: str) -> None:
 @click.pass_obj
 def set_command(instance: str, tcp: int, tcpfin: int, udp: int) -> None:
     """Set the idle timeouts, in seconds (ipvsadm --set); 0 leaves one as it is."""
-    director = Director(instance)
-    old = director.timeouts()
-    director.set_timeouts(Timeouts(tcp or old.tcp, tcpfin or old.tcpfin, udp or old.udp))
+    given = {"tcp": tcp, "tcpfin": tcpfin, "udp": udp}
+    Director(instance).set_timeouts(**{name: n for name, n in given.items() if n})
 
 
 @click.command("apply")
@@ -321,7 +320,7 @@ def apply_command(instance: str, file: Path, dry_run: bool, as_json: bool) -> No
 @click.pass_obj
 def save_command(instance: str, file: Path | None) -> None:
     """Print the configuration as `apply` takes it, or write it to FILE."""
-    text = toml_file.dump(Director(instance).configuration())
+    text = toml_file.dump(Readings(instance).configuration())
     if file is None:
         click.echo(text, nl=False)
         return

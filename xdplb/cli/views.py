@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from xdplb.cli.options import json_option, optional_key, print_json, service_options
-from xdplb.director.director import Director
+from xdplb.director.readings import Readings
 from xdplb.model.service import ServiceKey
 
 STATS = ("flows", "packets", "bytes")
@@ -50,7 +50,7 @@ def _counters_table(counters: Mapping[str, float], title: str) -> str:
 @click.pass_obj
 def status_command(instance: str, as_json: bool) -> None:
     """Show what is attached where, and what became of every packet."""
-    status = Director(instance).status()
+    status = Readings(instance).status()
     if as_json:
         print_json(status)
         return
@@ -91,7 +91,7 @@ def list_command(
 ) -> None:
     """List services and their reals (ipvsadm -L)."""
     key = optional_key(tcp, udp)
-    director = Director(instance)
+    director = Readings(instance)
     if view == "flows":
         listed = director.flows(key)
     elif view == "rate":
@@ -156,7 +156,7 @@ def top_command(
     With --json, each update is a line, and one is shown unless --count says more.
     """
     key = optional_key(tcp, udp)
-    director = Director(instance)
+    director = Readings(instance)
     if as_json:
         for _ in range(count or 1):
             services, counters = director.rates_and_counters(interval, key)
@@ -165,7 +165,7 @@ def top_command(
     _watch(director, key, interval, count)
 
 
-def _watch(director: Director, key: ServiceKey | None, interval: float, count: int | None) -> None:
+def _watch(director: Readings, key: ServiceKey | None, interval: float, count: int | None) -> None:
     texts = _updates(director, key, interval, count)
     if not sys.stdout.isatty():  # nothing to paint over, and no width to keep to
         for text in texts:
@@ -180,12 +180,12 @@ def _watch(director: Director, key: ServiceKey | None, interval: float, count: i
 
 
 def _updates(
-    director: Director, key: ServiceKey | None, interval: float, count: int | None
+    director: Readings, key: ServiceKey | None, interval: float, count: int | None
 ) -> Iterator[str]:
     shown = 0
     while count is None or shown < count:
         services, counters = director.rates_and_counters(interval, key)
         clock = time.strftime("%H:%M:%S")
-        title = f"{director.place.instance} {clock}, a second"
+        title = f"{director.instance.name} {clock}, a second"
         yield _counters_table(counters, title) + "\n" + _services_table(services, "rate")
         shown += 1

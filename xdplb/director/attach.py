@@ -1,196 +1,208 @@
 # SPDX-License-Identifier: MIT
-"""Attaching a director to interfaces, upgrading it in place, and detaching it.
+"""Attaching a director to interfaces, and upgrading it in place.
 
-Everything is made ready beside what is in force: a new layout's tables have a directory of their
-own, and are filled there. Then the state names it, and the interfaces follow: whoever is killed
-before has changed nothing, and after, the next command finishes.
+Everything is made ready beside what is in force: the tables of a new layout and the new programs
+have directories of their own. Then the state names them, and the machine follows. A command that is
+killed before has changed nothing that forwards; after it, the next command finishes.
 """
 
-import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
-from xdplb.director import pins, xdp_links
-from xdplb.director.director import find_routes
-from xdplb.director.instance import Instance, write_bytes, write_json
-from xdplb.director.recovery import finish
-from xdplb.director.state import State
-from xdplb.director.table_writer import Pending, TableWriter
-from xdplb.errors import KernelRefused, MissingPart, NotFound, UsageError
-from xdplb.host import addresses, announcements, interfaces, neighbours, vlans
-from xdplb.kernel import clock, compiler, libbpf, program_text
+from xdplb.director import machine, real_routes, recovery, store
+from xdplb.director.instance import Instance
+from xdplb.director.journal import Journal
+from xdplb.director.pruning import prune
+from xdplb.director.state import Attached, State
+from xdplb.director.table_writer import TableWriter
+from xdplb.director.transaction import undo
+from xdplb.director.vips import check_vip, place_vips
+from xdplb.errors import Conflict, XdplbError
+from xdplb.host import directories, interfaces, neighbours, vlans
+from xdplb.kernel import clock, libbpf, loader, program_cache, program_text, xdp_link
 from xdplb.kernel.bpffs import check_bpffs
-from xdplb.kernel.service_tables import ServiceTables
+from xdplb.kernel.compiled import Compiled
 from xdplb.kernel.tables import Tables
-from xdplb.model import checks
 from xdplb.model.address import Address
 from xdplb.model.schedulers import check_ring_slots
 from xdplb.model.tunables import Tunables, check_tunables
 
 
 @dataclass(frozen=True)
-class Attached:
+class Result:
     """What attach() did, for the operator."""
 
     modes: Mapping[str, str]
-    added_vips: tuple[str, ...]
+    added_vips: tuple[Address, ...]
     upgraded: bool
     flows_kept: bool
-    headers: str
     notes: tuple[str, ...]  # what the operator should hear, though nothing failed
 
 
 def attach(
-    place: Instance,
+    instance: Instance,
     ifnames: Sequence[str],
     vips: Sequence[Address],
     mode: str,
-    tunables: Tunables | None,
-) -> Attached:
-    """Compile, load, pin and attach; on interfaces that have a director, upgrade it in place.
+    sizes: Mapping[str, int],
+) -> Result:
+    """Load, pin and attach; on interfaces that have a director, upgrade it in place.
 
-    tunables: None keeps those in force. Raises: NotFound, InterfaceBusy, MissingPart, NoPermission,
-    UsageError; then everything is as it was.
+    sizes: those of the tunables that shall change. Raises: NotFound, InterfaceBusy, MissingPart,
+    NoPermission, UsageError, Conflict; then everything is as it was.
     """
-    with place.locked(), ExitStack() as undo:
-        state = State.read(place.state)
-        _check(state, ifnames, vips, mode, tunables or state.tunables)
-        with suppress(MissingPart):  # its pins are gone: there is nothing to finish
-            finish(place, state)
-        before = place.state.read_bytes() if place.state.exists() else None
-        upgraded = pins.is_attached(place, state)
-        old_layout = state.raw["layout"] if upgraded else ""
-
-        frags = interfaces.has_jumbo_frames([*state.raw["interfaces"], *ifnames])
-        program = _load(place, state, tunables or state.tunables, frags, old_layout, undo)
-        tables = Tables(pins.directory(place, state), program.tables)
-        added = _want_vips(state, ifnames[0], vips)
-        for name in ifnames:
-            state.raw["interfaces"].setdefault(name, {"mode": mode})
-        xdp_links.remember_forwarding(state)
-        found = find_routes(state, state.addresses())
-        neighbours.keep_neighbours(found)
-        undo.callback(neighbours.release_neighbours, found)
-        _fill(tables, state, vips, undo)
-
-        undo.callback(_restore, place, before)
-        _replace_programs(tables, program, undo)
-        _replace_pin(program.fd, pins.program_pin(place, state), undo)
-        write_json(place.tables(state.raw["layout"]), program.tables)
-        write_json(place.pending, asdict(Pending(links=True)))
-        state.write(place.state)
-        xdp_links.settle(place, state, undo)
-        state.write(place.state)
-        undo.pop_all()
-        place.pending.unlink()
-
-        _sweep(place, state)
-        for vip in vips:
-            announcements.announce(vip)
-        return Attached(
-            {name: about["mode"] for name, about in state.raw["interfaces"].items()},
-            tuple(map(str, added)),
-            upgraded,
-            not upgraded or old_layout == state.raw["layout"],
-            program.headers,
-            tuple(notes_on_vlans(state.raw["interfaces"])),
-        )
-
-
-def _check(
-    state: State, ifnames: Sequence[str], vips: Sequence[Address], mode: str, tunables: Tunables
-) -> None:
-    check_tunables(tunables)
-    check_ring_slots(tunables.ring_slots)
     check_bpffs()
     for vip in vips:
-        checks.check_address(vip, "VIP")
+        check_vip(vip)
+    tunables = _tunables(store.read_state(instance), sizes)
+    compiled = program_cache.director(tunables, clock.running_clock())  # not under the lock
+    with instance.locked():
+        state = recovery.recover(instance)
+        if tunables != _tunables(state, sizes):  # another attach came between
+            tunables = _tunables(state, sizes)
+            compiled = program_cache.director(tunables, clock.running_clock())
+        _check_modes(state, ifnames, mode)
+        _check_orphan(instance, state)
+        return _attach(instance, state, compiled, ifnames, vips, mode, tunables)
+
+
+def _tunables(state: State, sizes: Mapping[str, int]) -> Tunables:
+    tunables = replace(state.wanted.tunables, **sizes)
+    check_tunables(tunables)
+    check_ring_slots(tunables.ring_slots)
+    return tunables
+
+
+def _check_orphan(instance: Instance, state: State) -> None:
+    """Never empty a director that forwards, though nobody knows its state. Raises: Conflict."""
+    for name, pin in instance.links().items():
+        link = xdp_link.info(pin)
+        if state.attached is None and link is not None and link.ifindex:
+            raise Conflict(
+                f"a director forwards on {name}, and its state is lost (it was in {instance.run})",
+                f"it goes on until you take it off: xdplb detach {name}",
+            )
+
+
+def _check_modes(state: State, ifnames: Sequence[str], mode: str) -> None:
     for name in ifnames:
         interfaces.ifindex(name)
-        found = state.raw["interfaces"].get(name, {"mode": mode})["mode"]
+        found = state.attached.interfaces.get(name, mode) if state.attached else mode
         if "auto" not in (mode, found) and found != mode:
-            raise UsageError(
+            raise Conflict(
                 f"interface {name} is attached in {found} mode",
                 f"detach it first: xdplb detach {name}",
             )
 
 
+def _attach(
+    instance: Instance,
+    state: State,
+    compiled: Compiled,
+    ifnames: Sequence[str],
+    vips: Sequence[Address],
+    mode: str,
+    tunables: Tunables,
+) -> Result:
+    old, modes = state.attached, dict.fromkeys(ifnames, mode)
+    if old is not None:
+        modes |= old.interfaces
+    with ExitStack() as failed:
+        tables, kept = _load(instance, state, compiled, tunables, modes, failed)
+        attached = state.attached
+        assert attached is not None
+        place_vips(state, vips, ifnames[0])
+        needed = real_routes.learn(state, state.addresses())
+        needed |= real_routes.hops_of(state, state.addresses())
+        journal = Journal(hops=sorted(needed), machine=True)
+        neighbours.keep_neighbours(needed)
+        failed.callback(real_routes.release, instance, state, needed)
+        if not kept:
+            _fill(tables, state)
+        journal.begin(instance)
+        failed.callback(undo, instance, journal)
+        store.write_state(instance, state)
+        if kept:
+            _fill(tables, state)
+        added = machine.follow(instance, state, tables)
+        store.write_state(instance, state)
+        store.write_copy(instance, state)
+        failed.pop_all()
+    Journal.end(instance)
+    machine.sweep(instance, state)
+    machine.announce([*added, *vips])
+    return Result(
+        dict(attached.interfaces),
+        tuple(added),
+        old is not None,
+        old is None or kept,
+        tuple(_notes_on_vlans(attached.interfaces)),
+    )
+
+
 def _load(
-    place: Instance, state: State, wanted: Tunables, frags: bool, old_layout: str, undo: ExitStack
-) -> compiler.Program:
-    """Compiles the program with its tables: those in force if their layout stays, else new ones."""
-    timer = clock.measure()
-    layout = program_text.layout_hash(wanted, frags=frags)
-    state.raw.update(tunables=asdict(wanted), layout=layout, hz=timer.hz)
-    directory = pins.directory(place, state)
-    if layout != old_layout:
-        shutil.rmtree(directory, ignore_errors=True)  # what one that was killed left
-        directory.mkdir(parents=True)
-        undo.callback(shutil.rmtree, directory)
-        if not place.tables(layout).exists():
-            undo.callback(place.tables(layout).unlink, missing_ok=True)
+    instance: Instance,
+    state: State,
+    compiled: Compiled,
+    tunables: Tunables,
+    modes: Mapping[str, str],
+    failed: ExitStack,
+) -> tuple[Tables, bool]:
+    """Load the programs over tables of their layout: those in force if it stays, else new ones.
+
+    Returns: the tables, and whether they are those in force.
+    """
+    old, frags = state.attached, interfaces.has_jumbo_frames(modes)
+    layout = program_text.layout_hash(tunables, frags=frags)
+    directory = instance.layout(layout)
+    kept = old is not None and old.layout == layout and _is_whole(instance, state)
+    if not kept:
+        shutil.rmtree(directory, ignore_errors=True)  # what a killed command left
+        directories.make(instance.pins)
+        directories.make(directory)
+        failed.callback(shutil.rmtree, directory, ignore_errors=True)
+    program = loader.load(compiled, directory, frags=frags)
+    try:
+        programs = directory / f"programs_{libbpf.prog_info(program.fd).id}"
+        directories.make(programs)
+        failed.callback(shutil.rmtree, programs, ignore_errors=True)
+        for name, fd in program.functions.items():
+            libbpf.obj_pin(fd, programs / name)
+    finally:
+        program.close()
+    tables = Tables(directory, program.tables)
+    state.wanted.tunables = tunables
+    state.attached = Attached(
+        layout,
+        programs.name,
+        clock.running_clock().hz,
+        dict(program.tables),
+        {name: table.id for name, table in tables},
+        dict(modes),
+    )
+    if not kept:
         state.renew_places()
-    return compiler.compile_director(program_text.defines(wanted, directory, timer), frags=frags)
+    return tables, kept
 
 
-def _want_vips(state: State, ifname: str, vips: Sequence[Address]) -> list[Address]:
-    """Each VIP is to be on the first interface, unless one has it. Returns: those to add."""
-    here, owners, missing = addresses.local_addresses(), state.raw["vips"], []
-    for vip in dict.fromkeys(vips):
-        if vip in here:
-            owners.setdefault(str(vip), "")
-            continue
-        missing.append(vip)
-        if owners.get(str(vip)) not in state.raw["interfaces"]:
-            owners[str(vip)] = ifname
-    return missing
+def _is_whole(instance: Instance, state: State) -> bool:
+    """Whether the tables in force are there, and nobody has replaced one."""
+    with suppress(XdplbError):
+        store.open_tables(instance, state).close()
+        return True
+    return False
 
 
-def _fill(tables: Tables, state: State, vips: Sequence[Address], undo: ExitStack) -> None:
-    directory = ServiceTables(tables)
-    for vip in vips:
-        if directory.find_vip(vip) is None:
-            undo.callback(directory.remove_vip, vip)
+def _fill(tables: Tables, state: State) -> None:
     tables.put_vlans(vlans.vlans())
-    TableWriter(tables, state).all()
+    writer = TableWriter(tables, state)
+    writer.all()
+    prune(writer)
 
 
-def _restore(place: Instance, before: bytes | None) -> None:
-    if before is None:
-        place.state.unlink(missing_ok=True)
-    else:
-        write_bytes(place.state, before)
-    place.pending.unlink(missing_ok=True)
-
-
-def _replace_programs(tables: Tables, program: compiler.Program, undo: ExitStack) -> None:
-    """The programs for kinds of packets come before the one that calls them: they take any's."""
-    old = tables.open_programs()
-    for fd in old.values():
-        undo.callback(os.close, fd)
-    undo.callback(tables.put_programs, old)
-    tables.put_programs(program.kinds)
-
-
-def _replace_pin(fd: int, path: Path, undo: ExitStack) -> None:
-    if path.exists():
-        old = libbpf.obj_get(path)
-        undo.callback(os.close, old)
-        undo.callback(_pin, old, path)
-    _pin(fd, path)
-
-
-def _pin(fd: int, path: Path) -> None:
-    new = path.with_name(f"{path.name}_new")
-    new.unlink(missing_ok=True)
-    libbpf.obj_pin(fd, new)
-    new.rename(path)
-
-
-def notes_on_vlans(attached: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
+def _notes_on_vlans(attached: Mapping[str, str]) -> Iterator[str]:
     """Where a tag that the driver took off is missed. In generic mode the kernel still has it
     beside the frame, and puts it on again, before the one that the program has put there.
     """
@@ -199,38 +211,13 @@ def notes_on_vlans(attached: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
         "generic": "packets in its VLANs leave with two tags, and are lost",
     }
     parents = {vlan.parent for vlan in vlans.vlans().values()}
-    for name, about in attached.items():
-        if interfaces.ifindex(name) in parents and interfaces.strips_tags(name):
+    for name, mode in attached.items():
+        if (
+            interfaces.exists(name)
+            and interfaces.ifindex(name) in parents
+            and interfaces.strips_tags(name)
+        ):
             yield (
-                f"the driver of {name} takes VLAN tags off: {lost[about['mode']]}; "
+                f"the driver of {name} takes VLAN tags off: {lost[mode]}; "
                 f"mend it: ethtool -K {name} rxvlan off"
             )
-
-
-def _sweep(place: Instance, state: State) -> None:
-    """Remove the tables of other layouts."""
-    kept = pins.directory(place, state), place.tables(state.raw["layout"])
-    for path in (*pins.home(place).iterdir(), *place.run.glob("tables-*.json")):
-        if path not in kept and path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        elif path not in kept and path.parent == place.run:
-            path.unlink()
-
-
-def detach(place: Instance, ifname: str) -> bool:
-    """Take the program off an interface, and back what attach added there.
-
-    With the last interface the tables go too, and with them all flows; services stay desired, for
-    the next attach. Returns: whether it was the last. Raises: NotFound.
-    """
-    with place.locked():
-        state = State.read(place.state)
-        with suppress(MissingPart, KernelRefused):  # what it cannot finish goes anyway
-            finish(place, state)
-        if ifname not in state.raw["interfaces"]:
-            raise NotFound(f"no director is attached to interface '{ifname}'", "see: xdplb status")
-        write_json(place.pending, asdict(Pending(detach=ifname)))
-        last = xdp_links.withdraw(place, state, ifname)
-        state.write(place.state)
-        place.pending.unlink()
-    return last

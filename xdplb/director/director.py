@@ -1,176 +1,123 @@
 # SPDX-License-Identifier: MIT
-"""Changing and reading a director that is attached."""
+"""Changing a director that is attached: what the commands call."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
-from xdplb.director.instance import write_bytes, write_json
-from xdplb.director.pins import open_tables
-from xdplb.director.readings import Readings
-from xdplb.director.recovery import finish, forget_routes, unused
+from xdplb.director import machine, real_routes, store
+from xdplb.director.instance import Instance
 from xdplb.director.state import State
-from xdplb.director.table_writer import Pending, TableWriter
-from xdplb.errors import AlreadyExists, NotFound, UsageError, XdplbError
-from xdplb.host import addresses, neighbours, routes, vlans
-from xdplb.kernel.tables import Tables
+from xdplb.director.transaction import Transaction, transaction
+from xdplb.director.vips import check_unanswered, check_vip
+from xdplb.errors import AlreadyExists, Conflict, NotFound
+from xdplb.host import addresses
 from xdplb.model import checks, difference
-from xdplb.model.address import Address, Prefix, parse_address, sort_prefixes
-from xdplb.model.configuration import Configuration, Timeouts
-from xdplb.model.network import Route
-from xdplb.model.schedulers import Pick, get_scheduler
-from xdplb.model.service import Real, Service, ServiceKey
+from xdplb.model.address import Address, Prefix, sort_prefixes
+from xdplb.model.configuration import Configuration
+from xdplb.model.service import OPERATOR, Real, Service, ServiceKey
 from xdplb.model.tunnel import IPIP, Tunnel
 
 
-def find_routes(state: State, addresses: set[str]) -> list[Route]:
-    """Learn the ways to reals that are new. Raises: UsageError naming a real without a route."""
-    new = sorted(addresses - state.raw["routes"].keys())
-    found = routes.resolve(new) if new else {}
-    vips = set(state.vips()) if found else set()
-    for address, route in found.items():
-        source = parse_address(route.source)
-        if source.version == 6 and source in vips and not route.local:
-            raise UsageError(
-                f"real {address} would be sent to from the VIP {source}, not from a DIP",
-                f"run: ip address change {source}/128 dev {route.device} preferred_lft 0",
-            )
-    state.add_routes(found)
-    return list(found.values())
+class Director:
+    """One instance. Each method is one command's work, begun and ended under the lock.
 
+    Within `batch()`, all of them together are one change.
+    """
 
-def learn_routes(state: State, addresses: set[str]) -> list[Route]:
-    """As find_routes(), and have the kernel keep their neighbours resolved."""
-    found = find_routes(state, addresses)
-    neighbours.keep_neighbours(found)
-    return found
-
-
-class Director(Readings):
-    """One instance; every method is one command's work, begun and ended under the lock."""
-
-    def __init__(self, instance: str = "default") -> None:
-        super().__init__(instance)
+    def __init__(self, name: str = "default") -> None:
+        self.instance = Instance(name)
         self.notes: list[str] = []  # what the operator should hear, though nothing failed
+        self._open: Transaction | None = None
 
     @contextmanager
-    def _opened(self) -> Iterator[tuple[State, Tables]]:
-        with self.place.locked():
-            state = State.read(self.place.state)
-            finish(self.place, state)
-            yield state, open_tables(self.place, state)
+    def opened(self) -> Iterator[Transaction]:
+        """The state, to be edited, and its tables. Raises: NotAttached, …"""
+        if self._open is not None:
+            yield self._open
+            return
+        with transaction(self.instance) as opened:
+            yield opened
 
     @contextmanager
     def changing(self) -> Iterator[State]:
-        """Edit the desired state in the block; afterwards the tables follow.
+        """Edit the state in the block; afterwards the tables follow. An error changes nothing."""
+        with self.opened() as change:
+            yield change.state
+            if self._open is None:
+                self._announce(change.commit())
 
-        An exception in the block leaves everything as it was; so does one while the tables follow.
-        """
-        with self._opened() as (state, tables):
-            timeouts, denied = state.raw["timeouts"], state.raw["denied"]
-            yield state
-            pending = Pending.of(state)
-            pending.config = state.raw["timeouts"] != timeouts
-            pending.denied = sorted({*denied} ^ {*state.raw["denied"]})
-            if not (pending.services or pending.config or pending.denied):
-                return
-            services = state.raw["services"]
-            there = [services[key] for key in pending.services if key in services]
-            found = find_routes(state, {address for s in there for address in s["reals"]})
-            reconciler = TableWriter(tables, state)
-            reconciler.expect_transitions()
-            before = self.place.state.read_bytes()
-            write_json(self.place.pending, asdict(pending))
-            state.write(self.place.state)
-            written = _followed(there)
+    @contextmanager
+    def batch(self) -> Iterator[None]:
+        """All changes in the block are one."""
+        with transaction(self.instance) as change:
+            self._open = change
             try:
-                neighbours.keep_neighbours(found)
-                if found:
-                    tables.put_vlans(vlans.vlans())
-                reconciler.pending(pending)
-            except XdplbError:
-                self._take_back(before, tables, pending, found)
-                raise
-            looked = reconciler.due_transitions()
-            if looked:
-                reconciler.end_transitions()
-            gone = any(
-                old["reals"].keys() - services.get(key, {"reals": {}})["reals"].keys()
-                for key, old in state.touched.items()
-                if old is not None
-            )
-            if gone:
-                forget_routes(state)
-            if gone or looked or _followed(there) != written:
-                state.write(self.place.state)
-            self.place.pending.unlink()
+                yield
+            finally:
+                self._open = None
+            self._announce(change.commit())
 
-    def _take_back(
-        self, before: bytes, tables: Tables, pending: Pending, found: Iterable[Route]
-    ) -> None:
-        write_bytes(self.place.state, before)
-        state = State.read(self.place.state)
-        TableWriter(tables, state).pending(pending)
-        neighbours.release_neighbours(unused(found, state))
-        self.place.pending.unlink()
+    @staticmethod
+    def _announce(added: list[Address]) -> None:
+        machine.announce(added)
+
+    # ---- services ----------------------------------------------------------------------------
 
     def add_service(self, service: Service) -> None:
         """Raises: AlreadyExists, UsageError, TableFull, NotAttached."""
         checks.check_service(service)
         with self.changing() as state:
-            if service.key in state:
+            if service.key in state.wanted.services:
                 raise AlreadyExists(
                     f"service {service.key} exists already", "change it with: xdplb service edit"
                 )
             state.put_service(service)
-        if service.key.vip not in addresses.local_addresses():
-            self.notes.append(
-                f"VIP {service.key.vip} is on no interface here: unless your routers send it here, "
-                f"attach it: xdplb attach INTERFACE --vip {service.key.vip}"
-            )
+            vip = service.key.vip
+            if vip not in state.wanted.vips and vip not in addresses.local_addresses():
+                self.notes.append(
+                    f"VIP {vip} is on no interface here: unless your routers send it here, "
+                    f"add it: xdplb vip add {vip}"
+                )
 
     def edit_service(self, key: ServiceKey, **changes: Any) -> None:
         """Replace fields of a service (model.Service). Raises: NotFound, UsageError."""
         with self.changing() as state:
-            old = self._service(state, key)
-            new = replace(old, **changes)
+            new = replace(find_service(state, key), **changes)
             checks.check_service(new)
             state.put_service(new)
-        hashed = get_scheduler(old.scheduler).pick != Pick.TURN
-        if hashed and (old.scheduler, old.flags) != (new.scheduler, new.flags):
-            self.notes.append(
-                f"connections of {key} that {old.scheduler} had placed without a record now go "
-                f"where {new.scheduler} says; those it places elsewhere break"
-            )
 
     def remove_service(self, key: ServiceKey) -> None:
         """Raises: NotFound."""
         with self.changing() as state:
-            self._service(state, key)
+            find_service(state, key)
             state.remove_service(key)
 
     def flush(self) -> int:
-        """Remove all services. Returns: how many there were."""
+        """Remove all services of the operator. Returns: how many there were."""
         with self.changing() as state:
-            keys = state.service_keys()
+            keys = [k for k, s in state.wanted.services.items() if s.owner == OPERATOR]
             for key in keys:
                 state.remove_service(key)
         return len(keys)
+
+    # ---- reals -------------------------------------------------------------------------------
 
     def add_real(
         self, key: ServiceKey, address: Address, weight: int = 1, tunnel: Tunnel = IPIP
     ) -> None:
         """Raises: NotFound, AlreadyExists, UsageError, TableFull."""
         with self.changing() as state:
-            service = self._service(state, key)
+            service = find_service(state, key)
             if any(real.address == address for real in service.reals):
                 raise AlreadyExists(
                     f"real {address} is in service {key} already",
                     "change its weight with: xdplb server edit",
                 )
             real = Real(address, weight, weight, tunnel)
-            self._put_reals(state, service, (*service.reals, real))
+            checks.check_service(replace(service, reals=(real,)))
+            state.add_real(key, real)
 
     def edit_real(
         self,
@@ -181,8 +128,8 @@ class Director(Readings):
     ) -> None:
         """Set a weight, which drains if it is 0, or a tunnel. Raises: NotFound, UsageError."""
         with self.changing() as state:
-            service = self._service(state, key)
-            old = self._real(service, address)
+            service = find_service(state, key)
+            old = _find_real(service, address)
             new = replace(old, tunnel=tunnel or old.tunnel)
             if weight is not None:
                 new = replace(new, weight=weight, last_weight=weight or old.last_weight)
@@ -193,75 +140,9 @@ class Director(Readings):
     def remove_real(self, key: ServiceKey, address: Address) -> None:
         """Remove a real; its flows break unless it was drained. Raises: NotFound."""
         with self.changing() as state:
-            service = self._service(state, key)
-            self._real(service, address)
+            service = find_service(state, key)
+            _find_real(service, address)
             self._put_reals(state, service, tuple(r for r in service.reals if r.address != address))
-
-    def apply(self, wanted: Configuration, *, dry_run: bool = False) -> list[str]:
-        """Make the director's configuration this one, in one change. Returns: what differs.
-
-        dry_run: say so, or why it cannot be done, and change nothing.
-        """
-        if dry_run:
-            with self._opened() as (state, _):
-                before = _put_configuration(state, wanted)
-                find_routes(state, state.addresses())
-        else:
-            with self.changing() as state:
-                before = _put_configuration(state, wanted)
-        return difference.diff(before, wanted)
-
-    def deny(self, prefixes: Sequence[Prefix]) -> None:
-        """Take nothing from these. Raises: AlreadyExists, UsageError, TableFull."""
-        checks.check_denied(prefixes)
-        with self.changing() as state:
-            denied = dict.fromkeys(state.raw["denied"])
-            for prefix in map(str, prefixes):
-                if prefix in denied:
-                    raise AlreadyExists(f"prefix {prefix} is denied already", "leave it out")
-                denied[prefix] = None
-            state.put_denied(denied)
-
-    def admit(self, prefixes: Sequence[Prefix]) -> None:
-        """Deny these no longer. Raises: NotFound."""
-        with self.changing() as state:
-            denied = dict.fromkeys(state.raw["denied"])
-            for prefix in map(str, prefixes):
-                if prefix not in denied:
-                    raise NotFound(f"prefix {prefix} is not denied", "see: xdplb deny list")
-                del denied[prefix]
-            state.put_denied(denied)
-
-    def set_timeouts(self, timeouts: Timeouts) -> None:
-        """Raises: UsageError."""
-        checks.check_timeouts(timeouts)
-        with self.changing() as state:
-            state.raw["timeouts"] = asdict(timeouts)
-
-    def zero(self, key: ServiceKey | None = None) -> None:
-        """Set the counters of a service and its reals to zero; without a key, all there are."""
-        with self._opened() as (state, tables):
-            for each in [key] if key else state.service_keys():
-                self._service(state, each)
-                state.raw["services"][str(each)]["past"] = {}
-                for index in state.real_indices(each):
-                    tables.real_stats.clear_cpus(index)
-            if key is None:
-                tables.counters.clear_cpus(0)
-            state.write(self.place.state)
-
-    @staticmethod
-    def _service(state: State, key: ServiceKey) -> Service:
-        if key not in state:
-            raise NotFound(f"service {key} does not exist", "see: xdplb list")
-        return state.service(key)
-
-    @staticmethod
-    def _real(service: Service, address: Address) -> Real:
-        for real in service.reals:
-            if real.address == address:
-                return real
-        raise NotFound(f"real {address} is not in service {service.key}", "see: xdplb list")
 
     @staticmethod
     def _put_reals(state: State, service: Service, reals: tuple[Real, ...]) -> None:
@@ -269,22 +150,151 @@ class Director(Readings):
         checks.check_service(new)
         state.put_service(new)
 
+    # ---- the whole configuration ---------------------------------------------------------------
 
-def _put_configuration(state: State, wanted: Configuration) -> Configuration:
-    """Returns: what it was before."""
+    def apply(
+        self, wanted: Configuration, *, dry_run: bool = False, allow_empty: bool = False
+    ) -> list[str]:
+        """Make the director's configuration this one, in one change. Returns: what differs.
+
+        dry_run: say so, or why it cannot be done, and change nothing. allow_empty: a configuration
+        without services may replace one that has some. Raises: Conflict, TableFull, …
+        """
+        with self.opened() as change:
+            before = _put_configuration(change.state, wanted, allow_empty=allow_empty)
+            if dry_run:
+                real_routes.learn(change.state, change.state.addresses())
+            elif self._open is None:
+                self._announce(change.commit())
+        return difference.diff(before, wanted)
+
+    # ---- VIPs --------------------------------------------------------------------------------
+
+    def add_vip(self, vip: Address, device: str = "", *, force: bool = False) -> str:
+        """Want a VIP, and have it on an interface ("": the first that is attached) if none has it.
+
+        Unless `force`, ask the link first whether another host answers for it. Returns: the
+        interface. Raises: AlreadyExists, NotFound, Conflict naming who answers.
+        """
+        check_vip(vip)
+        with self.changing() as state:
+            assert state.attached is not None, "only an attached director is opened"
+            if vip in state.wanted.vips:
+                raise AlreadyExists(f"VIP {vip} is there already", "see: xdplb vip list")
+            place = device or next(iter(state.attached.interfaces))
+            if place not in state.attached.interfaces:
+                raise NotFound(
+                    f"no director is attached to interface '{place}'", f"xdplb attach {place}"
+                )
+            if not force:
+                again = f"--force{f' --dev {device}' if device else ''} {vip}"
+                check_unanswered(
+                    [vip],
+                    place,
+                    "take it off there (on a real server: xdplb realserver setup), or add it "
+                    f"all the same: xdplb vip add {again}",
+                )
+            state.wanted.vips[vip] = device
+        return place
+
+    def remove_vip(self, vip: Address) -> int:
+        """Want a VIP no longer. Returns: how many services still have it. Raises: NotFound."""
+        with self.changing() as state:
+            if vip not in state.wanted.vips:
+                raise NotFound(f"VIP {vip} was not added", "see: xdplb vip list")
+            del state.wanted.vips[vip]
+            return sum(key.vip == vip for key in state.wanted.services)
+
+    # ---- denied prefixes, timeouts, counters ---------------------------------------------------
+
+    def deny(self, prefixes: Sequence[Prefix]) -> None:
+        """Take nothing from these. Raises: AlreadyExists, UsageError, TableFull."""
+        checks.check_denied(prefixes)
+        with self.changing() as state:
+            denied = dict.fromkeys(state.wanted.denied)
+            for prefix in map(str, prefixes):
+                if prefix in denied:
+                    raise AlreadyExists(f"prefix {prefix} is denied already", "leave it out")
+                denied[prefix] = None
+            state.put_denied(denied)
+
+    def allow(self, prefixes: Sequence[Prefix]) -> None:
+        """Deny these no longer. Raises: NotFound."""
+        with self.changing() as state:
+            denied = dict.fromkeys(state.wanted.denied)
+            for prefix in map(str, prefixes):
+                if prefix not in denied:
+                    raise NotFound(f"prefix {prefix} is not denied", "see: xdplb deny list")
+                del denied[prefix]
+            state.put_denied(denied)
+
+    def set_timeouts(self, **seconds: int) -> None:
+        """Set idle times (tcp, tcpfin, udp); those that are left out stay. Raises: UsageError."""
+        with self.changing() as state:
+            timeouts = replace(state.wanted.timeouts, **seconds)
+            checks.check_timeouts(timeouts)
+            state.wanted.timeouts = timeouts
+
+    def zero(self, key: ServiceKey | None = None) -> None:
+        """Count a service and its reals from zero; without a key, everything. Raises: NotFound."""
+        with self.opened() as change:
+            state, tables = change.state, change.tables
+            for each in [key] if key else list(state.wanted.services):
+                if each not in state.wanted.services:
+                    raise missing_service(each)
+                state.removed.pop(each, None)
+                for index in state.allocated.indices(each):
+                    tables.real_stats.clear_cpus(index)
+            if key is None:
+                tables.counters.clear_cpus(0)
+            if self._open is None:
+                store.write_state(self.instance, state)
+
+
+def missing_service(key: ServiceKey) -> NotFound:
+    """The error for a service that is not there."""
+    return NotFound(f"service {key} does not exist", "see: xdplb list")
+
+
+def find_service(state: State, key: ServiceKey) -> Service:
+    """A service that the operator may change. Raises: NotFound, Conflict."""
+    service = state.wanted.services.get(key)
+    if service is None:
+        raise missing_service(key)
+    if service.owner != OPERATOR:
+        raise Conflict(
+            f"service {key} belongs to {service.owner}, which alone changes it",
+            "change it there",
+        )
+    return service
+
+
+def _find_real(service: Service, address: Address) -> Real:
+    for real in service.reals:
+        if real.address == address:
+            return real
+    raise NotFound(f"real {address} is not in service {service.key}", "see: xdplb list")
+
+
+def _put_configuration(state: State, wanted: Configuration, *, allow_empty: bool) -> Configuration:
+    """Returns: what it was before. Services of other owners stay."""
     before = state.configuration()
+    if before.services and not wanted.services and not allow_empty:
+        raise Conflict(
+            f"the configuration names no service, and {len(before.services)} would be removed",
+            "give --allow-empty if that is meant",
+        )
     wanted = difference.carry_last_weights(before, wanted)
     for key in before.services.keys() - wanted.services.keys():
         state.remove_service(key)
     for service in wanted.services.values():
         state.put_service(service)
-    services = state.raw["services"]
-    state.raw["services"] = {str(key): services[str(key)] for key in wanted.services}
-    state.raw["timeouts"] = asdict(wanted.timeouts)
+    others = [key for key in state.wanted.services if key not in wanted.services]
+    state.wanted.services.reorder(iter([*wanted.services, *others]))
+    state.wanted.timeouts = wanted.timeouts
     state.put_denied(map(str, sort_prefixes(wanted.denied)))
+    if wanted.vips is not None:
+        for vip in wanted.vips:
+            check_vip(vip)
+        state.wanted.vips = dict(wanted.vips)
     return before
-
-
-def _followed(services: Iterable[Mapping[str, Any]]) -> list[Any]:
-    """What only shows when the tables follow, of services that change."""
-    return [(s["until"], list(s["between"]), dict(s["past"])) for s in services]

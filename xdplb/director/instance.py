@@ -1,153 +1,114 @@
 # SPDX-License-Identifier: MIT
-"""A director's files: where they are, how they are replaced, and how the state is written down.
+"""An instance: its name, its network namespace, its files and its pins.
 
-Every command reads the whole state and looks at one service: so what is there by the ten thousand
-is text, which is quickly read and written, and parsed only when it is asked for. A service's reals
-are "address=place,weight,last_weight …", with ",tunnel" where that is not ipip, the routes
-[way, "address …"] for each way they share.
+    /run/xdplb/<name>/          state.json, journal.json, before.json, lock
+    /sys/fs/bpf/xdplb/<name>/   links, a copy of the state, one directory for each layout
+
+Each network namespace has its own instances, as it has its own IPVS table. Outside the machine's
+first namespace the directories are <name>@<namespace cookie>. A cookie is unique until the next
+boot; both file systems are empty then.
 """
 
-import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-from xdplb.errors import NoPermission, UsageError, XdplbError
-from xdplb.host import directories, locks
+from xdplb.director import files
+from xdplb.errors import Conflict, UsageError
+from xdplb.host import directories, locks, namespaces
+from xdplb.kernel.bpffs import BPFFS
 
 RUN = Path("/run/xdplb")
-RESERVED = ("lab", "realserver", "decap")  # other directories under RUN
-
-_ADDRESS = re.compile(r"([^ =]+)=")
-_PLACE = re.compile(r"=(\d+),")
+PINS = BPFFS / "xdplb"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+RESERVED = ("lab", "realserver", "decap")  # other directories in RUN
 
 
 class Instance:
-    """Where an instance's files are."""
+    """One director's name and places. `run` and `pins` are its directories.
 
-    def __init__(self, instance: str) -> None:
-        if instance in RESERVED or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", instance):
+    A name with @cookie is of that namespace. From another one it can be read, and not changed.
+    """
+
+    def __init__(self, name: str = "default") -> None:
+        name, at, cookie = name.partition("@")
+        if name in RESERVED or not _NAME.fullmatch(name) or (at and not cookie.isdecimal()):
             raise UsageError(
-                f"instance '{instance}' is not a name an instance can have",
+                f"instance '{name}{at}{cookie}' is not a name an instance can have",
                 f"use letters, digits, '_' and '-', but none of {', '.join(RESERVED)}",
             )
-        self.instance = instance
-        self.run = RUN / instance
-        self.state = self.run / "state.json"
-        self.pending = self.run / "pending.json"
+        self.name = name
+        here = namespaces.suffix()
+        self.namespace = at + cookie or here
+        self.is_here = self.namespace == here
+        self.run = RUN / f"{name}{self.namespace}"
+        self.pins = PINS / f"{name}{self.namespace}"
 
-    def tables(self, layout: str) -> Path:
-        """The tables' descriptions, as BCC gave them."""
-        return self.run / f"tables-{layout}.json"
+    @cached_property
+    def state(self) -> Path:
+        """The state file."""
+        return self.run / "state.json"
+
+    @cached_property
+    def journal(self) -> Path:
+        """The journal: it exists while a change is under way."""
+        return self.run / "journal.json"
+
+    @cached_property
+    def before(self) -> Path:
+        """The state before the change that the journal names."""
+        return self.run / "before.json"
+
+    @cached_property
+    def state_copy(self) -> Path:
+        """The pinned copy of the state."""
+        return self.pins / "state"
+
+    def layout(self, layout: str) -> Path:
+        """The tables and programs of one layout."""
+        return self.pins / layout
+
+    def link(self, ifname: str) -> Path:
+        """An interface's link. bpffs takes no dots in names; VLAN devices have one."""
+        return self.pins / link_name(ifname)
+
+    def links(self) -> dict[str, Path]:
+        """The pinned links by interface name."""
+        found = self.pins.glob(f"{_LINK}*") if self.pins.is_dir() else ()
+        return {path.name.removeprefix(_LINK).replace("@", "."): path for path in found}
+
+    def others(self) -> Iterator["Instance"]:
+        """The other instances of this network namespace that have files."""
+        for path in RUN.glob(f"*{self.namespace}/state.json"):
+            name = (
+                path.parent.name.removesuffix(self.namespace)
+                if self.namespace
+                else path.parent.name
+            )
+            if name != self.name and "@" not in name and name not in RESERVED:
+                yield Instance(name)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the instance's lock. Raises: NoPermission."""
+        """Hold the instance's lock. Raises: NoPermission, Conflict, XdplbError."""
         if os.geteuid() != 0:
-            raise _not_root()
+            raise files.not_root()
+        if not self.is_here:
+            raise Conflict(
+                f"instance '{self.name}{self.namespace}' is in another network namespace",
+                "enter it: ip netns list; nsenter --net=/run/netns/NAME",
+            )
         directories.make(self.run)
         with locks.locked(self.run / "lock"):
             yield
 
 
-def _not_root() -> NoPermission:
-    return NoPermission("xdplb needs root: its maps and its state are root's", "use sudo")
+_LINK = "link_"
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Replace a file whole, readable by root only."""
-    write_bytes(path, json.dumps(value, separators=(",", ":")).encode())
-
-
-def write_bytes(path: Path, text: bytes) -> None:
-    """Replace a file whole, readable by root only. Raises: XdplbError where there is no room."""
-    new = path.with_suffix(".new")
-    try:
-        new.touch(mode=0o600)
-        new.write_bytes(text)
-        new.replace(path)
-    except OSError as error:
-        raise XdplbError(
-            f"{path} cannot be written: {error.strerror}", f"make room in {path.parent}"
-        ) from error
-
-
-def read_json(path: Path) -> Any:
-    """A file's value, None if there is no such file. Raises: NoPermission, XdplbError."""
-    try:
-        return json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except PermissionError:
-        raise _not_root() from None
-    except ValueError as error:
-        raise XdplbError(
-            f"{path} is damaged: {error}", f"remove it, and attach and apply again (rm {path})"
-        ) from error
-
-
-class Record(dict[str, Any]):
-    """A service as the file has it: its reals are text until they are asked for."""
-
-    def __init__(self, raw: Mapping[str, Any]) -> None:
-        super().__init__(raw)
-        self.text: str = self.pop("reals")
-
-    def __missing__(self, name: str) -> Any:
-        if name != "reals":
-            raise KeyError(name)
-        reals: dict[str, list[int | str]] = {}
-        for real in self.text.split():
-            address, _, rest = real.partition("=")
-            place, weight, last, *tunnel = rest.split(",")
-            reals[address] = [int(place), int(weight), int(last), *tunnel]
-        self[name] = reals
-        return reals
-
-
-def addresses_of(service: Mapping[str, Any]) -> list[str]:
-    """The addresses of a service's reals."""
-    if isinstance(service, Record) and "reals" not in service:
-        return _ADDRESS.findall(service.text)
-    return list(service["reals"])
-
-
-def places_of(service: Mapping[str, Any]) -> list[int]:
-    """The places of a service's reals in the tables, in their order."""
-    if isinstance(service, Record) and "reals" not in service:
-        return [int(place) for place in _PLACE.findall(service.text)]
-    return [place for place, *_ in service["reals"].values()]
-
-
-def read_state(path: Path) -> dict[str, Any] | None:
-    """What write_state() wrote, None if there is no such file. Raises: NoPermission, XdplbError."""
-    raw: dict[str, Any] | None = read_json(path)
-    if raw is None:
-        return None
-    raw["services"] = {key: Record(service) for key, service in raw["services"].items()}
-    routes = {}
-    for way, addresses in raw["routes"]:
-        routes.update(dict.fromkeys(addresses.split(), way))
-    raw["routes"] = routes
-    return raw
-
-
-def write_state(path: Path, raw: Mapping[str, Any]) -> None:
-    """Replace the file. Routes that are the same are written once, with all that have them."""
-    services = {
-        key: {**service, "reals": _text_of(service)} for key, service in raw["services"].items()
-    }
-    sharing: dict[int, list[str]] = {}
-    for address, way in raw["routes"].items():
-        sharing.setdefault(id(way), []).append(address)
-    routes = [[raw["routes"][all_[0]], " ".join(all_)] for all_ in sharing.values()]
-    write_json(path, {**raw, "services": services, "routes": routes})
-
-
-def _text_of(service: Mapping[str, Any]) -> str:
-    if isinstance(service, Record) and "reals" not in service:
-        return service.text
-    return " ".join(f"{a}={','.join(map(str, real))}" for a, real in service["reals"].items())
+def link_name(ifname: str) -> str:
+    """What the pin of an interface's link is called."""
+    return f"{_LINK}{ifname.replace('.', '@')}"

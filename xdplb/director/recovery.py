@@ -1,53 +1,79 @@
 # SPDX-License-Identifier: MIT
-"""Finishing what a command that was killed had begun, and what both share."""
+"""Finishing, or undoing, what a command that was killed had begun.
 
-from collections.abc import Iterable
-from contextlib import ExitStack
+The next command of any kind that changes something finds the journal. It brings tables and machine
+to the state; if that fails, it brings them to the state before. If that fails too, the journal
+stays, and `status` says why. Nothing waits for it: attach and detach write everything anew.
+"""
 
-from xdplb.director import pins
-from xdplb.director.instance import Instance, read_json
+from contextlib import suppress
+
+from xdplb.director import files, machine, real_routes, state_file, store
+from xdplb.director.instance import Instance
+from xdplb.director.journal import Journal
+from xdplb.director.pruning import prune
 from xdplb.director.state import State
-from xdplb.director.table_writer import Pending, TableWriter
-from xdplb.host import neighbours
-from xdplb.model.network import Route
+from xdplb.director.table_writer import TableWriter
+from xdplb.errors import XdplbError
+from xdplb.host import neighbours, vlans
+from xdplb.kernel.tables import Tables
+from xdplb.model.service import ServiceKey
 
 
-def finish(place: Instance, state: State) -> None:
-    """Finish what a command that was killed had begun. Raises: NotAttached, InterfaceBusy, …"""
-    raw = read_json(place.pending)
-    if raw is None:
-        return
-    from xdplb.director import xdp_links
+def recover(instance: Instance) -> State:
+    """The instance's state, with nothing left half done as far as this machine allows.
 
-    pending = Pending(**raw)
-    if pending.detach in state.raw["interfaces"]:
-        xdp_links.withdraw(place, state, pending.detach)
+    Call it under the lock. Raises: NoPermission; Damaged.
+    """
+    state = store.read_state(instance)
+    journal = Journal.read(instance)
+    if journal is None:
+        instance.before.unlink(missing_ok=True)
+        if store.is_read_back(instance):
+            journal = Journal(machine=True)  # the tables may be one change ahead of the copy
+        else:
+            return state
+    failures: list[XdplbError] = []
+    for each in (state, read_before(instance)):
+        try:
+            settle(instance, each, journal)
+        except XdplbError as error:
+            failures.append(error)
+            continue
+        Journal.end(instance)
+        return each
+    journal.failed = failures[0].what
+    with suppress(XdplbError):
+        journal.write(instance)
+    return state
+
+
+def read_before(instance: Instance) -> State:
+    """The state before the unfinished change. Raises: Damaged."""
+    content = files.read_bytes(instance.before)
+    return State() if content is None else state_file.decode(content, str(instance.before))
+
+
+def settle(instance: Instance, state: State, journal: Journal) -> None:
+    """Bring tables and machine to a state, and write it. Raises: XdplbError."""
+    tables: Tables | None = None
     if state.attached:
-        if pending.links:
-            with ExitStack() as undo:
-                xdp_links.settle(place, state, undo)
-                undo.pop_all()
-        services = state.raw["services"]
-        there = [services[key] for key in pending.services if key in services]
-        addresses = {address for service in there for address in service["reals"]}
-        neighbours.keep_neighbours(map(state.find_route, addresses))
-        TableWriter(pins.open_tables(place, state), state).pending(pending)
-        forget_routes(state)
-    state.write(place.state)
-    place.pending.unlink()
-
-
-def forget_routes(state: State) -> None:
-    """Forget the ways to reals that are gone, and let go of neighbours that nobody needs now."""
-    known = state.raw["routes"]
-    gone = {address: state.find_route(address) for address in known.keys() - state.addresses()}
-    for address in gone:
-        del known[address]
-    neighbours.release_neighbours(unused(gone.values(), state))
-
-
-def unused(ways: Iterable[Route], state: State) -> list[Route]:
-    """Those of these ways whose neighbour no real needs."""
-    known = state.raw["routes"]
-    shared = {(way["device"], way["via"]) for way in {id(w): w for w in known.values()}.values()}
-    return [way for way in ways if (way.device, way.via) not in shared and way.via not in known]
+        tables = store.open_tables(instance, state)
+        writer = TableWriter(tables, state)
+        keys = {ServiceKey.parse(text) for text in journal.services}
+        there = keys & set(state.wanted.services) if journal.services else state.wanted.services
+        needed = real_routes.learn(state, state.addresses())
+        needed |= real_routes.hops_of(state, state.addresses())
+        neighbours.keep_neighbours(needed)
+        tables.put_vlans(vlans.vlans())
+        writer.config()
+        for vip in state.vips():
+            writer.lookups.add_vip(vip)
+        writer.services(there)
+        prune(writer)
+    if journal.machine:
+        machine.follow(instance, state, tables)
+        machine.sweep(instance, state)
+    real_routes.release(instance, state, journal.hops)
+    store.write_state(instance, state)
+    store.write_copy(instance, state)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Telling the network which interface has an address: gratuitous ARP, neighbour advertisements."""
+"""Tell the network which interface has an address: gratuitous ARP, neighbour advertisements."""
 
 import socket
 
@@ -11,9 +11,8 @@ from xdplb.model.address import Address
 def announce(vip: Address) -> None:
     """Tell the network which interface has this VIP now.
 
-    By gratuitous ARP (RFC 5227 §2.3), or one unsolicited neighbour advertisement (RFC 4861 §7.2.6,
-    of which there may be more, each a second later). Nothing is said where no Ethernet interface
-    has it.
+    It sends gratuitous ARP (RFC 5227 §2.3), or one unsolicited neighbour advertisement (RFC 4861
+    §7.2.6 allows more, one second apart). If no Ethernet interface has the VIP, it sends nothing.
     """
     for link in links():
         if link.get("link_type") != "ether" or vip not in addresses_of(link):

@@ -10,8 +10,9 @@ from collections.abc import Iterable
 from xdplb.errors import NotFound
 from xdplb.host.ip import links
 
-# The largest MTU with which drivers put any frame in one buffer, a page with room before and behind
-# it; with a larger one they take programs for frames of several buffers only, if any.
+# The largest MTU with which drivers put every frame in one buffer: a page, with room before and
+# behind the frame. With a larger MTU, drivers take only programs for frames of several buffers, or
+# none.
 ONE_BUFFER_MTU = 3498
 _XDP_ATTACHED_DRV = 1  # include/uapi/linux/if_link.h
 _SIOCETHTOOL = 0x8946  # include/uapi/linux/sockios.h
@@ -25,6 +26,14 @@ def ifindex(ifname: str) -> int:
         return socket.if_nametoindex(ifname)
     except OSError:
         raise NotFound(f"interface '{ifname}' does not exist here", "see: ip link") from None
+
+
+def exists(ifname: str) -> bool:
+    """Whether there is an interface of this name."""
+    try:
+        return bool(ifindex(ifname))
+    except NotFound:
+        return False
 
 
 def xdp_programs(ifname: str) -> set[int]:
@@ -44,7 +53,7 @@ def xdp_mode(ifname: str) -> str:
 
 
 def strips_tags(ifname: str) -> bool:
-    """Whether its driver takes VLAN tags off before XDP sees a frame: rx-vlan-offload."""
+    """Whether the driver takes VLAN tags off before XDP sees a frame (rx-vlan-offload)."""
     answer = (ctypes.c_uint32 * 2)(_ETHTOOL_GFLAGS)  # struct ethtool_value
     request = struct.pack("16sP", ifname.encode(), ctypes.addressof(answer))  # struct ifreq
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
@@ -53,6 +62,6 @@ def strips_tags(ifname: str) -> bool:
 
 
 def has_jumbo_frames(ifnames: Iterable[str]) -> bool:
-    """Whether one of these interfaces, as far as they are there, has frames of several buffers."""
+    """Whether one of these interfaces has frames of several buffers. Missing ones are ignored."""
     wanted = set(ifnames)
     return any(link["mtu"] > ONE_BUFFER_MTU for link in links() if link.get("ifname") in wanted)

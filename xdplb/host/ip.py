@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The command `ip` of iproute2. An answer takes 4 ms; importing pyroute2 takes 200 ms."""
+"""The command `ip` of iproute2. It answers in 4 ms; importing pyroute2 takes 200 ms."""
 
 import json
 import subprocess
@@ -11,7 +11,7 @@ from xdplb.model.address import Address, parse_address
 
 
 def ip(*arguments: str, batch: Sequence[str] | None = None) -> "subprocess.CompletedProcess[str]":
-    """Run `ip`; of a batch, each line, whatever becomes of the others. Raises: MissingPart."""
+    """Run `ip`. A batch runs each of its lines, even if another one fails. Raises: MissingPart."""
     command = ["ip", *arguments, *([] if batch is None else ["-force", "-batch", "-"])]
     try:
         return subprocess.run(command, input="\n".join(batch or ()), capture_output=True, text=True)
@@ -35,6 +35,6 @@ def links(*options: str) -> list[dict[str, Any]]:
 
 
 def addresses_of(link: dict[str, Any]) -> set[Address]:
-    """The addresses of one of links()."""
+    """The addresses of one interface from links()."""
     found = link.get("addr_info", ())
     return {parse_address(address["local"]) for address in found if "local" in address}

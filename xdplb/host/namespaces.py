@@ -12,8 +12,9 @@ from pathlib import Path
 from xdplb.errors import KernelRefused, NotFound, refused
 from xdplb.host.ip import ip
 
-NAMESPACES = Path("/run/netns")  # where iproute2 keeps them, so that `ip netns` lists ours
+NAMESPACES = Path("/run/netns")  # iproute2's directory, so that `ip netns` lists ours
 _CLONE_NEWNET = 0x40000000
+_OF_THE_FIRST = Path("/proc/sys/net/core/netdev_budget")
 _SO_NETNS_COOKIE = 71  # include/uapi/asm-generic/socket.h
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -40,16 +41,16 @@ def create(name: str) -> None:
 
 
 def remove(name: str) -> None:
-    """Remove a named network namespace, or the file that a crash left in its place."""
+    """Remove a named network namespace, or the file that a crash left of it."""
     ip("netns", "delete", name)
 
 
 @contextlib.contextmanager
 def entered(name: str) -> Iterator[None]:
-    """Let the calling thread, and what it starts, live in this network namespace for a while.
+    """Move the calling thread and its children into this network namespace, and back at the end.
 
-    The network namespace alone is entered: mounts, /sys/fs/bpf among them, stay as they are.
-    Raises: NotFound.
+    Only the network namespace changes. Mounts stay as they are, /sys/fs/bpf too.
+    Raises: NotFound, KernelRefused.
     """
     home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -66,6 +67,15 @@ def entered(name: str) -> Iterator[None]:
     finally:
         os.close(there)
         os.close(home)
+
+
+def suffix() -> str:
+    """The end of our file names here: nothing in the first namespace of the machine, else @cookie.
+
+    Only the first namespace has the machine's own settings: net_core_table in
+    net/core/sysctl_net_core.c.
+    """
+    return "" if _OF_THE_FIRST.exists() else f"@{cookie()}"
 
 
 def _setns(fd: int, name: str) -> None:

@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: MIT
-"""Next hops that the kernel keeps resolved for us (NTF_EXT_MANAGED)."""
+"""Next hops that the kernel keeps resolved for xdplb (NTF_EXT_MANAGED)."""
 
 from collections.abc import Iterable
 from typing import Any
 
 from xdplb.host.ip import ip, shown
-from xdplb.model.network import Route
+from xdplb.model.network import Hop
 
 
-def keep_neighbours(routes: Iterable[Route]) -> None:
-    """Have the kernel keep the next hops resolved, without traffic to them (NTF_EXT_MANAGED).
+def keep_neighbours(hops: Iterable[Hop]) -> None:
+    """Have the kernel keep these next hops resolved, without traffic to them (NTF_EXT_MANAGED).
 
-    One that an operator made permanent stays as it is.
+    A permanent entry, which an operator made, stays as it is.
     """
-    wanted = sorted({(route.via, route.device) for route in routes if not route.local})
+    wanted = sorted(set(hops))
     if not wanted:
         return
     done = ip(batch=[f"neighbour add {via} dev {device} managed" for via, device in wanted])
@@ -23,13 +23,13 @@ def keep_neighbours(routes: Iterable[Route]) -> None:
         ip(batch=[f"neighbour replace {via} dev {device} managed" for via, device in known])
 
 
-def release_neighbours(routes: Iterable[Route]) -> None:
-    """The kernel may forget these next hops, if they were kept for us."""
-    hops = {(route.via, route.device) for route in routes if not route.local}
-    if not hops:
+def release_neighbours(hops: Iterable[Hop]) -> None:
+    """The kernel may forget these next hops, if it was told to keep them."""
+    unwanted = set(hops)
+    if not unwanted:
         return
-    managed = {(n["dst"], n["dev"]) for n in _neighbours() if "managed" in n}
-    ip(batch=[f"neighbour delete {via} dev {device}" for via, device in sorted(hops & managed)])
+    managed = {Hop(n["dst"], n["dev"]) for n in _neighbours() if "managed" in n}
+    ip(batch=[f"neighbour delete {via} dev {device}" for via, device in sorted(unwanted & managed)])
 
 
 def _neighbours() -> list[dict[str, Any]]:

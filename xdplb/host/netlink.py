@@ -13,7 +13,7 @@ _XDP_FLAGS_DRV_MODE = 1 << 2  # native: refuse rather than fall back to generic
 
 @dataclass(frozen=True)
 class Counters:
-    """What an interface has received and sent since it exists."""
+    """What an interface has received and sent since it was made."""
 
     rx_packets: int
     rx_bytes: int
@@ -31,7 +31,7 @@ class Counters:
 
 @contextlib.contextmanager
 def _route(what: str) -> Iterator[Any]:
-    """A socket to rtnetlink; a refusal is told as `what` and the kernel's reason."""
+    """A socket to rtnetlink. A refusal raises an error with `what` and the kernel's reason."""
     from pyroute2 import IPRoute
     from pyroute2.netlink.exceptions import NetlinkError
 
@@ -57,7 +57,7 @@ def add_bridge(ifname: str) -> None:
 
 
 def add_bridge_port(bridge: str, port: str, peer: str, peer_namespace: str) -> None:
-    """Add a veth pair: `port` on the bridge, set up; `peer` in another entered, still down."""
+    """Add a veth pair: `port` on the bridge, up; `peer` in another namespace, still down."""
     with _route(f"veth pair {port}, {peer} cannot be added") as route:
         route.link(
             "add",

@@ -7,12 +7,12 @@ from xdplb.errors import refused
 
 
 def exists(path: str) -> bool:
-    """Whether there is a setting such as `net/ipv6/conf/lo/forwarding`: a kernel may lack IPv6."""
+    """Whether a setting such as `net/ipv6/conf/lo/forwarding` exists: a kernel may lack IPv6."""
     return Path("/proc/sys", path).exists()
 
 
 def matching(pattern: str) -> list[str]:
-    """The settings that there are of `net/ipv6/conf/*/accept_ra`."""
+    """The settings that match a pattern such as `net/ipv6/conf/*/accept_ra`."""
     return [str(path.relative_to("/proc/sys")) for path in Path("/proc/sys").glob(pattern)]
 
 

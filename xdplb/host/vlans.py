@@ -10,7 +10,10 @@ TPIDS = {"802.1Q": 0x8100, "802.1ad": 0x88A8}  # IEEE 802.1Q table 9-1
 
 
 def vlans() -> dict[int, Vlan]:
-    """All VLAN devices whose interface is here too, by their numbers; one may be on another."""
+    """VLAN devices by their numbers, if the interface below them is in this namespace too.
+
+    A VLAN device may be on another one: then it has the tags of both.
+    """
     by_name = {link["ifname"]: link for link in links("-details") if "ifname" in link}
     found = {}
     for name, link in by_name.items():

@@ -1,175 +1,171 @@
 # SPDX-License-Identifier: MIT
-"""Compiling and loading a program with BCC: the only module that imports bcc."""
+"""Compiling a program with BCC: the only module that imports bcc, in a process of its own.
+
+BCC takes several hundred MB, writes to standard error whatever it likes, and creates the tables to
+compile against. All of that ends with the process, and the process ends with its parent.
+"""
 
 import ctypes
 import json
 import os
+import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
-from xdplb.errors import MissingPart, XdplbError
+from xdplb.errors import MissingPart, NoPermission, XdplbError, last_words
 from xdplb.kernel import headers, libbpf, program_text
+from xdplb.kernel.compiled import Compiled, CompiledTable, rename_tables
+from xdplb.kernel.program_text import Source
 
 CFLAGS = (
     *("-Wall", "-Werror", "-Wno-unused-function"),
     *("-Xclang", "-disable-llvm-passes"),  # bcc optimises what clang gives it: once is enough
 )
+_PR_SET_PDEATHSIG, _SIGKILL = 1, 9
+_VERSION = re.compile(r"""__version__ = ['"](?P<version>[^'"]+)""")
+_INNER = re.compile(r'"\w+_of_maps\$(?P<inner>\w+)"\s*,[^,]+,[^,]+,\s*(?P<outer>\w+)\s*,')
 
 
-@dataclass(frozen=True)
-class Program:
-    """A loaded program. It lives as long as `fd`, or as what is pinned or linked of it.
+def version() -> str | None:
+    """The installed compiler's name and version, without importing it; None: there is none."""
+    import importlib.util
 
-    tables: for each table by name, what BCC says of it: {"key": …, "leaf": …}, BCC's own JSON
-    descriptions of the C types.
-    """
-
-    fd: int
-    kinds: dict[int, int]  # descriptors of the programs that go into `programs`, by enum kind
-    tables: dict[str, Any]
-    headers: str
-    module: Any  # BCC's object: it closes the fd when it goes
-
-
-def compile_program(
-    file: str,
-    function: str,
-    flags: Sequence[str],
-    directory: Path = program_text.BPF_DIR,
-    kinds: Mapping[int, str] = MappingProxyType({}),
-    *,
-    frags: bool = False,
-) -> Program:
-    """Compile and load an XDP program; its tables are pinned where the text says.
-
-    kinds: functions that are programs which it hands packets over to, by enum kind. frags: all take
-    frames of several buffers, jumbo frames.
-
-    Raises: MissingPart without bcc or headers; XdplbError with the compiler's or the verifier's
-    last words where the text does not compile or load.
-    """
-    bcc = _import_bcc()
-    found = headers.find_headers()
-    text = program_text.splice(file, directory)
-    with (
-        headers.header_tree(found) as tree,
-        _environment("BCC_KERNEL_SOURCE", str(tree)),
-        _captured_stderr() as said,
-    ):
+    found = importlib.util.find_spec("bcc")
+    for directory in (found and found.submodule_search_locations) or ():
         try:
-            module = bcc.BPF(text=text, cflags=[*CFLAGS, *flags])
-            loaded, *others = (
-                _load(bcc, module, name, frags=frags) for name in (function, *kinds.values())
-            )
-        except Exception as error:
-            raise XdplbError(
-                f"{file} does not load: {_last_words(said() or str(error))}",
-                "if the text is unchanged, this kernel or bcc is older than xdplb needs "
-                "(Linux 6.1, bcc 0.26)",
-            ) from error
-    return Program(
-        loaded, dict(zip(kinds, others, strict=True)), _describe(bcc, module), str(found), module
-    )
+            match = _VERSION.search(Path(directory, "version.py").read_text())
+        except OSError:
+            continue
+        if match:
+            return f"bcc {match['version']}"
+    return None
 
 
-def compile_director(
-    flags: Sequence[str], directory: Path = program_text.BPF_DIR, *, frags: bool = False
-) -> Program:
-    """As compile_program(), of the director with the programs that it hands packets over to."""
-    return compile_program("xdplb.c", "xdplb", flags, directory, program_text.kinds(), frags=frags)
+def compile(source: Source) -> Compiled:  # noqa: A001
+    """Compile XDP programs. Takes some seconds, and says so in the log.
 
+    Raises: MissingPart without bcc or headers; NoPermission; XdplbError with the compiler's last
+    words where the text does not compile.
+    """
+    import logging
+    import subprocess
 
-def _import_bcc() -> Any:
-    try:
-        import bcc
-    except ImportError as error:
+    made_by = version()
+    if made_by is None:
         raise MissingPart(
             f"{sys.executable} has no module bcc",
             "run: apt-get install python3-bpfcc, and use a venv made by "
             "/usr/bin/python3 -m venv --system-site-packages",
-        ) from error
-    return bcc
+        )
+    found = headers.find_headers()
+    if os.geteuid() != 0:
+        raise NoPermission("compiling creates tables, which are root's", "use sudo")
+    logging.getLogger(__name__).warning("compiling %s, once", source.file)
+    tree, seen = headers.compiler_view(found)
+    order = {
+        "parent": os.getpid(),
+        "text": source.text,
+        "functions": source.functions,
+        "flags": [*CFLAGS, *source.flags, *seen],
+        "compiler": made_by,
+    }
+    path = os.pathsep.join(map(os.path.abspath, sys.path))  # the child finds what we find
+    child = subprocess.run(
+        [sys.executable, "-P", "-m", __name__],
+        input=json.dumps(order).encode(),
+        capture_output=True,
+        env={**os.environ, "PYTHONPATH": path, "BCC_KERNEL_SOURCE": str(tree)},
+    )
+    if child.returncode:
+        said = last_words(child.stderr.decode(errors="replace"))
+        raise XdplbError(
+            f"{source.file} does not compile: {said or f'status {child.returncode}'}",
+            f"if the text is unchanged, {made_by} or the headers in {found} are not those that "
+            "xdplb needs (bcc 0.26, Linux 6.1)",
+        )
+    return Compiled.decode(child.stdout)
 
 
-def _load(bcc: Any, module: Any, function: str, *, frags: bool) -> int:
-    """By libbpf: bcc's own loading knows no flags."""
-    start = bcc.lib.bpf_function_start(module.module, function.encode())
-    size = bcc.lib.bpf_function_size(module.module, function.encode())
-    _address_directly(module, (libbpf.Instruction * (size // 8)).from_address(start))
-    fd = libbpf.prog_load(ctypes.string_at(start, size), function, frags=frags)
-    module.funcs[function.encode()] = bcc.BPF.Function(module, function, fd)  # which it closes
-    return fd
+def _main() -> None:
+    """Compiles what standard input orders, for standard output."""
+    order = json.load(sys.stdin)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, _SIGKILL)
+    if os.getppid() != order["parent"]:  # it ended before we had asked to end with it
+        sys.exit(1)
+    with os.fdopen(os.dup(1), "wb") as out:
+        os.dup2(2, 1)  # where the compiler may write
+        compiled = _compile(order["text"], order["functions"], order["flags"], order["compiler"])
+        out.write(compiled.encode())
 
 
-def _address_directly(module: Any, program: Iterable[libbpf.Instruction]) -> None:
-    """Puts tables' descriptors in the place of their numbers: VALUE() in bpf/maps.h."""
-    names = {number: name for name, number in program_text.enum_values("direct").items()}
-    for instruction in program:
-        if (
-            instruction.code == libbpf.LOAD_IMMEDIATE_64
-            and instruction.source == libbpf.PSEUDO_MAP_VALUE
-        ):
-            table = names[instruction.immediate].removeprefix("DIRECT_").lower()
-            instruction.immediate = module[table].map_fd
+def _compile(text: str, functions: Sequence[str], flags: Sequence[str], compiler: str) -> Compiled:
+    import bcc
+
+    module = bcc.BPF(text=text.encode(), cflags=flags)
+    lib = _declared(bcc.lib)
+    tables = tuple(
+        _read_table(lib, module.module, number, text)
+        for number in range(lib.bpf_num_tables(module.module))
+    )
+    places = {table.name: number for number, table in enumerate(tables)}
+    named = {lib.bpf_table_fd_id(module.module, number): number for number in places.values()}
+    direct = {
+        number: places[name.removeprefix("DIRECT_").lower()]
+        for name, number in program_text.enums_of(text).get("direct", {}).items()
+    }
+
+    def place(instruction: libbpf.Instruction) -> int:
+        """BCC has put a descriptor there, we a number: VALUE() in bpf/maps.h."""
+        by_value = instruction.source == libbpf.PSEUDO_MAP_VALUE
+        return (direct if by_value else named)[instruction.immediate]
+
+    codes = {}
+    for name in functions:
+        start = lib.bpf_function_start(module.module, name.encode())
+        size = lib.bpf_function_size(module.module, name.encode())
+        codes[name] = rename_tables(ctypes.string_at(start, size), place)
+    return Compiled(codes, tables, compiler)
 
 
-def _describe(bcc: Any, module: Any) -> dict[str, Any]:
-    lib, tables = bcc.lib, {}
-    # libbcc exports it, and bcc 0.26 does not declare it.
-    lib.bpf_table_name.restype = ctypes.c_char_p
-    lib.bpf_table_name.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
-    for index in range(lib.bpf_num_tables(module.module)):
-        name = lib.bpf_table_name(module.module, index)
-        tables[name.decode()] = {
-            "key": json.loads(lib.bpf_table_key_desc(module.module, name)),
-            "leaf": json.loads(lib.bpf_table_leaf_desc(module.module, name)),
-        }
-    return tables
+def _declared(lib: Any) -> Any:
+    """Libbcc exports these, and bcc 0.26 does not declare them all."""
+    answers: Mapping[str, Any] = {
+        "name": ctypes.c_char_p,
+        "fd_id": ctypes.c_int,
+        "type_id": ctypes.c_int,
+        "flags_id": ctypes.c_int,
+        "key_size_id": ctypes.c_size_t,
+        "leaf_size_id": ctypes.c_size_t,
+        "max_entries_id": ctypes.c_size_t,
+        "key_desc_id": ctypes.c_char_p,
+        "leaf_desc_id": ctypes.c_char_p,
+    }
+    for name, type_ in answers.items():
+        function = getattr(lib, f"bpf_table_{name}")
+        function.restype, function.argtypes = type_, (ctypes.c_void_p, ctypes.c_size_t)
+    return lib
 
 
-@contextmanager
-def _environment(name: str, value: str) -> Iterator[None]:
-    before = os.environ.get(name)
-    os.environ[name] = value
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before
+def _read_table(lib: Any, module: Any, number: int, text: str) -> CompiledTable:
+    def ask(what: str) -> Any:
+        return getattr(lib, f"bpf_table_{what}")(module, number)
+
+    name = ask("name").decode()
+    inner = {match["outer"]: match["inner"] for match in _INNER.finditer(text)}
+    return CompiledTable(
+        name=name,
+        type=ask("type_id"),
+        key_size=ask("key_size_id"),
+        value_size=ask("leaf_size_id"),
+        max_entries=ask("max_entries_id"),
+        flags=ask("flags_id"),
+        inner=inner.get(name, ""),  # which libbcc does not tell
+        key=json.loads(ask("key_desc_id")),
+        leaf=json.loads(ask("leaf_desc_id")),
+    )
 
 
-@contextmanager
-def _captured_stderr() -> Iterator[Any]:
-    """The compiler and the verifier write to the file descriptor itself."""
-    import tempfile
-
-    sys.stderr.flush()
-    with tempfile.TemporaryFile() as log:
-        saved = os.dup(2)
-        os.dup2(log.fileno(), 2)
-
-        def said() -> str:
-            log.seek(0)
-            return log.read().decode(errors="replace")
-
-        try:
-            yield said
-        finally:
-            ctypes.CDLL(None).fflush(None)
-            os.dup2(saved, 2)
-            os.close(saved)
-
-
-def _last_words(log: str) -> str:
-    if os.environ.get("XDPLB_VERBOSE"):
-        return log
-    lines = [line.strip() for line in log.splitlines() if line.strip()]
-    errors = [line for line in lines if "error:" in line]
-    return " / ".join(errors[:3] or lines[-4:])
+if __name__ == "__main__":
+    _main()

@@ -3,13 +3,9 @@
 
 import dataclasses
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from xdplb.errors import MissingPart
-
-_TREE_PREFIX = "xdplb-headers-"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,37 +58,17 @@ def _headers(build: Path) -> Headers:
     return Headers(build, common)
 
 
-def _remove_left_trees(place: Path) -> None:
-    """Those of processes that were killed while they compiled: no compilation takes an hour."""
-    import shutil
-    import time
-
-    for tree in place.glob(f"{_TREE_PREFIX}*"):
-        with suppress(FileNotFoundError):  # its maker may just be done
-            if time.time() - tree.stat().st_mtime > 3600:
-                shutil.rmtree(tree, ignore_errors=True)
-
-
-@contextmanager
-def header_tree(headers: Headers) -> Iterator[Path]:
-    """One tree that BCC can compile with.
+def compiler_view(headers: Headers) -> tuple[Path, list[str]]:
+    """The tree that BCC compiles in, and flags for what it does not look for there by itself.
 
     Debian splits its headers in two, and BCC finds them only as `build` and `source` under
-    /lib/modules/$(uname -r), which a container or another kernel does not have. So a directory of
-    links, for the time of one compilation, puts the halves together.
+    /lib/modules/$(uname -r), which a container or another kernel does not have.
     """
     if headers.common is None:
-        yield headers.build
-        return
-    import tempfile
-
-    _remove_left_trees(Path(tempfile.gettempdir()))
-    machine = next(p.name for p in (headers.build / "arch").iterdir() if p.is_dir())
-    with tempfile.TemporaryDirectory(prefix=_TREE_PREFIX) as tree:
-        for part in ("include", f"arch/{machine}/include"):
-            merged = Path(tree, part)
-            merged.mkdir(parents=True)
-            for half in (headers.common, headers.build):
-                for entry in (half / part).iterdir():
-                    (merged / entry.name).symlink_to(entry)
-        yield Path(tree)
+        return headers.build, []
+    machine = next(path for path in (headers.build / "arch").iterdir() if path.is_dir())
+    made = (
+        *("include", "include/generated/uapi"),
+        *(f"arch/{machine.name}/include/generated{part}" for part in ("", "/uapi")),
+    )
+    return headers.common, [f"-I{headers.build / each}" for each in made]

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The bpf() system call through libbpf.so.1: what BCC lacks, and what needs no compiler.
 
-All functions raise KernelRefused (carrying errno's name) or NoPermission unless they say otherwise.
-File descriptors are plain ints, owned by the caller.
+All functions raise KernelRefused (with its errno) or NoPermission unless they say otherwise.
+File descriptors are plain ints. The caller owns and closes them.
 """
 
 import ctypes
@@ -16,15 +16,17 @@ from typing import Any
 
 from xdplb.errors import KernelRefused, MissingPart, NoPermission
 
-MAP_TYPE_PROG_ARRAY = 3  # enum bpf_map_type and the flags: include/uapi/linux/bpf.h
-PROG_TYPE_XDP = 6
+MAP_TYPE_ARRAY = 2  # enum bpf_map_type
+PROG_TYPE_XDP = 6  # this and the following: include/uapi/linux/bpf.h
 ATTACH_XDP = 37
 XDP_FLAGS_SKB_MODE = 1 << 1
 XDP_FLAGS_DRV_MODE = 1 << 2
 BPF_F_TEST_XDP_LIVE_FRAMES = 1 << 1
 BPF_F_XDP_HAS_FRAGS = 1 << 5
+BPF_F_MMAPABLE = 1 << 10
 
 LOAD_IMMEDIATE_64 = 0x18  # BPF_LD | BPF_DW | BPF_IMM
+PSEUDO_MAP_FD = 1  # what an instruction names a table by: its descriptor, or its first value
 PSEUDO_MAP_VALUE = 2
 VERIFIER_LOG = 1 << 24  # bytes
 
@@ -42,7 +44,7 @@ def _lib() -> ctypes.CDLL:
 
 
 def _check(result: int, what: str) -> int:
-    """Libbpf 1.x returns -errno; a few functions return -1 and set errno."""
+    """Raise on failure. Libbpf 1.x returns -errno; a few functions return -1 and set errno."""
     if result >= 0:
         return result
     number = -result if result < -1 else ctypes.get_errno() or errno.EPERM
@@ -91,9 +93,6 @@ class _MapInfo(ctypes.Structure):
         ("btf_vmlinux_value_type_id", ctypes.c_uint32),
         ("netns_dev", ctypes.c_uint64),
         ("netns_ino", ctypes.c_uint64),
-        ("btf_id", ctypes.c_uint32),
-        ("btf_key_type_id", ctypes.c_uint32),
-        ("btf_value_type_id", ctypes.c_uint32),
     )
 
 
@@ -160,33 +159,24 @@ class _MapCreateOpts(ctypes.Structure):
     )
 
 
-def map_create_like(template: int, name: str) -> int:
-    """A new map that may stand where this one may: of its type, sizes, flags and BTF.
+def map_create(
+    name: str, kind: int, key_size: int, value_size: int, entries: int, flags: int, **more: int
+) -> int:
+    """A new map. kind: enum bpf_map_type; more: other fields of struct bpf_map_create_opts."""
+    opts = _MapCreateOpts(sz=ctypes.sizeof(_MapCreateOpts), map_flags=flags, **more)
+    return _check(
+        _lib().bpf_map_create(
+            kind, name.encode(), key_size, value_size, entries, ctypes.byref(opts)
+        ),
+        f"cannot create map {name}",
+    )
 
-    Up to Linux 6.1 a map without BTF is no inner map beside one with it: "BTF tells of no timer"
-    and "there is no BTF" are two values of timer_off (bpf_map_meta_equal(), kernel/bpf/syscall.c).
-    """
-    info = map_info(template)
-    opts = _MapCreateOpts(sz=ctypes.sizeof(_MapCreateOpts), map_flags=info.map_flags)
-    if info.btf_id:
-        opts.btf_fd = _check(_lib().bpf_btf_get_fd_by_id(info.btf_id), "cannot open a map's BTF")
-        opts.btf_key_type_id = info.btf_key_type_id
-        opts.btf_value_type_id = info.btf_value_type_id
-    try:
-        return _check(
-            _lib().bpf_map_create(
-                info.type,
-                name.encode(),
-                info.key_size,
-                info.value_size,
-                info.max_entries,
-                ctypes.byref(opts),
-            ),
-            f"cannot create map {name}",
-        )
-    finally:
-        if opts.btf_fd:
-            os.close(opts.btf_fd)
+
+def map_create_like(template: int, name: str) -> int:
+    """A new map that may stand where this one may: of its type, sizes and flags."""
+    like = map_info(template)
+    sizes = like.key_size, like.value_size, like.max_entries
+    return map_create(name, like.type, *sizes, like.map_flags)
 
 
 def map_update(fd: int, key: Any, value: Any) -> None:
@@ -198,9 +188,9 @@ def map_update(fd: int, key: Any, value: Any) -> None:
 
 
 def map_update_batch(fd: int, keys: Any, values: Any) -> None:
-    """Writes as many elements as the ctypes arrays have; for a map of maps, one wait for them all.
+    """Writes all elements of the ctypes arrays. For a map of maps, the kernel waits only once.
 
-    (The kernel waits until no program uses what was there before: some milliseconds.)
+    (It waits some milliseconds, until no program uses the old inner maps.)
     """
     count = ctypes.c_uint32(len(keys))
     _check(
@@ -221,14 +211,14 @@ def map_lookup(fd: int, key: Any, value: Any) -> bool:
 
 
 def map_delete(fd: int, key: Any) -> None:
-    """Deletes one element, if it is there."""
+    """Deletes one element; no error if the map does not have it."""
     result = _lib().bpf_map_delete_elem(fd, ctypes.byref(key))
     if result < 0 and (-result if result < -1 else ctypes.get_errno()) != errno.ENOENT:
         _check(result, "cannot delete from a map")
 
 
 def map_keys(fd: int, key_size: int) -> list[bytes]:
-    """All keys of a map that is no array; key_size in bytes."""
+    """All keys of a map that is not an array. Units: key_size in bytes."""
     keys: list[bytes] = []
     key, following = None, ctypes.create_string_buffer(key_size)
     while (result := _lib().bpf_map_get_next_key(fd, key, following)) >= 0:
@@ -240,7 +230,7 @@ def map_keys(fd: int, key_size: int) -> list[bytes]:
 
 
 def map_get_fd_by_id(map_id: int) -> int:
-    """Opens a map by its id, as an outer map gives for its inner ones."""
+    """Opens a map by its id. An outer map gives the ids of its inner maps."""
     return _check(_lib().bpf_map_get_fd_by_id(ctypes.c_uint32(map_id)), f"cannot open map {map_id}")
 
 
@@ -248,14 +238,14 @@ def map_get_fd_by_id(map_id: int) -> int:
 
 
 def prog_get_fd_by_id(prog_id: int) -> int:
-    """Opens a program by its id, as a table of programs gives for its own."""
+    """Opens a program by its id. A program array gives the ids of its programs."""
     return _check(
         _lib().bpf_prog_get_fd_by_id(ctypes.c_uint32(prog_id)), f"cannot open program {prog_id}"
     )
 
 
 class _ProgLoadOpts(ctypes.Structure):
-    """struct bpf_prog_load_opts, with what is of use here by name."""
+    """struct bpf_prog_load_opts; only the fields used here have names."""
 
     _fields_ = (
         ("sz", ctypes.c_size_t),
@@ -271,8 +261,8 @@ class _ProgLoadOpts(ctypes.Structure):
 def prog_load(instructions: bytes, name: str = "xdp_pass", *, frags: bool = False) -> int:
     """Loads an XDP program from raw instructions (8 bytes each).
 
-    frags: it takes frames of several buffers. Raises: KernelRefused with the verifier's log, if it
-    has said anything.
+    frags: it takes frames of several buffers. Raises: KernelRefused, with the verifier's log if
+    there is one.
     """
     opts = _ProgLoadOpts(
         sz=ctypes.sizeof(_ProgLoadOpts), prog_flags=BPF_F_XDP_HAS_FRAGS if frags else 0
@@ -285,7 +275,7 @@ def prog_load(instructions: bytes, name: str = "xdp_pass", *, frags: bool = Fals
     log = ctypes.create_string_buffer(VERIFIER_LOG)
     opts.log_level, opts.log_size, opts.log_buf = 1, len(log), ctypes.addressof(log)
     result = _lib().bpf_prog_load(*program, ctypes.byref(opts))
-    if result < 0 and log.value:  # whose EACCES has nothing to do with permissions
+    if result < 0 and log.value:  # the verifier's EACCES does not mean missing permissions
         raise KernelRefused(f"{what}:\n{log.value.decode(errors='replace')}")
     return _check(result, what)
 
@@ -295,7 +285,7 @@ class _LinkCreateOpts(ctypes.Structure):
 
 
 def link_create(prog_fd: int, ifindex: int, flags: int) -> int:
-    """Attaches an XDP program to an interface by a link; flags: XDP_FLAGS_*."""
+    """Attaches an XDP program to an interface. flags: XDP_FLAGS_*. Returns: the link."""
     opts = _LinkCreateOpts(sz=ctypes.sizeof(_LinkCreateOpts), flags=flags)
     return _check(
         _lib().bpf_link_create(prog_fd, ifindex, ATTACH_XDP, ctypes.byref(opts)),
@@ -304,12 +294,12 @@ def link_create(prog_fd: int, ifindex: int, flags: int) -> int:
 
 
 def link_update(link_fd: int, prog_fd: int) -> None:
-    """Replaces a link's program; no packet meets neither."""
+    """Replaces a link's program. Every packet meets the old one or the new one."""
     _check(_lib().bpf_link_update(link_fd, prog_fd, None), "cannot replace the program")
 
 
 def link_detach(link_fd: int) -> None:
-    """Takes the program off the interface, whoever else holds the link."""
+    """Takes the program off the interface, even if others hold the link open."""
     _check(_lib().bpf_link_detach(link_fd), "cannot detach the program")
 
 
@@ -349,9 +339,9 @@ class _TestRunOpts(ctypes.Structure):
 
 @dataclass(frozen=True)
 class TestRun:
-    """What a run of a program on a frame gave; `ns` is the mean time of one repeat."""
+    """The result of a program's run on a frame; `ns` is the mean time of one repeat."""
 
-    __test__ = False  # not a test, whatever pytest thinks of its name
+    __test__ = False  # pytest would take it for a test by its name
 
     action: int
     frame: bytes
@@ -363,8 +353,8 @@ def prog_test_run(
 ) -> TestRun:
     """Runs an XDP program on a frame (BPF_PROG_TEST_RUN) in this network namespace.
 
-    ifindex: the interface it shall seem to come from, 0: loopback. live: frames are really sent
-    where the program says (BPF_F_TEST_XDP_LIVE_FRAMES).
+    ifindex: the interface that the frame seems to come from; 0: loopback. live: the kernel really
+    sends the frames as the program says (BPF_F_TEST_XDP_LIVE_FRAMES).
     """
     out = ctypes.create_string_buffer(0 if live else 65536 + 256)
     data = ctypes.create_string_buffer(frame, len(frame))
@@ -392,7 +382,7 @@ def possible_cpus() -> int:
 
 
 def read_per_cpu(fd: int, index: int, value_size: int) -> Sequence[bytes]:
-    """All CPUs' values of one element of a per-CPU array; value_size a multiple of 8, bytes."""
+    """All CPUs' values of one element of a per-CPU array; value_size in bytes, a multiple of 8."""
     buffer = ctypes.create_string_buffer(value_size * possible_cpus())
     map_lookup(fd, ctypes.c_uint32(index), buffer)
     return [buffer.raw[i : i + value_size] for i in range(0, len(buffer), value_size)]

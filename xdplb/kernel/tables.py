@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 """The pinned tables, as typed memory.
 
-C declares the structs (bpf/types.h), BCC describes them, and the ctypes here are built from that
-description, stored by `attach`: no struct is written twice, and no command but `attach` needs bcc.
-Arrays are mapped into memory: a field's assignment is one aligned store, which the program sees
-whole. Readers are never stopped, so the order of assignments is the protocol.
+C declares the structs (bpf/types.h), and BCC describes them. `attach` stores the descriptions. The
+ctypes here are built from these: no struct is written twice, and only compiling needs bcc.
+Arrays are mapped into memory. Assigning a field is one aligned store, which the program sees whole.
+The program never stops reading, so the order of assignments matters.
 """
 
 import ctypes
@@ -35,7 +35,7 @@ _SCALARS: dict[str, Any] = {
 
 
 def decode_type(description: Any) -> Any:
-    """The ctypes class of what BCC describes: a scalar's name, or [name, [field, …], kind]."""
+    """The ctypes class for BCC's description: a scalar's name, or [name, [field, …], kind]."""
     if isinstance(description, str):
         return _SCALARS[description]
     name, fields, kind = description
@@ -50,7 +50,7 @@ def decode_type(description: Any) -> Any:
 
 
 def _element(leaf: Any) -> tuple[Any, int]:
-    """What a MANY() of bpf/arrays.h has and how often; of any other type, itself and once."""
+    """The element type and number of a MANY() of bpf/arrays.h; of another type, itself and 1."""
     types = dict(getattr(leaf, "_fields_", ()))
     if types.keys() != {"first", "all"}:
         return leaf, 1
@@ -58,7 +58,7 @@ def _element(leaf: Any) -> tuple[Any, int]:
 
 
 def elements(many: Any) -> Any:
-    """What stands in a MANY() of bpf/arrays.h, as a live array of its element's type."""
+    """The elements of a MANY() of bpf/arrays.h, as a live array."""
     element, count = _element(type(many))
     return (element * count).from_address(ctypes.addressof(many))
 
@@ -82,7 +82,7 @@ def map_memory(fd: int, leaf: Any, entries: int) -> Any:
 
 
 class Table:
-    """One pinned table: an array in memory, but for `vlans`, `denied` and `rings`."""
+    """One pinned table. `memory` is for arrays: not for `vlans`, `denied`, `programs`, `rings`."""
 
     def __init__(self, path: Path, description: Mapping[str, Any]) -> None:
         self.path = path
@@ -92,7 +92,7 @@ class Table:
 
     @property
     def fd(self) -> int:
-        """The map's descriptor, opened once."""
+        """The map's descriptor, opened once. Raises: NotAttached if the pin is gone."""
         if self._fd is None:
             try:
                 self._fd = libbpf.obj_get(self.path)
@@ -109,26 +109,26 @@ class Table:
 
     @cached_property
     def entries(self) -> int:
-        """How many of `leaf` it has, whether it has as many values or one MANY() of them."""
+        """How many of `leaf` it has: as values of the map, or in the MANY() of its one value."""
         return int(libbpf.map_info(self.fd).max_entries) * self._in_value
 
     @cached_property
     def memory(self) -> Any:
-        """All of them, live."""
+        """All entries, as a live array of `leaf`."""
         return map_memory(self.fd, self.leaf, self.entries)
 
     def __getitem__(self, index: int) -> Any:
         return self.memory[index]
 
     def close(self) -> None:
-        """Closes the descriptor; the memory stays mapped while somebody uses it."""
+        """Closes the descriptor. The memory stays mapped while an object uses it."""
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
 
 
 class PerCpu:
-    """What each CPU counts in struct cpu, n records of it; all their fields are 64-bit."""
+    """Records that each CPU has for itself in struct cpu. All their fields have 64 bits."""
 
     def __init__(self, records: Sequence[Any]) -> None:
         """records: each CPU's, as a live array."""
@@ -164,12 +164,12 @@ class Tables:
 
     @cached_property
     def counters(self) -> PerCpu:
-        """What became of all packets: struct counters, one."""
+        """The fate of all packets: one struct counters."""
         return PerCpu([[cpu.counters] for cpu in self.cpus.memory])
 
     @cached_property
     def real_stats(self) -> PerCpu:
-        """What each real was sent: struct stats, by the reals' places."""
+        """What was sent to each real: struct stats, by the real's index."""
         return PerCpu([elements(cpu.stats) for cpu in self.cpus.memory])
 
     def close(self) -> None:
@@ -180,12 +180,12 @@ class Tables:
     # ---- programs: for kinds of packets ------------------------------------------------------
 
     def put_programs(self, kinds: Mapping[int, int]) -> None:
-        """Puts programs in place, by enum kind: one store each for the program that calls them."""
+        """Replaces programs, by enum kind. The program that calls them sees one store for each."""
         for kind, fd in kinds.items():
             libbpf.map_update(self.programs.fd, ctypes.c_uint32(kind), ctypes.c_uint32(fd))
 
     def open_programs(self) -> dict[int, int]:
-        """Descriptors of those that are there, by enum kind; the caller closes them."""
+        """Descriptors of the programs in the table, by enum kind. The caller closes them."""
         found = {}
         for kind in range(self.programs.entries):
             prog_id = ctypes.c_uint32()
@@ -196,7 +196,7 @@ class Tables:
     # ---- vlans: by interface numbers ----------------------------------------------------------
 
     def put_vlans(self, wanted: Mapping[int, Vlan]) -> None:
-        """Makes these the VLAN devices that there are; those with too many tags are left out."""
+        """Replaces the table's VLAN devices by these. Those with too many tags are left out."""
         for number, vlan in wanted.items():
             record = self.vlans.leaf()
             if len(vlan.tags) <= len(record.tag):
@@ -210,14 +210,15 @@ class Tables:
     # ---- denied: a trie of prefixes ----------------------------------------------------------
 
     def deny(self, prefix: Prefix) -> None:
-        """Puts a prefix in the trie, if it is not there."""
-        libbpf.map_update(self.denied.fd, self._prefix_key(prefix), self.denied.leaf())
+        """Adds a prefix to the trie; no error if it has it."""
+        libbpf.map_update(self.denied.fd, self.prefix_key(prefix), self.denied.leaf())
 
-    def admit(self, prefix: Prefix) -> None:
-        """Takes a prefix out of the trie, if it is there."""
-        libbpf.map_delete(self.denied.fd, self._prefix_key(prefix))
+    def allow(self, prefix: Prefix) -> None:
+        """Removes a prefix from the trie; no error if it does not have it."""
+        libbpf.map_delete(self.denied.fd, self.prefix_key(prefix))
 
-    def _prefix_key(self, prefix: Prefix) -> Any:
+    def prefix_key(self, prefix: Prefix) -> Any:
+        """A prefix as the trie's key."""
         key = self.denied.key()
         fill(key, length=prefix_length(prefix))
         ctypes.memmove(key.address, mapped(prefix.network_address), ctypes.sizeof(key.address))
@@ -237,13 +238,13 @@ class Tables:
             os.close(fd)
 
     def write_ring(self, service: int, slots: bytes) -> None:
-        """As write_rings(), of one service."""
+        """As write_rings(), for one service."""
         self.write_rings({service: slots})
 
     def write_rings(self, rings: Mapping[int, bytes]) -> None:
-        """Builds rings aside and puts them in place: one store each for the program.
+        """Builds new rings and swaps them in. The program sees one store for each.
 
-        rings: services' places, and the bytes of `ring_slots` struct slot for each.
+        rings: by service id, the bytes of `ring_slots` struct slot.
         """
         fds: list[int] = []
         try:
@@ -262,11 +263,11 @@ class Tables:
         return fd
 
     def drop_ring(self, service: int) -> None:
-        """Takes a service's ring away."""
+        """Removes a service's ring."""
         libbpf.map_delete(self.rings.fd, ctypes.c_uint32(service))
 
     def drop_rings(self, services: Collection[int]) -> None:
-        """As drop_ring(), of many at once: for each the kernel waits some milliseconds."""
+        """As drop_ring(), for many at once: for each, the kernel waits some milliseconds."""
         if len(services) < 2:
             for service in services:
                 self.drop_ring(service)

@@ -9,7 +9,7 @@ A namespace's name is the lab's, a dash, and the host's or network's: `xdplb-lvs
 Nothing lands in the machine's own namespace: the networks' bridges have namespaces of their own.
 """
 
-from xdplb.lab.hosts import HostStatus, command, counters, down, environment, exec_, run, status, up
+from xdplb.lab.hosts import HostStatus, command, counters, down, exec_, run, status, up
 from xdplb.lab.names import DEFAULT_NAME
 from xdplb.lab.topology import HOSTS, NETWORKS, VIP, Host, Interface
 from xdplb.lab.web import start_web
@@ -25,7 +25,6 @@ __all__ = [
     "command",
     "counters",
     "down",
-    "environment",
     "exec_",
     "run",
     "start_web",

@@ -204,11 +204,6 @@ def command(lab: str, host: str, argv: Sequence[str]) -> list[str]:
     return [tool("nsenter"), f"--net={path}", "--", *argv]
 
 
-def environment(lab: str, host: str) -> dict[str, str]:
-    """Say what a command finds in its environment: on each host `xdplb` means another instance."""
-    return {**os.environ, "XDPLB_INSTANCE": instances.instance(lab, host)}
-
-
 def run(
     lab: str,
     host: str,
@@ -226,7 +221,7 @@ def run(
     """
     done = subprocess.run(
         command(lab, host, argv),
-        env={**environment(lab, host), **(env or {})},
+        env={**os.environ, **(env or {})},
         input=stdin,
         capture_output=True,
         text=True,
@@ -240,7 +235,7 @@ def run(
 def exec_(lab: str, host: str, argv: Sequence[str]) -> NoReturn:
     """Become a command on a host. Raises: UsageError, NotFound."""
     replaced = command(lab, host, argv)
-    os.execve(replaced[0], replaced, environment(lab, host))
+    os.execv(replaced[0], replaced)
 
 
 def _checked(argv: Sequence[str]) -> None:

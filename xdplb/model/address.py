@@ -23,7 +23,7 @@ def parse_address(text: str, what: str = "address") -> Address:
 
 
 def parse_prefix(text: str) -> Prefix:
-    """Parse `192.0.2.0/24`; an address is a prefix of itself alone. Raises: UsageError."""
+    """Parse `192.0.2.0/24`; a bare address is a prefix of one address. Raises: UsageError."""
     try:
         prefix = ip_network(text, strict=False)
     except ValueError:
@@ -68,12 +68,17 @@ def format_endpoint(address: Address, port: int) -> str:
 
 
 def sort_prefixes(prefixes: Iterable[Prefix]) -> list[Prefix]:
-    """In the order of addresses, IPv4 first."""
+    """Sort by address, IPv4 first."""
     return sorted(prefixes, key=lambda p: (p.version, p.network_address.packed, p.prefixlen))
 
 
+def sort_addresses(addresses: Iterable[Address]) -> list[Address]:
+    """In the order of addresses, IPv4 first."""
+    return sorted(addresses, key=lambda address: (address.version, address.packed))
+
+
 def fold_address(address: Address) -> int:
-    """The 32 bits that IPVS hashes of an address: IPv4 as it is, IPv6 by exclusive or of its words.
+    """The 32 bits of an address that IPVS hashes: IPv4 as it is, IPv6's four words XORed.
 
     Units: host order. Source: ip_vs_mh_hashkey() in net/netfilter/ipvs/ip_vs_mh.c.
     """

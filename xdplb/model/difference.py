@@ -12,7 +12,7 @@ from xdplb.model.tunnel import IPIP
 
 
 def carry_last_weights(old: Configuration, new: Configuration) -> Configuration:
-    """`new`, its drained reals having the last_weight that `old` knows of them.
+    """Give the drained reals of `new` the last_weight that they have in `old`.
 
     With `mh-fallback`, a drained real keeps its slots by that weight, as in IPVS.
     """
@@ -31,7 +31,7 @@ def carry_last_weights(old: Configuration, new: Configuration) -> Configuration:
 
 
 def diff(old: Configuration, new: Configuration) -> list[str]:
-    """What changes from old to new, one readable line each; last_weights do not count."""
+    """What changes from old to new, one readable line each. A last_weight is no change."""
     before, after = asdict(old.timeouts), asdict(new.timeouts)
     lines = [
         f"~ timeout {name} {before[name]} → {after[name]}"

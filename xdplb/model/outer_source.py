@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Prefixes of outer sources: a service's flows leave from addresses of one, each from its own."""
+"""Prefixes of outer sources: each flow of a service leaves from its own address in the prefix."""
 
 from collections.abc import Collection
 from ipaddress import IPv6Network
@@ -7,14 +7,15 @@ from ipaddress import IPv6Network
 from xdplb.errors import UsageError
 from xdplb.model.address import Address, Prefix, parse_prefix
 
-# A prefix's lengths, by its family: what is longer shares nothing; a flow's are 32 bits at most.
+# Shortest and longest prefix, by family. A longer one has one address only; a flow's own part of
+# the address has at most 32 bits.
 LENGTHS = {4: (8, 31), 6: (96, 127)}
-FIRST_MULTICAST = 224  # first byte of IPv4's; what is beyond is no host's either
+FIRST_MULTICAST = 224  # first byte of IPv4's multicast; no host has an address from here on
 GLOBAL, UNIQUE_LOCAL = IPv6Network("2000::/3"), IPv6Network("fc00::/7")
 
 
 def parse_source(text: str) -> Prefix | None:
-    """Parse a source_cidr; "" is none. Raises: UsageError."""
+    """Parse a source_cidr; "" means None. Raises: UsageError."""
     try:
         return parse_prefix(text) if text else None
     except UsageError as error:
@@ -22,10 +23,10 @@ def parse_source(text: str) -> Prefix | None:
 
 
 def check_source(prefix: Prefix, vip: Address, reals: Collection[Address]) -> None:
-    """Whether reals can take packets from these addresses. Raises: UsageError.
+    """Check that reals can take packets from these addresses. Raises: UsageError.
 
-    Neither VIP nor reals may be among them: a real drops what says that it comes from an address of
-    its own.
+    The prefix must not contain the VIP or a real: a real drops packets that come from one of its
+    own addresses.
     """
     refused = f"source_cidr {prefix}: "
     shortest, longest = LENGTHS[prefix.version]
@@ -43,7 +44,7 @@ def check_source(prefix: Prefix, vip: Address, reals: Collection[Address]) -> No
 
 
 def _is_unicast(address: Address) -> bool:
-    """A host's, wherever it is (RFC 1122 §3.2.1.3; RFC 4291 §2.4, RFC 4193)."""
+    """Whether a host on any link may have it (RFC 1122 §3.2.1.3; RFC 4291 §2.4, RFC 4193)."""
     if address.version == 6:
         return address in GLOBAL or address in UNIQUE_LOCAL
     return 0 < address.packed[0] < FIRST_MULTICAST and not address.is_loopback

@@ -9,6 +9,7 @@ from xdplb.model.address import Address, Prefix, format_endpoint, parse_endpoint
 from xdplb.model.tunnel import IPIP, Tunnel
 
 MAX_WEIGHT = 65535  # ipvsadm's own bound
+OPERATOR = "operator"  # who owns a service, unless the agent or another table does
 LIMITS = ("limit", "source_limit")
 MAX_LIMIT = 1_000_000_000  # a tick's share of it fits C's 32 bits
 
@@ -65,6 +66,7 @@ class Service:
     `one_packet` balances each UDP packet by itself (ipvsadm's `-o`). `limit` and `source_limit` are
     how many flows a second may begin, of all clients and of each address; 0: as many as come.
     `source_cidr` is where flows get their outer source from, each its own; None: all have the DIP.
+    `owner` is who may change it: the operator, or a name such as "ipvs".
     """
 
     key: ServiceKey
@@ -75,3 +77,4 @@ class Service:
     limit: int = 0
     source_limit: int = 0
     source_cidr: Prefix | None = None
+    owner: str = OPERATOR

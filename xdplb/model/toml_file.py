@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The operator's configuration file: TOML to `Configuration`, and back.
 
-    deny = ["192.0.2.0/24"]       # prefixes to take nothing from; may be left out
+    deny = ["192.0.2.0/24"]       # no VIP takes packets from these; may be left out
 
     [timeouts]                    # seconds; each may be left out
     tcp = 900
@@ -11,8 +11,8 @@
     scheduler = "mh"              # the default
     flags = ["mh-port"]           # may be left out
     one_packet = false            # may be left out; UDP only
-    limit = 10000                 # new flows a second; may be left out: as many as come
-    source_limit = 10             # the same, of each client's address
+    limit = 10000                 # new flows a second; may be left out: no limit
+    source_limit = 10             # the same for each source: an IPv4 address or an IPv6 /64
     source_cidr = "10.9.0.0/24"   # outer sources, one for each flow; may be left out: the DIP
     reals = [
         "192.168.2.220",
@@ -20,7 +20,7 @@
         "192.168.2.211 tunnel=gue:6080+csum", # or gre, gre+csum; ipip is the default
     ]
 
-A real is one line, so that a diff of two files reads like the change that was made.
+A real is one line, so a diff of two files shows the change.
 """
 
 from collections.abc import Iterator, Mapping
@@ -45,8 +45,8 @@ Value = TypeVar("Value")
 def parse(text: str, source: str) -> Configuration:
     """Parse a configuration file's text; `source` names it in messages.
 
-    A drained real's last_weight is not in the file: it becomes 0, as IPVS's does when it is
-    added so (but see `carry_last_weights`).
+    The file has no last_weight. A drained real's becomes 0, as in IPVS for a real that is added
+    with weight 0 (but see `carry_last_weights`).
     Raises: UsageError naming file, table, key and reason.
     """
     import tomllib
@@ -101,7 +101,8 @@ def _parse_service(table: dict[str, Any], number: int) -> Service:
             _typed(table, "one_packet", bool, "true or false", False),
             tuple(map(parse_real, reals)),
             source_cidr=parse_source(_typed(table, "source_cidr", str, '"10.9.0.0/24"', "")),
-            **limits,
+            limit=limits["limit"],
+            source_limit=limits["source_limit"],
         )
         if len(service.flags) < len(flags):
             raise AlreadyExists("flags: one is given twice", "remove one of the two")
@@ -144,7 +145,7 @@ def _typed(
     default: Value | None = None,
 ) -> Value:
     value = table.get(key, default)
-    if type(value) is not kind:  # not isinstance: TOML's true is no number
+    if type(value) is not kind:  # not isinstance: a bool is an int in Python, not in TOML
         raise UsageError(f"{key}: {value!r} will not do", f"write it as {example}")
     return value
 
@@ -157,9 +158,9 @@ def _list(table: Mapping[str, Any], key: str, kind: type[Value], example: str) -
 
 
 def dump(configuration: Configuration) -> str:
-    """The file that says this: `parse` reads the same from it, but for drained last_weights."""
+    """The inverse of `parse`, except that the file has no last_weights."""
     lines = []
-    if configuration.denied:  # before any table, or TOML takes it for a part of that
+    if configuration.denied:  # before any table, or TOML makes it a key of that table
         denied = sort_prefixes(configuration.denied)
         lines += ["deny = [", *(f'    "{prefix}",' for prefix in denied), "]", ""]
     timeouts = asdict(configuration.timeouts)
@@ -170,7 +171,7 @@ def dump(configuration: Configuration) -> str:
 
 
 def _dump_service(service: Service) -> Iterator[str]:
-    # No value needs escaping: they are addresses, and names that check_service knows.
+    # No value needs escaping: all are addresses, or names that check_service() knows.
     protocol, _, endpoint = str(service.key).partition("/")
     yield f'{protocol} = "{endpoint}"'
     yield f'scheduler = "{service.scheduler}"'

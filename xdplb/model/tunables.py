@@ -5,28 +5,28 @@ from dataclasses import dataclass
 
 from xdplb.errors import UsageError
 
-MAX_REALS = 65536  # a slot and a flow's record name a real by 16 bits (bpf/types.h)
-MAX_FLOW_BUCKET_BITS = 23  # 512 MB, as far as the verifier follows an offset (BPF_MAX_VAR_OFF)
+MAX_REALS = 65536  # a slot and a flow's record have 16 bits for a real's index (bpf/types.h)
+MAX_FLOW_BUCKET_BITS = 23  # 512 MB: the verifier's limit of an offset (BPF_MAX_VAR_OFF)
 MAX_SOURCE_BITS = 26  # 512 MB, for the same reason
-MAX_DENIED = 1 << 20  # prefixes: every command reads them all
+MAX_DENIED = 1 << 20  # prefixes: every command reads all of them
 
 
 @dataclass(frozen=True)
 class Tunables:
-    """Sizes of the tables. They reach C as `-DNAME=value` in upper case, and nothing else does."""
+    """Sizes of the tables. They reach C as `-DNAME=value`, with the name in upper case."""
 
     max_vips: int = 1024
     max_services: int = 1024
     max_reals: int = 65536
     ring_slots: int = 4093  # a prime of ip_vs_mh.c: CONFIG_IP_VS_MH_TAB_INDEX 12
-    flow_buckets: int = 1 << 20  # of 8 flows, 64 bytes each
+    flow_buckets: int = 1 << 20  # each has 8 flows, 64 bytes
     max_denied: int = 65536
-    fragment_buckets: int = 1 << 14  # of 8 packets that come in pieces, 64 bytes each
-    source_tallies: int = 1 << 20  # of 8 bytes; who shares one is refused the sooner
+    fragment_buckets: int = 1 << 14  # each has 8 packets that come in fragments, 64 bytes
+    source_tallies: int = 1 << 20  # 8 bytes each; sources that share one share its limit
 
 
 def check_tunables(tunables: Tunables) -> None:
-    """Raises: UsageError naming the first size that cannot be."""
+    """Check all sizes. Raises: UsageError naming the first one that is not allowed."""
     for name, most, each in (
         ("flow_buckets", MAX_FLOW_BUCKET_BITS, "each bucket holds 8 flows in 64 bytes"),
         ("fragment_buckets", MAX_FLOW_BUCKET_BITS, "each bucket holds 8 packets in 64 bytes"),

@@ -12,13 +12,13 @@ GUE_PORT = 6080  # IANA's
 
 @dataclass(frozen=True)
 class Tunnel:
-    """How packets are wrapped on their way to a real: ipvsadm's `--tun-type` and what goes with it.
+    """How packets are wrapped on their way to a real: ipvsadm's `--tun-type` and its options.
 
     Text form: `ipip`, `gre`, `gre+csum`, `gue:6080`, `gue:6080+csum`.
     """
 
     kind: str = "ipip"
-    port: int = 0  # GUE's, of UDP
+    port: int = 0  # GUE's UDP port
     checksum: bool = False
 
     def __str__(self) -> str:
@@ -27,7 +27,7 @@ class Tunnel:
 
     @classmethod
     def parse(cls, text: str) -> "Tunnel":
-        """The inverse of `str()`; a GUE without its port has GUE's own. Raises: UsageError."""
+        """The inverse of `str()`. `gue` without a port gets GUE_PORT. Raises: UsageError."""
         rest, plus, checksum = text.partition("+")
         kind, colon, port = rest.partition(":")
         if plus and checksum != "csum":
@@ -36,7 +36,7 @@ class Tunnel:
 
     @classmethod
     def of(cls, kind: str, port: int | None = None, checksum: bool = False) -> "Tunnel":
-        """A tunnel that can be. Raises: UsageError."""
+        """A valid tunnel; a GUE without a port gets GUE_PORT. Raises: UsageError."""
         if kind not in TUNNEL_KINDS:
             raise UsageError(
                 f"there is no tunnel '{kind}'", f"choose from {', '.join(TUNNEL_KINDS)}"

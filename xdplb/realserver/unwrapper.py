@@ -24,17 +24,13 @@ from pathlib import Path
 from xdplb.errors import InterfaceBusy, KernelRefused
 from xdplb.host import directories, locks, namespaces
 from xdplb.host.interfaces import ifindex
-from xdplb.kernel import compiler, libbpf, program_text, xdp_link
+from xdplb.kernel import libbpf, loader, program_cache, program_text, xdp_link
 from xdplb.kernel.bpffs import BPFFS, check_bpffs
 from xdplb.kernel.byte_order import mapped, prefix_length
 from xdplb.model.address import Address, Prefix
-from xdplb.model.tunnel import GUE_PORT
 
 PINS = BPFFS / "xdplb-decap"
 DESCRIPTIONS = Path("/run/xdplb/decap")  # bpffs takes no plain files: the counters' names are here
-
-FILE, FUNCTION = "decap.c", "decap"
-SIZES = {"MAX_DIRECTORS": 1024, "MAX_VIPS": 1024, "GUE_PORT": GUE_PORT}
 
 ANY_DIRECTOR = bytes(20)  # ::/0
 _PREFIX = struct.Struct("=I16s")  # struct prefix of decap.c: its length in bits, the address
@@ -67,24 +63,21 @@ def attach(
     """
     index = ifindex(ifname)
     check_bpffs()
-    with _locked():
+    home = _home(ifname)
+    place = home / _version(frags)
+    # Not under the lock, if it has to be compiled.
+    compiled = None if _is_attached(place, index) else program_cache.unwrapper()
+    with _locked(), contextlib.ExitStack() as opened:
         _sweep()
-        home = _home(ifname)
-        place = home / _version(frags)
-        described = DESCRIPTIONS / f"{place.name}.json"
-        if _is_whole(place) and _ifindex_of_link(home) == index and described.exists():
+        if _is_attached(place, index):
             _fill(place, vips, directors)
             return "kept"
         _remove(place)
         for directory in (PINS, home, place):
             directories.make(directory)
-        program = compiler.compile_program(
-            FILE,
-            FUNCTION,
-            [*(f"-D{k}={v}" for k, v in SIZES.items()), f'-DPIN="{place}"'],
-            frags=frags,
-        )
-        described.write_text(json.dumps(program.tables))
+        program = loader.load(compiled or program_cache.unwrapper(), place, frags=frags)
+        opened.callback(program.close)
+        _description(place).write_text(json.dumps(program.tables))
         _fill(place, vips, directors)
         mode = _link(home / "link", program.fd, index, ifname)
         libbpf.obj_pin(program.fd, place / "program")  # the mark that it is the one in use
@@ -136,6 +129,15 @@ def _is_whole(place: Path) -> bool:
     return (place / "program").exists()
 
 
+def _is_attached(place: Path, index: int) -> bool:
+    there = _is_whole(place) and _description(place).exists()
+    return there and _ifindex_of_link(place.parent) == index
+
+
+def _description(place: Path) -> Path:
+    return DESCRIPTIONS / f"{place.name}.json"
+
+
 @contextlib.contextmanager
 def _locked() -> Iterator[None]:
     """One at a time: what is half built looks like what somebody left behind."""
@@ -145,7 +147,7 @@ def _locked() -> Iterator[None]:
 
 
 def _counters(place: Path) -> dict[str, int]:
-    _, fields, _ = json.loads((DESCRIPTIONS / f"{place.name}.json").read_text())["counters"]["leaf"]
+    _, fields, _ = json.loads(_description(place).read_text())["counters"]["leaf"]
     layout = struct.Struct(f"={len(fields)}Q")
     with _opened(place / "counters") as fd:
         per_cpu = [layout.unpack(one) for one in libbpf.read_per_cpu(fd, 0, layout.size)]
@@ -251,5 +253,5 @@ def _home(ifname: str) -> Path:
 
 
 def _version(frags: bool) -> str:
-    text = program_text.splice(FILE) + repr((*sorted(SIZES.items()), frags))
+    text = repr((program_text.unwrapper(), frags))
     return hashlib.sha256(text.encode()).hexdigest()[:12]

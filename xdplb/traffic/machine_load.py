@@ -7,7 +7,7 @@ from typing import Any
 
 import psutil
 
-from xdplb.director.director import Director
+from xdplb.director.readings import Readings
 from xdplb.errors import NotAttached
 
 _INTERFACE = ("packets_sent", "bytes_sent", "packets_recv", "bytes_recv", "dropin", "dropout")
@@ -71,6 +71,6 @@ def _busy(before: Any, now: Any) -> dict[str, float]:
 
 def _director_counters(instance: str) -> dict[str, int] | None:
     try:
-        return dict(Director(instance).counters())
+        return dict(Readings(instance).counters())
     except NotAttached:
         return None

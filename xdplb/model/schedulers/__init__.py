@@ -46,9 +46,9 @@ def check_flags(scheduler: Scheduler, flags: Iterable[str]) -> None:
 
 
 def choose_slot(service: Service, client: Address, client_port: int, ring_slots: int) -> int:
-    """The slot that a client's packets hash to, as the data plane computes it.
+    """The slot that a client's packets hash to, as the C program computes it.
 
-    Raises: UsageError for a scheduler that goes by turns.
+    Raises: UsageError for a scheduler that goes by turns (rr, wrr).
     """
     scheduler = get_scheduler(service.scheduler)
     port = client_port if f"{scheduler.name}-port" in service.flags else 0
@@ -62,9 +62,9 @@ def choose_slot(service: Service, client: Address, client_port: int, ring_slots:
 
 
 def choose_real(service: Service, ring: Ring, client: Address, client_port: int) -> int | None:
-    """The position in `service.reals` of a client's real; None where no real can be used.
+    """The position in `service.reals` of a client's real; None if no real can be used.
 
-    Raises: UsageError for a scheduler that goes by turns.
+    Raises: UsageError for a scheduler that goes by turns (rr, wrr).
     """
     slot = choose_slot(service, client, client_port, len(ring.owners) or 1)
     if not len(ring.owners):

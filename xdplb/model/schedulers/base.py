@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What a scheduler is: a function that fills a ring, and the way C picks a slot of it.
+"""A scheduler: a function that fills a ring, and the way in which C picks a slot of it.
 
-numpy costs 0.1 s to import, and most commands only need a scheduler's name and flags: the modules
-of this package import it inside the functions that fill rings.
+Importing numpy takes 0.1 s, and most commands need only a scheduler's name and flags. So the
+modules of this package import it inside the functions that fill rings.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Pick(IntEnum):
-    """How the data plane finds a packet's slot; the members are those of `enum pick` in types.h."""
+    """How the C program finds a packet's slot; the members are those of `enum pick` in types.h."""
 
     TURN = 0  # the ring is walked with one atomic counter per service
     MH = 1  # hsiphash of the client, modulo the ring's size
@@ -30,11 +30,11 @@ class Pick(IntEnum):
 
 @dataclass(frozen=True, eq=False)
 class Ring:
-    """A filled ring: arrays of equal length, of length 0 where no real can be used.
+    """A filled ring: arrays of equal length; their length is 0 if no real can be used.
 
-    `owners` names each slot's real by its position in `service.reals`. `reselect` marks the slots
-    whose owner in IPVS's table is drained (`mh-fallback`): the client is hashed again, and the
-    owner here is only the last resort.
+    `owners` has each slot's real, as a position in `service.reals`. `reselect` marks slots whose
+    owner in IPVS's table is drained (`mh-fallback`). For such a slot the client is hashed again;
+    its owner here is used only if that finds no other slot.
     """
 
     owners: NDArray[np.uint32]
@@ -42,7 +42,7 @@ class Ring:
 
     @classmethod
     def of(cls, owners: Sequence[int] | NDArray[np.uint32]) -> Ring:
-        """A ring without slots to reselect."""
+        """A ring that marks no slot for reselection."""
         import numpy as np
 
         return cls(np.asarray(owners, dtype=np.uint32), np.zeros(len(owners), dtype=np.bool_))
@@ -59,7 +59,7 @@ class Scheduler:
 
 
 def list_order(service: Service) -> list[int]:
-    """Positions of all reals in the order of IPVS's list, which adds at the head.
+    """Positions of all reals in the order of IPVS's list, where the last added is the first.
 
     Source: ip_vs_add_dest() in net/netfilter/ipvs/ip_vs_ctl.c.
     """

@@ -29,7 +29,7 @@ OFFSET_KEY: Key = (2654435761, 2654435761)  # also the clients' key
 SKIP_KEY: Key = (2654446892, 2654446892)
 
 STRETCH = 32  # steps looked at together; measured: 16 to 64 do as well
-MAX_TRIES = 128  # of a reselection; the kernel's own bound, a whole table, is too long for XDP
+MAX_TRIES = 128  # of a reselection; the kernel tries a whole table, which is too long for XDP
 
 
 def check_ring_slots(ring_slots: int) -> None:
@@ -47,9 +47,9 @@ def choose_slot(client: Address, port: int, ring_slots: int, offset: int = 0) ->
 
 
 def reselect(ring: Ring, client: Address, port: int) -> int:
-    """The owner for a client whose first slot is drained: the first slot of a walk that is not.
+    """The owner for a client whose first slot is marked: the first unmarked slot's of a walk.
 
-    Source: ip_vs_mh_get_fallback(), bounded to MAX_TRIES; then the first slot's last resort.
+    Source: ip_vs_mh_get_fallback(), with at most MAX_TRIES; after them the first slot's owner.
     """
     slots = len(ring.owners)
     first = choose_slot(client, port, slots)
@@ -63,8 +63,8 @@ def reselect(ring: Ring, client: Address, port: int) -> int:
 def fill(service: Service, ring_slots: int) -> Ring:
     """Fill the table by weight; with `mh-fallback` also mark the slots of drained reals.
 
-    IPVS drops the clients of a drained real's slots unless `mh-fallback` is given. Here such a
-    real has no slots, which is IPVS's table once that real is removed.
+    IPVS drops the clients of a drained real's slots unless `mh-fallback` is given. Here a drained
+    real has no slots, as in IPVS's table after that real is removed.
 
     Units: ring_slots, one of PRIMES. Raises: UsageError, TableFull.
     """
@@ -87,7 +87,7 @@ def fill(service: Service, ring_slots: int) -> Ring:
 
 
 def _lasting_weight(service: Service, position: int) -> int:
-    """IPVS's last_weight: the weight, or of a drained real the one it had before."""
+    """IPVS's last_weight: the weight; for a drained real, the weight that it had before."""
     real = service.reals[position]
     return real.weight or real.last_weight
 
@@ -95,10 +95,11 @@ def _lasting_weight(service: Service, position: int) -> int:
 def populate(service: Service, positions: list[int], ring_slots: int) -> NDArray[np.uint32]:
     """The table's owners, from reals in the order of IPVS's list, by their lasting weights.
 
-    Each real has a progression offset, offset + skip, … modulo the table's size. In turn, each
-    claims the next free slots of its own, as many as it has turns, until none is free. While many
-    are free, a walk step by step finds the next one soonest; then, a look at STRETCH steps at
-    once, in a table repeated so often that no stretch runs over its end.
+    Each real has a sequence of slots: offset, offset + skip, … modulo the table's size. The reals
+    take turns. In each turn a real claims the next free slot of its sequence. A round has as many
+    turns of a real as its weight says. It ends when no slot is free. While many slots are free, it
+    is fastest to walk step by step; later, to look at STRETCH steps at once. For that the table is
+    repeated so often that no stretch runs past its end.
 
     Source: ip_vs_mh_permutate(), ip_vs_mh_populate(). Raises: TableFull.
     """

@@ -21,11 +21,11 @@ def choose_slot(client: Address, port: int) -> int:
 
 
 def fill(service: Service, ring_slots: int) -> Ring:
-    """Share the table out by weight, in runs; what does not fit gets nothing, as in IPVS.
+    """Share the table out by weight, in runs. Reals that do not fit get no slot, as in IPVS.
 
-    IPVS drops the clients of a drained real's slots unless `sh-fallback` is given; without it,
-    such a real has no slots here. With it, a drained real has one slot per round, as in IPVS, and
-    each of these is resolved here, for where a client goes next depends on its slot alone.
+    IPVS drops the clients of a drained real's slots unless `sh-fallback` is given. Here a drained
+    real has no slots without `sh-fallback`. With it, a drained real has one slot per round, as in
+    IPVS. Such a slot gets the owner that IPVS would find next, which depends on the slot only.
 
     Units: ring_slots, the ring's room in slots. Raises: UsageError if that is below 256.
     """
@@ -47,9 +47,9 @@ def fill(service: Service, ring_slots: int) -> Ring:
 
 
 def _available(service: Service, owners: list[int], slot: int) -> int:
-    """The owner that clients of a slot get: its own, or the first available one of IPVS's walk.
+    """The real that clients of a slot get: its owner, or the first usable one of IPVS's walk.
 
-    The walk adds the slot to itself: try n looks at (n + slot) + slot. Source:
+    The walk adds the slot twice: try n looks at slot (n + slot) + slot. Source:
     ip_vs_sh_get_fallback(), which hashes with offset (n + slot) modulo 256.
     """
     walk = chain([slot], ((tries + 2 * slot) % SLOTS for tries in range(SLOTS)))

@@ -2,7 +2,7 @@
 """SipHash-1-3 of one 32-bit word, cut to 32 bits: the kernel's hsiphash on 64-bit machines.
 
 Source: Aumasson and Bernstein, "SipHash: a fast short-input PRF" (2012); lib/siphash.c and
-include/linux/siphash.h. Kernels on 32-bit machines use HalfSipHash instead: they choose otherwise.
+include/linux/siphash.h. Kernels on 32-bit machines use HalfSipHash: they choose other reals.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def hsiphash_1u32(word: Words, key: Key) -> Words:
 
 
 def _round(v0: Any, v1: Any, v2: Any, v3: Any) -> tuple[Any, Any, Any, Any]:
-    """One SipRound, of ints or of uint64 arrays (which wrap by themselves)."""
+    """One SipRound, of ints or of uint64 arrays (which wrap on overflow)."""
     v0 = (v0 + v1) & M64
     v1 = _rotate(v1, 13) ^ v0
     v0 = _rotate(v0, 32)

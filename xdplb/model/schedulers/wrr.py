@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Weighted round robin: a level sinks from the largest weight; who is not below it has a turn.
+"""Weighted round robin: a level falls from the largest weight; each real at or above it has a turn.
 
 Source: net/netfilter/ipvs/ip_vs_wrr.c.
 """
@@ -11,7 +11,7 @@ from xdplb.model.service import Service
 
 
 def fill(service: Service, ring_slots: int) -> Ring:
-    """One full cycle of IPVS's sequence; weights are scaled down where it would not fit.
+    """One full cycle of IPVS's sequence; weights are scaled down if it does not fit.
 
     Units: ring_slots, the ring's room in slots. Raises: TableFull.
     """
@@ -22,16 +22,16 @@ def fill(service: Service, ring_slots: int) -> Ring:
     import numpy as np
 
     turns = np.array(scale([service.reals[i].weight for i in order], ring_slots))
-    place = np.repeat(np.arange(len(order)), turns)  # in the list, once per turn
+    place = np.repeat(np.arange(len(order)), turns)  # position in the list, once per turn
     level = np.arange(len(place)) - np.repeat(np.cumsum(turns) - turns, turns)
-    sequence = place[np.lexsort((place, -level))]  # levels sink, each in the list's order
+    sequence = place[np.lexsort((place, -level))]  # levels fall; within one, the list's order
     return Ring.of(np.array(order, dtype=np.uint32)[sequence])
 
 
 def scale(weights: list[int], slots: int) -> list[int]:
-    """Turns per cycle: the weights in lowest terms, or at most `slots` shared out by weight.
+    """Turns per cycle: the weights in lowest terms; if they do not fit, `slots` shared by weight.
 
-    Sharing out is by largest remainder, after each real whose share is below one slot got one.
+    Sharing is by largest remainder. First, each real whose share is below one slot gets one.
     Needs: all weights ≥ 1, at most one real per slot.
     """
     if sum(weights) > slots * gcd(*weights):

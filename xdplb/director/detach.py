@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: MIT
+"""Taking the director off an interface."""
+
+from xdplb.director import machine, real_routes, recovery, store
+from xdplb.director.instance import Instance
+from xdplb.director.journal import Journal
+from xdplb.director.transaction import undo
+from xdplb.errors import NotFound
+
+
+def detach(instance: Instance, ifname: str) -> bool:
+    """Take the program off an interface, and its VIPs before it.
+
+    With the last interface the tables go too, and with them all flows. Services and VIPs stay
+    wanted, for the next attach. Returns: whether it was the last. Raises: NotFound.
+    """
+    with instance.locked():
+        state = recovery.recover(instance)
+        names = state.attached.interfaces if state.attached else instance.links()
+        if ifname not in names:
+            raise NotFound(f"no director is attached to interface '{ifname}'", "see: xdplb status")
+        journal = Journal(machine=True)
+        last = state.attached is None or [*names] == [ifname]
+        if state.attached is None or last:
+            journal.hops = sorted(real_routes.hops_of(state, state.routes))
+            state.attached, state.routes, state.transitions = None, {}, {}
+        else:
+            del state.attached.interfaces[ifname]
+        journal.begin(instance)
+        try:
+            store.write_state(instance, state)
+            machine.follow(instance, state, None)
+            real_routes.release(instance, state, journal.hops)
+            store.write_copy(instance, state)
+        except BaseException:
+            undo(instance, journal)
+            raise
+        Journal.end(instance)
+    return last

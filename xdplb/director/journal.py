@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: MIT
+"""The journal of a change: what it touches, and the state before it.
+
+A change writes before.json, then journal.json, then state.json. It removes the journal when tables
+and interfaces follow the state. Whoever finds a journal finishes the change or undoes it: see
+recovery.py.
+"""
+
+import json
+import os
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+
+from xdplb.director import files
+from xdplb.director.instance import Instance
+from xdplb.errors import XdplbError
+from xdplb.model.network import Hop
+
+
+@dataclass
+class Journal:
+    """What a change touches, beyond what state and tables tell.
+
+    services: keys. hops: the next hops that the change may leave unused. machine: whether links,
+    addresses and sysctls follow too. failed: why it could be neither finished nor undone; "" if
+    nobody has tried.
+    """
+
+    services: list[str] = field(default_factory=list)
+    hops: list[Hop] = field(default_factory=list)
+    machine: bool = False
+    failed: str = ""
+
+    @classmethod
+    def read(cls, instance: Instance) -> "Journal | None":
+        """The journal of an unfinished change, None if there is none. Raises: NoPermission."""
+        content = files.read_bytes(instance.journal)
+        if content is None:
+            return None
+        try:
+            raw = json.loads(content)
+            return cls(**{**raw, "hops": [Hop(*hop) for hop in raw["hops"]]})
+        except (ValueError, KeyError, TypeError):
+            return cls(machine=True)  # by another xdplb: look at everything
+
+    def begin(self, instance: Instance) -> None:
+        """Write it, before the state changes. Raises: XdplbError.
+
+        An unfinished change stays part of it, and the state before that one is the one to go back
+        to.
+        """
+        unfinished = Journal.read(instance)
+        if unfinished is not None:
+            self.services = sorted({*self.services, *unfinished.services})
+            self.hops = sorted({*self.hops, *unfinished.hops})
+            self.machine |= unfinished.machine
+        else:
+            self._keep_state(instance)
+        self.write(instance)
+
+    @staticmethod
+    def _keep_state(instance: Instance) -> None:
+        instance.before.unlink(missing_ok=True)
+        try:
+            with suppress(FileNotFoundError):  # there is no state before the first one
+                os.link(instance.state, instance.before)
+        except OSError as error:
+            raise XdplbError(
+                f"{instance.before} cannot be written: {error.strerror}",
+                f"make room in {instance.run}",
+            ) from error
+
+    def write(self, instance: Instance) -> None:
+        """Write it over the old one. Raises: XdplbError."""
+        files.write_json(instance.journal, asdict(self))
+
+    @staticmethod
+    def end(instance: Instance) -> None:
+        """The change is done, or undone."""
+        instance.journal.unlink(missing_ok=True)
+        instance.before.unlink(missing_ok=True)

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: MIT
+"""What the tables hold and the state does not name goes: after a command was killed.
+
+Every table is read whole, so nothing has to be remembered of what the killed command had begun.
+"""
+
+import ctypes
+
+from xdplb.director.state import State
+from xdplb.director.table_writer import TableWriter
+from xdplb.kernel import libbpf
+from xdplb.kernel.tables import Tables, elements
+
+
+def prune(writer: TableWriter) -> None:
+    """Services, ids, reals, VIPs and prefixes that the state does not name are taken away.
+
+    The services that are wanted must be in the tables.
+    """
+    tables, state = writer.tables, writer.state
+    writer.lookups.keep_services(state.wanted.services)
+    _prune_reals(writer)
+    writer.free_ids(_ids_in_use(tables))
+    writer.lookups.keep_vips(state.vips())
+    _prune_denied(tables, state)
+    writer.deny(state.wanted.denied)
+
+
+def _prune_reals(writer: TableWriter) -> None:
+    import numpy as np
+
+    tables, state = writer.tables, writer.state
+    services = np.frombuffer(tables.reals.memory, np.dtype(tables.reals.leaf))["service"]
+    owners = np.zeros(len(services), services.dtype)
+    keys = {number: key for key, number in state.allocated.services.items()}
+    for number, key in keys.items():
+        owners[state.allocated.indices(key)] = number
+    for index in np.flatnonzero((services != 0) & (services != owners)).tolist():
+        owner = keys.get(int(services[index]))
+        if owner is not None:
+            writer.remove_real(index, owner)
+        else:
+            record = tables.reals[index]
+            record.service = 0
+            ctypes.memset(ctypes.addressof(record), 0, ctypes.sizeof(record))
+            tables.real_stats.clear_cpus(index)
+
+
+def _ids_in_use(tables: Tables) -> set[int]:
+    """Ids that have a ring, a turn or a limit."""
+    director = tables.director[0]
+    turns, limits = elements(director.turns), elements(director.limits)
+    inner = ctypes.c_uint32()
+    return {
+        number
+        for number in range(tables.rings.entries)
+        if turns[number].next
+        or any(bytes(limits[number]))
+        or libbpf.map_lookup(tables.rings.fd, ctypes.c_uint32(number), inner)
+    }
+
+
+def _prune_denied(tables: Tables, state: State) -> None:
+    wanted = {bytes(tables.prefix_key(prefix)) for prefix in state.denied_prefixes()}
+    for key in libbpf.map_keys(tables.denied.fd, ctypes.sizeof(tables.denied.key)):
+        if key not in wanted:
+            libbpf.map_delete(tables.denied.fd, ctypes.create_string_buffer(key, len(key)))

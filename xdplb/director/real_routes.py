@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: MIT
+"""The ways to the reals: learned, kept, forgotten."""
+
+from collections.abc import Iterable
+
+from xdplb.director import state_file
+from xdplb.director.files import read_bytes
+from xdplb.director.instance import Instance
+from xdplb.director.state import State
+from xdplb.errors import Conflict
+from xdplb.host import neighbours, routes
+from xdplb.model.address import parse_address
+from xdplb.model.network import Hop
+
+
+def learn(state: State, addresses: set[str]) -> set[Hop]:
+    """Learn the ways to reals that are new. Returns: their next hops, the director's own left out.
+
+    Raises: Conflict naming a real without a route.
+    """
+    new = sorted(addresses - state.routes.keys())
+    if not new:
+        return set()
+    found, vips = routes.resolve(new), set(state.vips())
+    for address, route in found.items():
+        source = parse_address(route.source)
+        if source.version == 6 and source in vips and not route.local:
+            raise Conflict(
+                f"real {address} would be sent to from the VIP {source}, not from a DIP",
+                f"run: ip address change {source}/128 dev {route.device} preferred_lft 0",
+            )
+    state.routes |= found
+    return hops_of(state, found)
+
+
+def hops_of(state: State, addresses: Iterable[str]) -> set[Hop]:
+    """The next hops on the ways to these reals, whose routes are known."""
+    ways = ((address, state.routes[address]) for address in addresses)
+    return {route.hop(address) for address, route in ways if not route.local}
+
+
+def forget(state: State) -> set[Hop]:
+    """Forget the ways to reals that are gone. Returns: the next hops that they had."""
+    gone = state.routes.keys() - state.addresses()
+    hops = hops_of(state, gone)
+    for address in gone:
+        del state.routes[address]
+    return hops
+
+
+def release(instance: Instance, state: State, hops: Iterable[Hop]) -> None:
+    """Let the kernel forget those of these next hops that no real of this namespace needs."""
+    unused = set(hops)
+    if state.attached and unused:
+        unused -= hops_of(state, state.routes)
+    for other in instance.others() if unused else ():
+        content = read_bytes(other.state)
+        if content:
+            theirs = state_file.decode(content, str(other.state))
+            unused -= hops_of(theirs, theirs.routes) if theirs.attached else set()
+    neighbours.release_neighbours(unused)

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: MIT
+"""The state as one file of JSON: encode, decode, and the versions that there were.
+
+Version 2 is the values of `director/state.py`, one object each. Services, real's indices, prefixes
+and routes are texts, which JSON reads fast. Routes are [fields, "address …"] for each way that
+reals share. Version 1 (xdplb 0.1 before November 2026) was one flat object; it is converted.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, fields, replace
+from typing import Any
+
+from xdplb.director.allocation import Allocation
+from xdplb.director.services import Services
+from xdplb.director.state import Attached, State, Transition, Wanted
+from xdplb.errors import XdplbError
+from xdplb.model.address import parse_address
+from xdplb.model.configuration import Timeouts
+from xdplb.model.network import Route
+from xdplb.model.service import ServiceKey
+from xdplb.model.tunables import Tunables
+
+VERSION = 2
+
+
+class Damaged(XdplbError):
+    """A state that cannot be read: not JSON, not of the form, or of a newer xdplb."""
+
+
+def encode(state: State) -> bytes:
+    """The file's content."""
+    wanted, allocated, attached = state.wanted, state.allocated, state.attached
+    value = {
+        "version": VERSION,
+        "wanted": {
+            "tunables": asdict(wanted.tunables),
+            "timeouts": asdict(wanted.timeouts),
+            "vips": {str(vip): ifname for vip, ifname in wanted.vips.items()},
+            "denied": " ".join(wanted.denied),
+            "services": wanted.services.encoded(),
+        },
+        "allocated": {
+            "next_real": allocated.next_real,
+            "services": _by_text(allocated.services),
+            "reals": {str(key): _join(found) for key, found in allocated.reals.items()},
+        },
+        "attached": attached and asdict(attached),
+        "transitions": {str(key): asdict(each) for key, each in state.transitions.items()},
+        "found": _by_text(state.found),
+        "removed": _by_text(state.removed),
+        "routes": _encode_routes(state.routes),
+    }
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+def decode(content: bytes, source: str) -> State:
+    """The inverse of encode(), of older versions too. `source` names the content in messages.
+
+    Raises: Damaged.
+    """
+    try:
+        raw = json.loads(content)
+        version = raw["version"] if isinstance(raw, dict) else None
+        if isinstance(version, int) and version > VERSION:
+            raise Damaged(
+                f"{source} was written by a newer xdplb (format {version}, not {VERSION})",
+                "use that xdplb, or detach with it first",
+            )
+        if version not in _READERS:
+            raise Damaged(
+                f"{source} is not a state of xdplb", f"move it away: mv {source} {source}.old"
+            )
+        return _READERS[version](raw)
+    except Damaged:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError, XdplbError) as error:
+        reason = f"{type(error).__name__}: {error}" if isinstance(error, KeyError) else str(error)
+        raise Damaged(
+            f"{source} is damaged ({reason})", f"move it away: mv {source} {source}.old"
+        ) from error
+
+
+def _read_version_2(raw: Mapping[str, Any]) -> State:
+    wanted, allocated = raw["wanted"], raw["allocated"]
+    keys = {text: ServiceKey.parse(text) for text in wanted["services"]}
+    if not keys.keys() == allocated["services"].keys() == allocated["reals"].keys():
+        raise ValueError("services and their places differ")
+    return State(
+        Wanted(
+            _tunables(wanted["tunables"]),
+            Timeouts(**wanted["timeouts"]),
+            {parse_address(vip): str(ifname) for vip, ifname in wanted["vips"].items()},
+            wanted["denied"].split(),
+            Services({keys[text]: value for text, value in wanted["services"].items()}),
+        ),
+        Allocation(
+            {keys[text]: int(number) for text, number in allocated["services"].items()},
+            {keys[text]: str(indices) for text, indices in allocated["reals"].items()},
+            int(allocated["next_real"]),
+        ),
+        Attached(**raw["attached"]) if raw["attached"] else None,
+        {keys[text]: Transition(**value) for text, value in raw["transitions"].items()},
+        {keys[text]: dict(value) for text, value in raw["found"].items()},
+        {keys[text]: dict(value) for text, value in raw["removed"].items()},
+        _decode_routes(raw["routes"]),
+    )
+
+
+def _read_version_1(raw: Mapping[str, Any]) -> State:
+    """Its configuration only. Its tables had another layout, so nothing else can be kept."""
+    services: dict[ServiceKey, dict[str, Any]] = {}
+    for text, old in raw["services"].items():
+        reals = []
+        for real in old["reals"].split():
+            address, _, rest = real.partition("=")
+            _, weight, last, *tunnel = rest.split(",")
+            reals.append(f"{address}={','.join([weight, last, *tunnel])}")
+        names = ("scheduler", "flags", "one_packet", "limit", "source_limit", "source_cidr")
+        services[ServiceKey.parse(text)] = {n: old[n] for n in names} | {"reals": " ".join(reals)}
+    state = State(
+        Wanted(
+            _tunables(raw["tunables"]),
+            Timeouts(**raw["timeouts"]),
+            {parse_address(vip): ifname for vip, ifname in raw["vips"].items()},
+            list(raw["denied"]),
+            Services(services),
+        )
+    )
+    state.renew_places()
+    return state
+
+
+_READERS: dict[Any, Callable[[Mapping[str, Any]], State]] = {
+    1: _read_version_1,
+    VERSION: _read_version_2,
+}
+
+
+def _tunables(raw: Mapping[str, Any]) -> Tunables:
+    """Sizes that this xdplb knows; another one's are no reason to refuse its services."""
+    known = {field.name for field in fields(Tunables)}
+    return replace(Tunables(), **{name: int(n) for name, n in raw.items() if name in known})
+
+
+def _by_text(values: Mapping[ServiceKey, Any]) -> dict[str, Any]:
+    return {str(key): value for key, value in values.items()}
+
+
+def _join(indices: str | list[int]) -> str:
+    return indices if isinstance(indices, str) else " ".join(map(str, indices))
+
+
+def _encode_routes(routes: Mapping[str, Route]) -> list[Any]:
+    sharing: dict[Route, list[str]] = {}
+    for address, route in routes.items():
+        sharing.setdefault(route, []).append(address)
+    return [[asdict(route), " ".join(addresses)] for route, addresses in sharing.items()]
+
+
+def _decode_routes(raw: Any) -> dict[str, Route]:
+    routes: dict[str, Route] = {}
+    for way, addresses in raw:
+        routes.update(dict.fromkeys(addresses.split(), Route(**way)))
+    return routes

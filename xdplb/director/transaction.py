@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: MIT
+"""One change of a director: edit the state, then let the tables follow; or leave all as it was."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from xdplb.director import machine, real_routes, recovery, store
+from xdplb.director.instance import Instance
+from xdplb.director.journal import Journal
+from xdplb.director.state import State
+from xdplb.director.table_writer import TableWriter
+from xdplb.errors import XdplbError
+from xdplb.host import neighbours, vlans
+from xdplb.kernel.tables import Tables
+from xdplb.model.address import Address
+
+
+class Transaction:
+    """A state being edited, and the tables that will follow it."""
+
+    def __init__(self, instance: Instance, state: State, tables: Tables) -> None:
+        self.instance = instance
+        self.state = state
+        self.tables = tables
+        self._timeouts = state.wanted.timeouts
+        self._denied = set(state.wanted.denied)
+        self._vips = dict(state.wanted.vips)
+        self._order = list(state.wanted.services)
+
+    def commit(self) -> list[Address]:
+        """Let the tables and the machine follow. Returns: the VIPs that were added.
+
+        Raises: XdplbError; then everything is as it was.
+        """
+        state, instance = self.state, self.instance
+        denied = self._denied ^ set(state.wanted.denied)
+        vips_changed = self._vips != state.wanted.vips
+        config_changed = self._timeouts != state.wanted.timeouts
+        if not (state.touched or denied or vips_changed or config_changed or self._reordered()):
+            return []
+        there = [key for key in state.touched if key in state.wanted.services]
+        found = real_routes.learn(
+            state, {a for k in there for a in state.wanted.services.addresses(k)}
+        )
+        unused = real_routes.forget(state) if self._lost_reals() else set()
+        journal = Journal(sorted(map(str, state.touched)), sorted(found | unused), vips_changed)
+        writer = TableWriter(self.tables, state)
+        writer.rings.expect()
+        journal.begin(instance)
+        try:
+            store.write_state(instance, state)
+            neighbours.keep_neighbours(found)
+            if found:
+                self.tables.put_vlans(vlans.vlans())
+            if config_changed:
+                writer.config()
+            if denied:
+                writer.deny(sorted(denied))
+            for vip in state.wanted.vips:
+                writer.lookups.add_vip(vip)
+            writer.follow()
+            added = machine.follow(instance, state, self.tables) if vips_changed else []
+            if vips_changed:
+                writer.lookups.keep_vips(state.vips())
+            writer.rings.end_due()
+            real_routes.release(instance, state, unused)
+            store.write_state(instance, state)
+            store.write_copy(instance, state)
+        except BaseException:
+            undo(instance, journal)
+            raise
+        Journal.end(instance)
+        return added
+
+    def _reordered(self) -> bool:
+        return self._order != list(self.state.wanted.services)
+
+    def _lost_reals(self) -> bool:
+        services = self.state.wanted.services
+        return any(
+            set(old.indices) - set(self.state.allocated.indices(key) if key in services else ())
+            for key, old in self.state.touched.items()
+        )
+
+
+def undo(instance: Instance, journal: Journal) -> None:
+    """Go back to the state before. If that fails, the journal stays for the next command."""
+    with suppress(XdplbError):
+        recovery.settle(instance, recovery.read_before(instance), journal)
+        Journal.end(instance)
+
+
+@contextmanager
+def transaction(instance: Instance) -> Iterator[Transaction]:
+    """Edit the state in the block; afterwards tables and machine follow, in commit().
+
+    An exception in the block leaves everything as it was. Raises: NotAttached, NoPermission, …
+    """
+    with instance.locked():
+        state = recovery.recover(instance)
+        tables = store.open_tables(instance, state)
+        try:
+            yield Transaction(instance, state, tables)
+        finally:
+            tables.close()
