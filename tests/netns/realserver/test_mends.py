@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from xdplb.host import namespaces
+from xdplb.errors import InterfaceBusy
+from xdplb.host import namespaces, netlink
+from xdplb.kernel import libbpf
 from xdplb.model.address import parse_address
 from xdplb.realserver import setup, unwrapper
 from xdplb.realserver.script import Fact
@@ -106,6 +108,21 @@ def test_a_firewall_is_opened(real, rule):
         real.run(mend)
 
     assert [] == blocked()
+
+
+def test_an_interface_that_is_taken_can_be_freed(real):
+    """Setup says by which command; after it, setup goes through."""
+    program = libbpf.prog_load(bytes.fromhex("b700000002000000 9500000000000000"))
+    with namespaces.entered(real.name):
+        netlink.attach_xdp("eth0", program)
+    os.close(program)
+    with pytest.raises(InterfaceBusy, match="another XDP program is on eth0") as busy:
+        setup.setup(real.host, [VIP], decap=Decap.XDP)
+
+    real.run(busy.value.mend.removeprefix("take it off: "))
+    facts = setup.setup(real.host, [VIP], decap=Decap.XDP)
+
+    assert [] == [fact for fact in facts if not fact.ok]
 
 
 def test_mend_names_the_whole_setup(dual):
