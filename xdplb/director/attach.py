@@ -134,8 +134,7 @@ def _attach(
         if kept:
             _fill(tables, state)
         added = machine.follow(instance, state, tables)
-        store.write_state(instance, state)
-        store.write_copy(instance, state)
+        store.finish_state(instance, state)
         failed.pop_all()
     Journal.end(instance)
     machine.sweep(instance, state)

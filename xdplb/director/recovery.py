@@ -76,5 +76,4 @@ def settle(instance: Instance, state: State, journal: Journal) -> None:
         machine.follow(instance, state, tables)
         machine.sweep(instance, state)
     real_routes.release(instance, state, journal.hops)
-    store.write_state(instance, state)
-    store.write_copy(instance, state)
+    store.finish_state(instance, state)

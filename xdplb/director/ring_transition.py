@@ -42,6 +42,15 @@ def repeat_ring(owners: NDArray[Any], slots: int, dtype: Any) -> NDArray[Any]:
     return ring
 
 
+def _members(indices: Collection[int]) -> NDArray[Any]:
+    """Which of the 16-bit indices are among these: bool, shape (65536,)."""
+    import numpy as np
+
+    members = np.zeros(1 << 16, bool)
+    members[list(indices)] = True
+    return members
+
+
 def merge_rings(
     old: NDArray[Any],
     new: NDArray[Any],
@@ -61,7 +70,7 @@ def merge_rings(
     was_moving = (old["flags"] & recorded) != 0
     changed = (new["real"] != old["real"]) & (old["real"] != 0) & (new["real"] != 0)
     previous = np.where(was_moving, old["previous"], np.where(changed, old["real"], 0))
-    previous = np.where(np.isin(previous, list(reals)), previous, 0)
+    previous = np.where(_members(reals)[previous], previous, 0)
     moving = was_moving | (previous != 0) | reselect
     # Before it was reselected, a slot's own real had its flows, none of them recorded.
     flags = np.where(moving, recorded, 0) | np.where(reselect, reselected, 0)
@@ -84,7 +93,7 @@ def change_pick(
 
     was_moving = (old["flags"] & recorded) != 0
     previous = np.where(was_moving, old["previous"], old["real"])
-    previous = np.where(np.isin(previous, list(reals)), previous, 0)
+    previous = np.where(_members(reals)[previous], previous, 0)
     changed = new.copy()
     changed["previous"] = previous
     changed["flags"] |= recorded | (previous_pick if previous.any() else 0)
@@ -120,7 +129,7 @@ def end_transitions(
     import numpy as np
 
     ended = ring.copy()
-    done = ~np.isin(ring["previous"], list(live)) & ((ring["flags"] & reselected) == 0)
+    done = ~_members(live)[ring["previous"]] & ((ring["flags"] & reselected) == 0)
     for real in between:
         done &= ring["real"] == real
     ended["flags"] = np.where(done, ring["flags"] & ~np.uint32(recorded), ring["flags"])

@@ -12,12 +12,12 @@ from dataclasses import asdict, fields, replace
 from typing import Any
 
 from xdplb.director.allocation import Allocation
+from xdplb.director.routes import Routes
 from xdplb.director.services import Services
 from xdplb.director.state import Attached, State, Transition, Wanted
 from xdplb.errors import XdplbError
 from xdplb.model.address import parse_address
 from xdplb.model.configuration import Timeouts
-from xdplb.model.network import Route
 from xdplb.model.service import ServiceKey
 from xdplb.model.tunables import Tunables
 
@@ -49,7 +49,7 @@ def encode(state: State) -> bytes:
         "transitions": {str(key): asdict(each) for key, each in state.transitions.items()},
         "found": _by_text(state.found),
         "removed": _by_text(state.removed),
-        "routes": _encode_routes(state.routes),
+        "routes": state.routes.encoded(),
     }
     return json.dumps(value, separators=(",", ":")).encode()
 
@@ -103,7 +103,7 @@ def _read_version_2(raw: Mapping[str, Any]) -> State:
         {keys[text]: Transition(**value) for text, value in raw["transitions"].items()},
         {keys[text]: dict(value) for text, value in raw["found"].items()},
         {keys[text]: dict(value) for text, value in raw["removed"].items()},
-        _decode_routes(raw["routes"]),
+        Routes(raw["routes"]),
     )
 
 
@@ -149,17 +149,3 @@ def _by_text(values: Mapping[ServiceKey, Any]) -> dict[str, Any]:
 
 def _join(indices: str | list[int]) -> str:
     return indices if isinstance(indices, str) else " ".join(map(str, indices))
-
-
-def _encode_routes(routes: Mapping[str, Route]) -> list[Any]:
-    sharing: dict[Route, list[str]] = {}
-    for address, route in routes.items():
-        sharing.setdefault(route, []).append(address)
-    return [[asdict(route), " ".join(addresses)] for route, addresses in sharing.items()]
-
-
-def _decode_routes(raw: Any) -> dict[str, Route]:
-    routes: dict[str, Route] = {}
-    for way, addresses in raw:
-        routes.update(dict.fromkeys(addresses.split(), Route(**way)))
-    return routes

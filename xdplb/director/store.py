@@ -59,13 +59,16 @@ def write_state(instance: Instance, state: State) -> None:
     files.write_bytes(instance.state, state_file.encode(state))
 
 
-def write_copy(instance: Instance, state: State) -> None:
-    """Replace the copies of the state and of the shares; a director that is detached has none.
+def finish_state(instance: Instance, state: State) -> None:
+    """Replace the file, and the copies of the state and of the shares, at the end of a change.
 
-    Raises: KernelRefused.
+    A director that is detached has no copies. Raises: XdplbError.
     """
+    content = state_file.encode(state)
+    if content != files.read_bytes(instance.state):
+        files.write_bytes(instance.state, content)
     if state.attached and instance.pins.is_dir():
-        pinned_bytes.save(instance.state_copy, state_file.encode(state))
+        pinned_bytes.save(instance.state_copy, content)
         shares = files.read_bytes(instance.shares)
         if shares is not None:
             pinned_bytes.save(instance.shares_copy, shares)
