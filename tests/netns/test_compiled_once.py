@@ -107,6 +107,20 @@ def test_two_at_once_compile_once(lvs, tmp_path):
     assert 1 == len(list((tmp_path / "cache").glob("*.json")))
 
 
+def test_others_need_not_wait_for_the_compiler(lvs, tmp_path):
+    """The instance's lock is free while an upgrade compiles."""
+    attach(lvs, bind(tmp_path / "cache"))
+    upgrade = start(lvs, "-t tmpfs -o mode=700 t")
+    assert upgrade.stderr is not None
+    assert SAID == upgrade.stderr.readline()
+
+    lvs.xdplb("set", "901", "121", "301")
+    assert upgrade.poll() is None
+    assert "" == upgrade.communicate()[1]
+    assert 0 == upgrade.returncode
+    assert "tcp = 901" in lvs.xdplb("save")
+
+
 FAILING = {
     "read-only": ("-t tmpfs -o ro,mode=700 t", "Read-only file system"),
     "full": ("-t tmpfs -o size=4k,mode=700 t", "No space left on device"),

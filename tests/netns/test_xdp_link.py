@@ -11,7 +11,7 @@ import pytest
 from balancer import require_root
 
 from xdplb.errors import KernelRefused
-from xdplb.host import directories, interfaces, namespaces
+from xdplb.host import directories, interfaces, namespaces, xdp_holders
 from xdplb.kernel import libbpf, xdp_link
 from xdplb.kernel.bpffs import BPFFS
 
@@ -146,3 +146,29 @@ def test_the_pin_of_an_interface_with_another_name_now(pin, programs):
 
     assert set() == interfaces.xdp_programs("old0")
     assert {id_of(programs[1])} == interfaces.xdp_programs("eth0")
+
+
+@pytest.mark.parametrize("mode", ["xdpgeneric", "xdpdrv"])
+def test_how_to_free_what_ip_link_attached(pin, programs, mode):
+    """The command takes it off, in whichever mode it runs."""
+    libbpf.obj_pin(programs[0], pin.with_name("theirs"))
+    ip(f"link set eth0 {mode} pinned {pin.with_name('theirs')}")
+    assert {id_of(programs[0])} == interfaces.xdp_programs("eth0")
+
+    command = xdp_holders.how_to_free("eth0")
+
+    subprocess.run(command.split(), check=True)
+    assert set() == interfaces.xdp_programs("eth0")
+
+
+@pytest.mark.parametrize("mode", ["generic", "native"])
+def test_how_to_free_what_a_link_holds(pin, programs, mode):
+    """The command takes it off, though the link is pinned; not one of another interface."""
+    attach(pin.with_name("other"), programs[0], "peer0", mode)
+    attach(pin, programs[0], "eth0", mode)
+
+    command = xdp_holders.how_to_free("eth0")
+
+    subprocess.run(command.split(), check=True)
+    assert set() == interfaces.xdp_programs("eth0")
+    assert {id_of(programs[0])} == interfaces.xdp_programs("peer0")

@@ -89,6 +89,26 @@ def test_one_at_a_time(tmp_path):
     assert ["first", "second"] == order
 
 
+def test_a_lock_that_is_removed_holds_nobody_off_for_ever(tmp_path):
+    """Whoever waited for the old file takes the new one: two of them never hold one lock."""
+    taken = []
+
+    def waiting() -> None:
+        with locks.locked(tmp_path / "lock"):
+            taken.append((tmp_path / "lock").stat().st_ino)
+
+    with locks.locked(tmp_path / "lock"):
+        thread = threading.Thread(target=waiting)
+        thread.start()
+        thread.join(0.1)
+        (tmp_path / "lock").unlink()
+        (tmp_path / "lock").touch()
+        new = (tmp_path / "lock").stat().st_ino
+    thread.join()
+
+    assert [new] == taken
+
+
 def test_what_is_started_meanwhile_does_not_hold_the_lock(tmp_path):
     """A daemon that a command starts lives longer than the command."""
     with locks.locked(tmp_path / "lock"):

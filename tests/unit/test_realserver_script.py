@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: MIT
 """The real server's script and its callers, without a kernel."""
 
+import os
 import shutil
+import stat
 import subprocess
+from functools import partial
 
 import pytest
 
@@ -67,6 +70,24 @@ def test_script_cut_short_does_nothing(tmp_path):
         (["check", "--decap", "gre"], "--decap gre is unknown"),
         (["check", "--now", "1"], "--now is unknown"),
         (["setup"], "setup needs a --vip"),
+        (["setup", "--vip", ""], "--vip  is not an IP address"),
+        (["setup", "--vip", "192.0.2.1\n192.0.2.2"], "--vip 192.0.2.1?192.0.2.2 is not an IP"),
+        (["setup", "--vip", "127.0.0.1"], "--vip 127.0.0.1 never leaves a host"),
+        (["setup", "--vip", "::1"], "--vip ::1 never leaves a host"),
+        (["setup", "--vip", "0.1.2.3"], "--vip 0.1.2.3 is no host's address"),
+        (["setup", "--vip", "239.1.2.3"], "--vip 239.1.2.3 is no host's address"),
+        (["setup", "--vip", "::"], "--vip :: is no host's address"),
+        (["setup", "--vip", "ff02::1"], "--vip ff02::1 is no host's address"),
+        (["setup", "--vip", "fe80::1"], "--vip fe80::1 is of one link only"),
+        (["setup", "--director", "10.0.0.0/8\n"], "--director 10.0.0.0/8? is not a prefix"),
+        (["setup", "--dev", ""], "--dev  is not an interface"),
+        (["setup", "--dev", "eth0 eth1"], "--dev eth0 eth1 is not an interface"),
+        (["setup", "--dev", "eth0\neth1"], "--dev eth0?eth1 is not an interface"),
+        (["setup", "--dev", "-x"], "--dev -x is not an interface"),
+        (["setup", "--dev", "../../x"], "--dev ../../x is not an interface"),
+        (["setup", "--dev", "all"], "--dev all is not an interface"),
+        (["setup", "--dev", "sixteen_letters_"], "--dev sixteen_letters_ is not an interface"),
+        (["setup", "--vip", "192.0.2.1", "--a\nb", "c"], "--a?b is unknown"),
     ],
 )
 def test_script_refuses_what_it_does_not_know(arguments, message):
@@ -102,13 +123,31 @@ def test_host_is_here_in_a_namespace_or_behind_ssh():
         lambda: setup.setup(Host(ssh="rs1"), [VIP], decap=Decap.XDP),
         lambda: setup.setup(Host(), []),
         lambda: setup.setup(Host(), [parse_address("fe80::1")]),
-        lambda: setup.setup(Host(), [VIP], devices=["-x"]),
+        lambda: setup.setup(Host(), [VIP], [VIP]),
+        lambda: setup.setup(Host(), [parse_address("2001:db8::1")], [parse_address("2001:db8::1")]),
+        *(
+            partial(setup.setup, Host(), [VIP], devices=[name])
+            for name in (
+                "",
+                "-x",
+                "a b",
+                "a\nb",
+                "a\tb",
+                "a\x1bb",
+                "a/b",
+                "a:b",
+                "sixteen_letters_",
+            )
+        ),
+        *(partial(Host, ssh=name) for name in ("a b", "root@a\nb", "a\x1b[2J", "a\u2028b")),
+        *(partial(Host, netns=name) for name in ("", ".", "..", "a/b", "a b", "a\nb", "-a")),
     ],
 )
 def test_contradictions_are_refused(make):
     """What cannot be meant is refused before anything runs."""
-    with pytest.raises(UsageError):
+    with pytest.raises(UsageError) as refusal:
         make()
+    assert str(refusal.value).isprintable()
 
 
 def test_report_is_read_back():
@@ -124,3 +163,72 @@ def test_report_is_read_back():
         Fact("tunl0", "up", "up", True, ""),
     )
     assert report.settings == {"vip": ("192.0.2.1", "192.0.2.2"), "director": ()}
+
+
+@pytest.mark.parametrize(
+    ("host", "decap", "wanted"),
+    [
+        (Host(), "xdp", "xdplb realserver setup --vip 192.0.2.1 --decap xdp"),
+        (
+            Host(ssh="root@rs1"),
+            "ipip",
+            "xdplb realserver setup --ssh root@rs1 --vip 192.0.2.1 --decap ipip",
+        ),
+        # Unwrapping by XDP is set up on the host itself.
+        (Host(ssh="root@rs1"), "xdp", "xdplb realserver setup --vip 192.0.2.1 --decap xdp"),
+    ],
+)
+def test_mends_are_typed_here(host, decap, wanted):
+    """What the script says of setup is said as it is typed where the person is."""
+    told = f"xdplb realserver setup --vip 192.0.2.1 --decap {decap}"
+
+    report = script._reachable(host, script._parse(f"mss\t1\t2\t0\t{told}\n#setup\t{told}\n"))
+
+    assert (wanted, wanted) == (report.facts[0].mend, report.setup)
+
+
+@pytest.mark.parametrize("verb", ["setup", "check", "teardown"])
+def test_unprivileged_is_told_why(verb, tmp_path):
+    """What of it is root's: check changes nothing, and does not say that it does."""
+    (tmp_path / "id").write_text("#!/bin/sh\necho 1000\n")
+    (tmp_path / "id").chmod(0o755)
+    done = subprocess.run(
+        ["sh", "-s", verb, "--vip", "192.0.2.1"],
+        input=script.script(),
+        capture_output=True,
+        text=True,
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+        check=False,
+    )
+
+    wanted = f"error: {verb} {script.ROOTS[verb]}; run it with sudo, or as root@HOST\n"
+    assert (2, "", wanted) == (done.returncode, done.stdout, done.stderr)
+    assert ("changes" in done.stderr) == (verb != "check")
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077], ids=oct)
+def test_what_is_written_down_is_root_s(tmp_path, umask):
+    """The directory of states, made or found, and the lock in it, whatever the umask is."""
+    if os.geteuid() != 0:
+        pytest.skip("teardown asks for root first")
+    for made_before in (False, True):
+        run = tmp_path / f"run-{made_before}"
+        if made_before:
+            (run / "xdplb/realserver").mkdir(parents=True)
+            (run / "xdplb/realserver").chmod(0o777)
+        subprocess.run(
+            ["sh", "-s", "teardown", "--vip", "192.0.2.1"],
+            input=script.script(),
+            capture_output=True,
+            text=True,
+            env={"PATH": "/usr/bin:/bin", "XDPLB_RUN": str(run)},
+            umask=umask,
+            check=False,
+        )
+
+        modes = [
+            stat.S_IMODE((run / path).stat().st_mode)
+            for path in ("xdplb", "xdplb/realserver", "xdplb/realserver/lock")
+        ]
+        assert modes[1:] == [0o700, 0o600]
+        assert modes[0] & 0o022 == 0 or made_before

@@ -16,6 +16,7 @@ from xdplb.director.instance import PINS, Instance, link_name
 from xdplb.director.state import Attached, State
 from xdplb.errors import InterfaceBusy, KernelRefused, NotFound
 from xdplb.host import announcements, interfaces
+from xdplb.host.xdp_holders import how_to_free
 from xdplb.kernel import libbpf, program_text, xdp_link
 from xdplb.kernel.tables import Tables
 from xdplb.model.address import Address, parse_address
@@ -117,7 +118,7 @@ def _how_to_free(name: str, index: int) -> str:
         if link and link.ifindex == index and link.prog_id in running:
             other = pin.parent.name.partition("@")[0]
             return f"detach it first: xdplb --instance {other} detach {name}"
-    return f"see `ip link show {name}`; take it off with `ip link set {name} xdp off`"
+    return f"take it off: {how_to_free(name)}"
 
 
 def is_linked(instance: Instance, ifname: str) -> bool:

@@ -301,6 +301,16 @@ def link_update(link_fd: int, prog_fd: int) -> None:
     _check(_lib().bpf_link_update(link_fd, prog_fd, None), "cannot replace the program")
 
 
+def links() -> list[Any]:
+    """Each link's struct bpf_link_info, of all links on this machine."""
+    found, link_id = [], ctypes.c_uint32(0)
+    while _lib().bpf_link_get_next_id(link_id, ctypes.byref(link_id)) == 0:
+        if (fd := _lib().bpf_link_get_fd_by_id(link_id)) >= 0:  # else it has gone since
+            found.append(link_info(fd))
+            os.close(fd)
+    return found
+
+
 def link_detach(link_fd: int) -> None:
     """Takes the program off the interface, even if others hold the link open."""
     _check(_lib().bpf_link_detach(link_fd), "cannot detach the program")

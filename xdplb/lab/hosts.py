@@ -23,14 +23,14 @@ _XDP_PASS = bytes.fromhex("b7000000020000009500000000000000")  # r0 = 2; exit
 # changes begins with the kernel's own defaults.
 _IPV4_SETTINGS = {"rp_filter": 0, "arp_ignore": 0, "arp_announce": 0}
 
-# IPv6 says nothing by itself that would move a counter: no duplicate address detection, no router
-# solicitation. MLD reports cannot be switched off, so they are sent at once: the kernel draws their
-# delay below this many ms, and 1 is one jiffy at most. It takes 0 for "any delay" since 6.2.
+# IPv6 says nothing by itself that would move a counter: no duplicate address detection, and no
+# router solicitation (accept_ra). MLD reports cannot be switched off, so they are sent at once: the
+# kernel draws their delay below this many ms, and 1 is one jiffy at most. From 6.2 on, it takes 0
+# for any delay.
 _IPV6_SETTINGS = {
     "disable_ipv6": 0,
     "accept_dad": 0,
     "accept_ra": 0,
-    "router_solicitations": 0,
     "mldv1_unsolicited_report_interval": 1,
     "mldv2_unsolicited_report_interval": 1,
 }

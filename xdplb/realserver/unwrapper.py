@@ -25,6 +25,7 @@ from pathlib import Path
 from xdplb.errors import InterfaceBusy, KernelRefused
 from xdplb.host import directories, locks, namespaces
 from xdplb.host.interfaces import ifindex
+from xdplb.host.xdp_holders import how_to_free
 from xdplb.kernel import libbpf, loader, program_cache, program_text, xdp_link
 from xdplb.kernel.bpffs import BPFFS, check_bpffs
 from xdplb.kernel.byte_order import mapped, prefix_length
@@ -202,7 +203,7 @@ def _link(pin: Path, program: int, index: int, ifname: str) -> str:
         if error.errno in xdp_link.OCCUPIED:
             raise InterfaceBusy(
                 f"another XDP program is on {ifname}",
-                f"see: bpftool net; take it off: ip link set {ifname} xdp off",
+                f"take it off: {how_to_free(ifname)}",
             ) from error
         raise
 
