@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What all commands do alike: an option that is given twice is refused, as ipvsadm does.
+"""The class of all commands: an option that is given twice is refused, as by ipvsadm.
 
 click takes the last of `-t A -t B` and says nothing.
 """
@@ -10,7 +10,7 @@ from xdplb.errors import UsageError
 
 
 class Command(click.Command):
-    """A command that takes each option once, unless it is made to be repeated."""
+    """A command that takes each option once, except options that may be repeated."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Raises: UsageError naming an option that is given twice."""
@@ -19,7 +19,7 @@ class Command(click.Command):
 
 
 class Group(click.Group):
-    """A group of such commands, whose own options are taken once, too."""
+    """A group of such commands. It takes its own options once, too."""
 
     command_class = Command
 
@@ -30,7 +30,7 @@ class Group(click.Group):
 
 
 def _check_repetition(command: click.Command, ctx: click.Context, args: list[str]) -> None:
-    if ctx.resilient_parsing:  # the shell completes a line that is not whole yet
+    if ctx.resilient_parsing:  # the shell completes an unfinished line
         return
     _, _, given = command.make_parser(ctx).parse_args(args=list(args))
     once = [each for each in given if isinstance(each, click.Option) and not each.multiple]
