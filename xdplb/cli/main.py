@@ -3,7 +3,6 @@ import contextlib
 import importlib
 import os
 import sys
-import traceback
 from pathlib import Path
 
 import click
@@ -97,6 +96,8 @@ def _line_of(error: click.ClickException) -> str:
 
 def _line_of_defect(error: Exception) -> str:
     """Keeps the traceback where the next one replaces it, or says how to see it."""
+    import traceback  # 10 ms, which most commands have no use for
+
     told = "".join(traceback.format_exception(error))
     if os.environ.get("XDPLB_VERBOSE") == "1":
         print(told, end="", file=sys.stderr)
