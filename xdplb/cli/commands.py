@@ -4,35 +4,42 @@
 click takes the last of `-t A -t B` and says nothing.
 """
 
+from typing import Any
+
 import click
 
 from xdplb.errors import UsageError
 
 
-class Command(click.Command):
-    """A command that takes each option once, except options that may be repeated."""
+class _Once:
+    """Refuses an option that is given twice, unless it is made to be repeated."""
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Raises: UsageError naming an option that is given twice."""
-        _check_repetition(self, ctx, args)
-        return super().parse_args(ctx, args)
+    def make_parser(self, ctx: click.Context) -> Any:
+        """A parser that raises UsageError naming the option."""
+        parser = super().make_parser(ctx)  # type: ignore[misc]
+        parse = parser.parse_args
+
+        def checked(args: list[str]) -> Any:
+            values, rest, given = parse(args=args)
+            if not ctx.resilient_parsing:  # else the shell completes a line that is not whole yet
+                _check_repetition(ctx, given)
+            return values, rest, given
+
+        parser.parse_args = checked
+        return parser
 
 
-class Group(click.Group):
-    """A group of such commands. It takes its own options once, too."""
+class Command(_Once, click.Command):
+    """A command that takes each option once."""
+
+
+class Group(_Once, click.Group):
+    """A group of such commands, whose own options are taken once, too."""
 
     command_class = Command
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Raises: UsageError naming an option that is given twice."""
-        _check_repetition(self, ctx, args)
-        return super().parse_args(ctx, args)
 
-
-def _check_repetition(command: click.Command, ctx: click.Context, args: list[str]) -> None:
-    if ctx.resilient_parsing:  # the shell completes an unfinished line
-        return
-    _, _, given = command.make_parser(ctx).parse_args(args=list(args))
+def _check_repetition(ctx: click.Context, given: list[click.Parameter]) -> None:
     once = [each for each in given if isinstance(each, click.Option) and not each.multiple]
     for option in once:
         if once.count(option) > 1:

@@ -5,7 +5,6 @@ import contextlib
 import errno
 import os
 import stat
-import tempfile
 from pathlib import Path
 
 from xdplb.errors import FileError, UsageError, unwritable
@@ -74,6 +73,8 @@ def _is_stream(path: Path) -> bool:
 
 def _replace(path: Path, text: bytes) -> None:
     """Write beside the file, then rename, so that the name always has a complete text."""
+    import tempfile  # 10 ms, which most commands have no use for
+
     try:
         old = path.stat()
     except FileNotFoundError:

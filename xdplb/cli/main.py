@@ -3,7 +3,6 @@ import contextlib
 import importlib
 import os
 import sys
-import traceback
 from pathlib import Path
 
 import click
@@ -99,6 +98,8 @@ def _line_of(error: click.ClickException) -> str:
 
 def _line_of_defect(error: Exception) -> str:
     """Keeps the traceback in a file, which the next one replaces; or says how to see it."""
+    import traceback  # 10 ms, which most commands have no use for
+
     told = "".join(traceback.format_exception(error))
     if os.environ.get("XDPLB_VERBOSE") == "1":
         print(told, end="", file=sys.stderr)

@@ -73,8 +73,9 @@ class Director:
                 raise AlreadyExists(
                     f"service {service.key} exists already", "change it with: xdplb service edit"
                 )
-            state.put_service(service)
             vip = service.key.vip
+            addresses.check_no_network(vip, "VIP")
+            state.put_service(service)
             if vip not in state.wanted.vips and vip not in addresses.local_addresses():
                 self.notes.append(
                     f"VIP {vip} is on no interface here: unless your routers send it here, "

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 
 from xdplb.director import files
 from xdplb.director.instance import Instance
-from xdplb.errors import XdplbError
+from xdplb.errors import unwritable
 from xdplb.model.network import Hop
 
 
@@ -65,10 +65,7 @@ class Journal:
             with suppress(FileNotFoundError):  # there is no state before the first one
                 os.link(instance.state, instance.before)
         except OSError as error:
-            raise XdplbError(
-                f"{instance.before} cannot be written: {error.strerror}",
-                f"make room in {instance.run}",
-            ) from error
+            raise unwritable(instance.before, error) from error
 
     def write(self, instance: Instance) -> None:
         """Write it over the old one. Raises: XdplbError."""
