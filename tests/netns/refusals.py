@@ -180,9 +180,21 @@ _DENY_1 = {
 _ATTACH_1 = {
     "unknown interface": ("interface 'nosuch' does not exist", "attach", "nosuch"),
     "unknown among known": ("interface 'nosuch' does not exist", "attach", "ens33", "nosuch"),
-    "too few reals": ("2 reals already", "attach", "ens33", "--tune", "max_reals=3"),
+    "too few reals": (
+        "5 reals are wanted, and the tables hold 2",
+        "attach",
+        "ens33",
+        "--tune",
+        "max_reals=3",
+    ),
     "too few prefixes": ("2 prefixes to deny", "attach", "ens33", "--tune", "max_denied=1"),
-    "too few services": ("1 services already", "attach", "ens33", "--tune", "max_services=2"),
+    "too few services": (
+        "2 services are wanted, and the tables hold 1",
+        "attach",
+        "ens33",
+        "--tune",
+        "max_services=2",
+    ),
     "other mode": ("attached in native mode", "attach", "ens33", "--mode", "generic"),
     "detach of none": ("no director is attached to interface 'lo'", "detach", "lo"),
 }

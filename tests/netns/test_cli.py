@@ -119,6 +119,7 @@ def test_list_as_json(balanced):
     assert (WEB, DNS) == (web["service"], dns["service"])
     assert {
         "service": OPS,
+        "owner": "operator",
         "protocol": "udp",
         "vip": VIP,
         "port": 5353,
@@ -129,8 +130,8 @@ def test_list_as_json(balanced):
         "source_limit": 0,
         "source_cidr": "",
         "reals": [
-            {"address": RS1, "weight": 1000, "tunnel": "ipip"},
-            {"address": RS2, "weight": 0, "tunnel": "ipip"},
+            {"address": RS1, "weight": 1000, "effective_weight": 1000, "tunnel": "ipip"},
+            {"address": RS2, "weight": 0, "effective_weight": 0, "tunnel": "ipip"},
         ],
         "transition_s": None,
     } == ops

@@ -102,11 +102,11 @@ FILES = {
     "service twice": ("there are two tables", f'[[service]]\ntcp = "{SERVICE}"\n' * 2),
     "no route": ("in no route", CONFIGURATION.replace(RS2, NOWHERE, 1)),
     "too many services": (
-        "2 services already",
+        "services are wanted, and the tables hold 2",
         CONFIGURATION + f'\n[[service]]\ntcp = "{VIP}:1"\n',
     ),
     "too many reals": (
-        "5 reals already",
+        "and the tables hold 5, of all",
         CONFIGURATION.replace(f'"{RS2}"]', f'"{RS2}", "192.168.2.8", "192.168.2.9"]'),
     ),
 }
@@ -181,7 +181,16 @@ def test_a_real_server_that_is_wrong(lvs):
 
 def test_full_tables(lvs):
     """The third service, and the sixth real: with the mend that makes room."""
-    refused(lvs, 1, "there are 2 services already", XDPLB, "service", "add", "-t", f"{VIP}:1")
+    refused(
+        lvs,
+        1,
+        "3 services are wanted, and the tables hold 2",
+        XDPLB,
+        "service",
+        "add",
+        "-t",
+        f"{VIP}:1",
+    )
     lvs.xdplb("server", "add", *U, "-r", "192.168.2.8")
     _last.clear()
     refused(lvs, 1, "larger --tune max_reals", XDPLB, "server", "add", *U, "-r", "192.168.2.9")

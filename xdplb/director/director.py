@@ -284,8 +284,9 @@ def _put_configuration(state: State, wanted: Configuration, *, allow_empty: bool
     before = state.configuration()
     if before.services and not wanted.services and not allow_empty:
         raise Conflict(
-            f"the configuration names no service, and {len(before.services)} would be removed",
-            "give --allow-empty if that is meant",
+            f"this configuration has no service, and would remove {len(before.services)} service"
+            f"{'' if len(before.services) == 1 else 's'}",
+            "mend it, or give --allow-empty",
         )
     wanted = difference.carry_last_weights(before, wanted)
     for key in before.services.keys() - wanted.services.keys():
