@@ -31,6 +31,7 @@ def lvs() -> Iterator[Lab]:
         lab.attach(**SIZES)
         lab.apply(CONFIGURATION)
         lab.run("lvs", "ip", "route", "add", "unreachable", "203.0.113.0/24")
+        lab.run("lvs", "ip", "-6", "route", "add", "unreachable", "2001:db8:9::/48")
         lab.run("lvs", "ip", "link", "add", "taken", "type", "veth", "peer", "name", "peer")
         lab.run("lvs", "ip", "link", "add", "bridge9", "type", "bridge")
         with namespaces.entered(f"{lab.name}-lvs"):
@@ -307,19 +308,3 @@ def test_no_iproute2(lvs, tmp_path):
     refused(
         lvs, 1, "apt-get install iproute2", XDPLB, "attach", "ens33", env={"PATH": str(tmp_path)}
     )
-
-
-def test_a_damaged_state(lvs):
-    """A state that is no JSON is not overwritten."""
-    file = lvs.state / "state.json"
-    text = file.read_bytes()
-    file.write_bytes(text[:100])
-    try:
-        for command in (["list"], ["attach", "ens33"], ["flush"]):
-            done = lvs.try_xdplb(*command)
-            assert 1 == done.returncode
-            assert f"xdplb: {file} is damaged" in done.stderr
-            assert 1 == done.stderr.count("\n")
-        assert text[:100] == file.read_bytes()
-    finally:
-        file.write_bytes(text)

@@ -113,14 +113,15 @@ def _attach(
     mode: str,
     tunables: Tunables,
 ) -> Result:
-    old, modes = state.attached, dict.fromkeys(ifnames, mode)
-    if old is not None:
-        modes |= old.interfaces
+    old = state.attached
+    modes = dict(old.interfaces) if old else {}
+    for name in ifnames:
+        modes.setdefault(name, mode)
     with ExitStack() as failed:
         tables, kept = _load(instance, state, compiled, tunables, modes, failed)
         attached = state.attached
         assert attached is not None
-        place_vips(state, vips, ifnames[0])
+        place_vips(state, vips, "" if next(iter(modes)) == ifnames[0] else ifnames[0])
         needed = real_routes.learn(state, state.addresses())
         needed |= real_routes.hops_of(state, state.addresses())
         journal = Journal(hops=sorted(needed), machine=True)
