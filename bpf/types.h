@@ -65,14 +65,22 @@ enum slot_flag {
 	SLOT_PREVIOUS_PORT = 16, /* the client's port was part of the hash */
 };
 
+/* In `previous`: the previous owner is in the slot that the previous pick finds. No real has this
+ * index, and it is never in `real`.
+ */
+enum slot_previous {
+	PREVIOUS_BY_PICK = 65535,
+};
+
 /* A slot of a ring. Reals are named by index; 0 is no real. While a change of the pick is in
- * transition, the ring is two rings in one: the present pick finds slots of `real`, the previous
- * pick finds slots of `previous`, and the two fields of one slot are unrelated.
+ * transition, the ring is two rings in one: the present pick finds the slot of `real`, the previous
+ * pick finds the slot of `previous_pick_real`, and these two fields of one slot are unrelated.
  */
 struct slot {
-	__u16 real;     /* the present owner */
-	__u16 previous; /* in transition: the owner before the change */
-	__u32 flags;    /* enum slot_flag */
+	__u16 real;               /* the present owner */
+	__u16 previous;           /* in transition: the owner before the change */
+	__u16 flags;              /* enum slot_flag */
+	__u16 previous_pick_real; /* if `previous` is PREVIOUS_BY_PICK, in all slots */
 };
 
 struct turn {

@@ -11,9 +11,9 @@ from reference.fragment import Fragments
 from reference.gue import Ports
 from reference.icmp import Answers
 from reference.nexthop import NextHops
+from reference.outer_source import Sources
 from reference.packet import Packet
 from reference.schedule import Scheduler
-from reference.outer_source import Sources
 from reference.verdict import XDP_REDIRECT, XDP_TX, Verdict, goes_up
 
 NETWORKS: dict[bytes, Any] = {link.IPV4: ipv4, link.IPV6: ipv6}

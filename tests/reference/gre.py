@@ -3,9 +3,9 @@
 2890), a checksum if it is asked for and there can be one.
 """
 
-from reference.inner_csum import as_if_right
 from reference.checksum import checksum
 from reference.content import Ends, Tunnel
+from reference.inner_csum import as_if_right
 from reference.link import IPV4, IPV6
 from reference.packet import Packet
 

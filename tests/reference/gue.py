@@ -5,12 +5,12 @@ Without UDP's checksum in IPv6 too, as RFC 6935 lets tunnels do.
 """
 
 from reference import ipv4, ipv6
-from reference.inner_csum import as_if_right
 from reference.checksum import with_checksum
 from reference.content import Ends, Real, Tunnel
+from reference.inner_csum import as_if_right
 from reference.ipip import carried_protocol
-from reference.packet import UDP, Packet
 from reference.outer_source import Flow, flow_of
+from reference.packet import UDP, Packet
 
 UDP_HEADER, HEADER = 8, 4
 DYNAMIC = range(49152, 65536)  # RFC 6335 §6

@@ -3,8 +3,8 @@
 quote.
 """
 
-from reference.ipv4 import HEADER, OFFSET
 from reference.bounds import has
+from reference.ipv4 import HEADER, OFFSET
 from reference.packet import ICMP, ICMPV6, TCP, UDP, Packet
 from reference.verdict import goes_up
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """IPv4 (RFC 791)."""
 
-from reference.checksum import checksum
 from reference.bounds import check_length
+from reference.checksum import checksum
 from reference.packet import Packet
 from reference.verdict import goes_up, is_lost
 

@@ -24,7 +24,7 @@ from xdplb.net import Address, parse_address, parse_prefix
 from xdplb.routes import Route
 
 VERSION = 1
-NOBODY = 0xFFFF  # a place that no real ever has: the owner of slots while all reals are drained
+NOBODY = 0xFFFE  # no real has this place or a higher one: owns the slots while all are drained
 
 
 class State:
