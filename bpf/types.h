@@ -65,14 +65,20 @@ enum slot_flag {
 	SLOT_PREVIOUS_PORT = 16, /* the client's port was part of the hash */
 };
 
+/* In `previous`: the owner is in the slot that the previous pick finds. No real has this index. */
+enum slot_previous {
+	PREVIOUS_BY_PICK = 65535,
+};
+
 /* A slot of a ring. Reals are named by index; 0 is no real. While a change of the pick is in
- * transition, the ring is two rings in one: the present pick finds slots of `real`, the previous
- * pick finds slots of `previous`, and the two fields of one slot are unrelated.
+ * transition, the ring is two rings in one: the present pick finds the slot of `real`, the previous
+ * pick finds the slot of `previous_pick_real`, and these two fields of one slot are unrelated.
  */
 struct slot {
-	__u16 real;     /* the present owner */
-	__u16 previous; /* in transition: the owner before the change */
-	__u32 flags;    /* enum slot_flag */
+	__u16 real;               /* the present owner */
+	__u16 previous;           /* in transition: the owner before the change */
+	__u16 flags;              /* enum slot_flag */
+	__u16 previous_pick_real; /* if `previous` is PREVIOUS_BY_PICK, in all slots */
 };
 
 struct turn {
@@ -208,9 +214,7 @@ struct reply_limit {
 	__u32 sent;
 };
 
-/* A question of a rare program, and the answer of xdplb_reselect(). It concerns the packet that
- * this CPU is working on, whose slot has SLOT_RESELECT.
- */
+/* A rare program's question about this CPU's packet, and the answer of xdplb_reselect(). */
 struct reselection {
 	__u32 key;  /* client_key() */
 	__u32 slot; /* of the client */
@@ -221,9 +225,7 @@ struct reselection {
 	__u16 pad;
 };
 
-/* Packets that xdplb() hands over to another program, xdplb_<kind>() in xdplb.c. So common packets
- * do not pay for rare ones, and the verifier has less to walk.
- */
+/* Kinds of packets that have a program of their own, xdplb_<kind>() in xdplb.c: see HAND_OVER(). */
 enum kind {
 	KIND_RARE = 0, /* IPv4 packets that the main program does not handle */
 	KIND_IPV6 = 1,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from xdplb.errors import TableFull
 from xdplb.model.service import ServiceKey
 
-NOBODY = 0xFFFF  # an index that no real has: the owner of slots while all reals are drained
+NOBODY = 0xFFFE  # no real has this index or a higher one: the owner of slots while all are drained
 
 
 @dataclass
