@@ -108,9 +108,9 @@ static __always_inline int adopt_flow(struct packet *p, const struct service *se
 	return NEXT;
 }
 
-/* Picks the real of a flow without a record. A new flow goes to the present owner of its slot, or of the
- * slot whose turn it is. Any other flow goes to the previous owner; with rr and wrr a client has no
- * slot of its own, but any slot tells whether the pick changes.
+/* Picks the real of a flow without a record. A new flow goes to the present owner of its slot, or
+ * of the slot whose turn it is. Any other flow goes to the previous owner. With rr and wrr a client
+ * has no slot of its own, but any slot tells whether the pick changes.
  *
  * The main programs hand over what they need not do: with adopt_flow() in them, the compiler spills
  * more on the way of all packets (mh-1: 7 instructions).

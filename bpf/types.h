@@ -57,15 +57,13 @@ struct service_bucket {
 enum slot_flag {
 	SLOT_RECORDED = 1, /* the slot is in transition: its flows are looked up and recorded */
 	SLOT_RESELECT = 2, /* mh-fallback: in IPVS's table, the slot's owner is drained */
-	/* The previous pick, while a change of the pick is in transition. All slots of the ring
-	 * have the same of these flags.
-	 */
+	/* The previous pick, while the pick changes: alike in all slots of the ring. */
 	SLOT_PREVIOUS_MH = 4,
 	SLOT_PREVIOUS_SH = 8,
 	SLOT_PREVIOUS_PORT = 16, /* the client's port was part of the hash */
 };
 
-/* In `previous`: the owner is in the slot that the previous pick finds. No real has this index. */
+/* In `previous`: the previous pick finds the owner. No real has this index; `real` never has it. */
 enum slot_previous {
 	PREVIOUS_BY_PICK = 65535,
 };
@@ -85,9 +83,7 @@ struct turn {
 	__u64 next; /* the number of turns taken so far by rr or wrr, on all CPUs together */
 };
 
-/* A key of the table `denied`. The address is not a struct address, because that is aligned to 8
- * bytes.
- */
+/* A key of the table `denied`. A struct address in it would be aligned to 8 bytes. */
 struct prefix {
 	__u32 length; /* in bits */
 	__be32 address[4];

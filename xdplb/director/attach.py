@@ -145,7 +145,7 @@ def _attach(
         tuple(added),
         old is not None,
         old is None or kept,
-        tuple(_notes_on_vlans(attached.interfaces)),
+        tuple(notes_on_vlans(attached.interfaces)),
     )
 
 
@@ -209,7 +209,7 @@ def _fill(tables: Tables, state: State) -> None:
     prune(writer)
 
 
-def _notes_on_vlans(attached: Mapping[str, str]) -> Iterator[str]:
+def notes_on_vlans(attached: Mapping[str, str]) -> Iterator[str]:
     """Where a tag that the driver took off is missed. In generic mode the kernel still has it
     beside the frame, and puts it on again, before the one that the program has put there.
     """
