@@ -6,7 +6,7 @@ C_FILES := $(wildcard bpf/*.c bpf/*.h)
 VM_MODULES := ipip ip_vs ip_vs_rr ip_vs_mh ip_vs_sh
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check test test-vm test-kernels fuzz bench bench-packet bench-ipvs fmt clean
+.PHONY: help setup demo check test test-here test-vm test-kernels fuzz bench bench-packet bench-ipvs fmt clean
 
 help: ## say what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -25,8 +25,10 @@ check: setup ## lint, types, formatting, the import rules
 	$(PYTHON) -m pytest -q tests/unit/test_imports.py
 
 test: setup ## run all tests; those that need root are skipped without it
+	@$(MAKE) --no-print-directory -j2 --output-sync=line test-here test-vm
+
+test-here: setup ## run all tests but tests/vm
 	$(PYTHON) -m pytest --ignore tests/vm
-	@$(MAKE) --no-print-directory test-vm
 
 test-vm: setup ## run tests/vm beside IPVS and tunl0, on Debian's kernel if this one lacks them
 	tools/vm --here-if "$(VM_MODULES)" --timeout 3000 -- env CI=$(CI) $(PYTHON) -m pytest tests/vm
