@@ -180,7 +180,7 @@ class Call:
 
     def file(self) -> str:
         """The path of the descriptor that is the first argument."""
-        return os.readlink(f"/proc/{self.pid}/fd/{self.arguments[0]}")
+        return str(Path(f"/proc/{self.pid}/fd/{self.arguments[0]}").readlink())
 
     def effect(self) -> str:
         """What it changes; "" if nothing."""
@@ -204,7 +204,7 @@ class Call:
 
     def _changes_the_network(self) -> bool:
         """Whether it is anything but a question by netlink: nlmsg_type modulo 4 is 2 of those."""
-        if not os.readlink(f"/proc/{self.pid}/exe").endswith("/ip"):
+        if Path(f"/proc/{self.pid}/exe").readlink().name != "ip":
             return True  # frames that we send ourselves
         start = self.arguments[1]
         if self.number == SENDMSG:

@@ -6,9 +6,13 @@ import errno
 import os
 import stat
 import tempfile
+import time
 from pathlib import Path
 
 from xdplb.errors import FileError, UsageError, unwritable
+
+_BESIDE = ".xdplb-"
+_WRITING_S = 60
 
 
 def read_text(name: str) -> str:
@@ -78,7 +82,8 @@ def _replace(path: Path, text: bytes) -> None:
         old = path.stat()
     except FileNotFoundError:
         old = None
-    descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=".xdplb-", suffix=".new")
+    _remove_left_over(path.parent)
+    descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=_BESIDE, suffix=".new")
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(text)
@@ -93,6 +98,14 @@ def _replace(path: Path, text: bytes) -> None:
         Path(beside).unlink()
         raise
     _sync_directory(path.parent)
+
+
+def _remove_left_over(directory: Path) -> None:
+    """What killed commands wrote there: nobody writes a file for a minute."""
+    for path in directory.glob(f"{_BESIDE}*.new"):
+        with contextlib.suppress(OSError):  # another user's, or another command was faster
+            if time.time() - path.lstat().st_mtime > _WRITING_S:
+                path.unlink()
 
 
 def _umask() -> int:

@@ -64,9 +64,7 @@ def _interfaces(state: State) -> set[str]:
     return set(state.attached.interfaces) if state.attached else set()
 
 
-def settle(
-    instance: Instance, state: State, journal: Journal, asked: Collection[str] = ()
-) -> None:
+def settle(instance: Instance, state: State, journal: Journal, asked: Collection[str] = ()) -> None:
     """Bring tables and machine to a state, and write it; asked: see machine.follow().
 
     Raises: XdplbError.
