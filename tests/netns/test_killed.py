@@ -103,7 +103,7 @@ CASES = {
 NEXT: list[list[tuple[str, ...]]] = [
     [("set", "0", "0", "300")],
     [("deny", "add", "198.18.0.0/15"), ("deny", "del", "198.18.0.0/15")],
-    [("vip", "list"), ("server", "edit", *SERVICE, "-r", RS1, "-w", "1")],
+    [("vip", "list"), ("server", "edit", "-u", f"{VIP}:53", "-r", RS1, "-w", "1")],
     [("attach", "{interface}")],
     [("detach", "{interface}")],
 ]
