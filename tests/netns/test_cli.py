@@ -107,6 +107,15 @@ def flowing(services: list[dict]) -> dict[str, bool]:
     return found
 
 
+def test_counters_of_a_service_without_reals(director):
+    """They are zero."""
+    director.xdplb("service", "add", "-t", f"{VIP}:80")
+
+    (listed,) = director.json("list", "--stats")
+    assert {"flows": 0, "packets": 0, "bytes": 0} == listed["stats"]
+    assert "0" in director.xdplb("list", "--stats")
+
+
 def test_list(balanced):
     """A table of services, each with its reals below it, in the order of the configuration."""
     assert LISTED == balanced.xdplb("list")

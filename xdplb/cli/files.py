@@ -5,9 +5,13 @@ import contextlib
 import errno
 import os
 import stat
+import time
 from pathlib import Path
 
 from xdplb.errors import FileError, UsageError, unwritable
+
+_BESIDE = ".xdplb-"
+_WRITING_S = 60
 
 
 def read_text(name: str) -> str:
@@ -79,7 +83,8 @@ def _replace(path: Path, text: bytes) -> None:
         old = path.stat()
     except FileNotFoundError:
         old = None
-    descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=".xdplb-", suffix=".new")
+    _remove_left_over(path.parent)
+    descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=_BESIDE, suffix=".new")
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(text)
@@ -94,6 +99,14 @@ def _replace(path: Path, text: bytes) -> None:
         Path(beside).unlink()
         raise
     _sync_directory(path.parent)
+
+
+def _remove_left_over(directory: Path) -> None:
+    """What killed commands wrote there: nobody writes a file for a minute."""
+    for path in directory.glob(f"{_BESIDE}*.new"):
+        with contextlib.suppress(OSError):  # another user's, or another command was faster
+            if time.time() - path.lstat().st_mtime > _WRITING_S:
+                path.unlink()
 
 
 def _umask() -> int:

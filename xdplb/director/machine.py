@@ -7,7 +7,7 @@ it serves attach, detach, upgrade, and the recovery of each of them.
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -24,10 +24,14 @@ from xdplb.model.address import Address, parse_address
 MAIN = "xdplb"  # the program that interfaces run
 
 
-def follow(instance: Instance, state: State, tables: Tables | None) -> list[Address]:
+def follow(
+    instance: Instance, state: State, tables: Tables | None, asked: Collection[str] = ()
+) -> list[Address]:
     """Bring this machine to what the state says.
 
-    tables: those of the state's layout; None leaves the programs that run as they are. Packets for
+    tables: those of the state's layout; None leaves the programs that run as they are. asked: the
+    interfaces that must run the program. Another one that somebody else's program has taken stays
+    without ours, and `status` says so: it must not be in the way of other changes. Packets for
     a VIP meet the program or nobody: an address comes after the program and goes before it, because
     this host's own stack would answer with resets. Returns: the VIPs that were added. Raises:
     InterfaceBusy, KernelRefused, NoPermission.
@@ -46,7 +50,7 @@ def follow(instance: Instance, state: State, tables: Tables | None) -> list[Addr
         return []
     shares.hold_forwarding()
     if tables is not None:
-        put_programs(instance, attached, tables)
+        put_programs(instance, attached, tables, asked)
     added = []
     for vip, device in wanted.items():
         was_held = str(vip) in shares.held_addresses()
@@ -63,8 +67,10 @@ def _places(state: State, attached: Attached) -> Iterator[tuple[Address, str]]:
             yield vip, device or first
 
 
-def put_programs(instance: Instance, attached: Attached, tables: Tables) -> None:
-    """Have the interfaces run the programs that the state names.
+def put_programs(
+    instance: Instance, attached: Attached, tables: Tables, asked: Collection[str]
+) -> None:
+    """Have the interfaces run the programs that the state names; asked: see follow().
 
     Those for rare kinds of packets come first: the program on an interface calls them, and an older
     one may call newer ones. New interfaces come before those that are only upgraded, because they
@@ -77,8 +83,13 @@ def put_programs(instance: Instance, attached: Attached, tables: Tables) -> None
     with _opened({0: directory / MAIN}) as fds:
         linked = [name for name in attached.interfaces if is_linked(instance, name)]
         for name in attached.interfaces:
-            if name not in linked and interfaces.exists(name):  # else `status` says that it is gone
+            if name in linked or not interfaces.exists(name):  # `status` says that it is gone
+                continue
+            try:
                 attached.interfaces[name] = _link(instance, name, fds[0], attached.interfaces[name])
+            except InterfaceBusy:
+                if name in asked:
+                    raise
         for name in linked:
             xdp_link.update(instance.link(name), fds[0])
             if attached.interfaces[name] == "auto":  # an attach was killed before it wrote the mode
