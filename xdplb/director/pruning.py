@@ -6,7 +6,6 @@ Every table is read whole, so nothing has to be remembered of what the killed co
 
 import ctypes
 
-from xdplb.director.state import State
 from xdplb.director.table_writer import TableWriter
 from xdplb.kernel.tables import Tables, elements
 
