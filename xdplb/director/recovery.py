@@ -14,7 +14,7 @@ from xdplb.director.journal import Journal
 from xdplb.director.pruning import prune
 from xdplb.director.state import State
 from xdplb.director.table_writer import TableWriter
-from xdplb.errors import XdplbError
+from xdplb.errors import NotFound, XdplbError
 from xdplb.host import neighbours, vlans
 from xdplb.kernel.tables import Tables
 from xdplb.model.service import ServiceKey
@@ -30,19 +30,19 @@ def recover(instance: Instance) -> State:
     if journal is None:
         instance.before.unlink(missing_ok=True)
         if store.is_read_back(instance):
-            store.restore_shares(instance)
             journal = Journal(machine=True)  # the tables may be one change ahead of the copy
         else:
             return state
     failures: list[XdplbError] = []
-    for each in (state, read_before(instance)):
+    for undone in (False, True):
         try:
-            settle(instance, each, journal)
+            found = read_before(instance) if undone else state
+            settle(instance, found, journal)
         except XdplbError as error:
             failures.append(error)
             continue
         Journal.end(instance)
-        return each
+        return found
     journal.failed = failures[0].what
     with suppress(XdplbError):
         journal.write(instance)
@@ -50,9 +50,11 @@ def recover(instance: Instance) -> State:
 
 
 def read_before(instance: Instance) -> State:
-    """The state before the unfinished change. Raises: Damaged."""
+    """The state before the unfinished change. Raises: NotFound, Damaged."""
     content = files.read_bytes(instance.before)
-    return State() if content is None else state_file.decode(content, str(instance.before))
+    if content is None:  # the state was read back from its copy: nothing tells the one before
+        raise NotFound(f"{instance.before} is gone")
+    return state_file.decode(content, str(instance.before))
 
 
 def settle(instance: Instance, state: State, journal: Journal) -> None:

@@ -9,6 +9,7 @@ copy.
 from contextlib import suppress
 
 from xdplb.director import files, state_file
+from xdplb.director.host_shares import HostShares
 from xdplb.director.instance import Instance
 from xdplb.director.state import State
 from xdplb.errors import KernelRefused, MissingPart, NoPermission, NotAttached
@@ -66,17 +67,7 @@ def write_copy(instance: Instance, state: State) -> None:
     """
     if state.attached and instance.pins.is_dir():
         pinned_bytes.save(instance.state_copy, state_file.encode(state))
-        shares = files.read_bytes(instance.shares)
-        if shares is not None:
-            pinned_bytes.save(instance.shares_copy, shares)
-
-
-def restore_shares(instance: Instance) -> None:
-    """Write the shares again from their copy, if the file is gone. Raises: XdplbError."""
-    if not instance.shares.exists():
-        content = pinned_bytes.load(instance.shares_copy)
-        if content is not None:
-            files.write_bytes(instance.shares, content)
+        pinned_bytes.save(instance.shares_copy, HostShares(instance).encoded())
 
 
 def open_tables(instance: Instance, state: State) -> Tables:
