@@ -56,8 +56,13 @@ def is_read_back(instance: Instance) -> bool:
 
 
 def write_state(instance: Instance, state: State) -> None:
-    """Replace the file. Raises: XdplbError; then it is as it was."""
-    files.write_bytes(instance.state, state_file.encode(state))
+    """Replace the file. Raises: XdplbError; then it is as it was.
+
+    What it says already is not written again: so a change is undone though the disk is full.
+    """
+    content = state_file.encode(state)
+    if content != files.read_bytes(instance.state):
+        files.write_bytes(instance.state, content)
 
 
 def write_copy(instance: Instance, state: State) -> None:
