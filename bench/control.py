@@ -26,7 +26,7 @@ from rich.progress import track
 from rich.table import Table
 from rig import Balanced
 
-from xdplb.director import ring_transition, store
+from xdplb.director import ring_transition, state_file, store
 from xdplb.director.state import State
 from xdplb.kernel.program_text import enum_values
 from xdplb.kernel.tables import Tables
@@ -97,6 +97,21 @@ def measure_commands(xdplb: Shell, rounds: int, lists: int) -> list[Timed]:
     return [
         Timed(case, f"{SERVICES} services × {REALS} reals", took) for case, took in times.items()
     ]
+
+
+def measure_state(xdplb: Shell, rounds: int) -> list[Timed]:
+    """Decode the state, and encode it again, as each command does that changes one service."""
+    content = xdplb.instance.state.read_bytes()
+    times: dict[str, list[Took]] = {"… of it: decode the state": [], "… of it: encode it": []}
+    for _ in range(rounds):
+        start = now()
+        state = state_file.decode(content, "the state")
+        middle = now()
+        state_file.encode(state)
+        for case, a, b in zip(times, (start, middle), (middle, now()), strict=True):
+            times[case].append(Took(b.wall - a.wall, b.cpu - a.cpu))
+    of = f"{len(content):,} bytes"
+    return [Timed(case, of, took) for case, took in times.items()]
 
 
 class Ring:
@@ -203,6 +218,7 @@ def main(rounds: int, applies: int, lists: int, out: Path, program_dir: str) -> 
         xdplb = Shell(name, tree)
         attach = Timed("attach", "1 interface", [xdplb("attach", INTERFACE)])
         timed = [attach, *measure_apply(xdplb, applies), *measure_commands(xdplb, rounds, lists)]
+        timed += measure_state(xdplb, rounds)
         timed = measure_ring(xdplb, 3 * rounds) + timed
     rows = [each.row() for each in timed]
     machine = {**rig.machine(program_dir), "load": round(load, 2)}

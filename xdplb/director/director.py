@@ -242,16 +242,18 @@ class Director:
         """Count a service and its reals from zero; without a key, everything. Raises: NotFound."""
         with self.opened() as change:
             state, tables = change.state, change.tables
-            for each in [key] if key else list(state.wanted.services):
+            keys = [key] if key else list(state.wanted.services)
+            for each in keys:
                 if each not in state.wanted.services:
                     raise missing_service(each)
                 state.removed.pop(each, None)
+            if self._open is None:
+                store.write_state(self.instance, state)
+            for each in keys:
                 for index in state.allocated.indices(each):
                     tables.real_stats.clear_cpus(index)
             if key is None:
                 tables.counters.clear_cpus(0)
-            if self._open is None:
-                store.write_state(self.instance, state)
 
 
 def missing_service(key: ServiceKey) -> NotFound:

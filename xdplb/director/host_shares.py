@@ -3,7 +3,8 @@
 
 Each has holders. The first holder changes the host, and the last one puts it back. Who holds what
 is in /run/xdplb/shared.json (shared@<cookie>.json elsewhere). It is written before the host is
-changed, so that nothing is forgotten if a command is killed between the two.
+changed, so that nothing is forgotten if a command is killed between the two. Each instance pins a
+copy beside its tables: if the file is lost, the copies tell.
 """
 
 import json
@@ -15,6 +16,7 @@ from xdplb.director import files
 from xdplb.director.instance import RUN, Instance
 from xdplb.errors import KernelRefused
 from xdplb.host import addresses, directories, locks, sysctls
+from xdplb.kernel import pinned_bytes
 from xdplb.model.address import Address
 
 # The program asks the FIB on behalf of lo, which has to forward for that.
@@ -39,10 +41,18 @@ class _Shares:
         return not (self.holders or self.addresses or self.passing)
 
 
+def _decode(content: bytes | None) -> _Shares | None:
+    try:
+        return None if content is None else _Shares(**json.loads(content))
+    except (ValueError, TypeError):
+        return None
+
+
 class HostShares:
     """One instance's view of what is shared."""
 
     def __init__(self, instance: Instance) -> None:
+        self._instance = instance
         self._name = instance.name
         self._path = instance.shares
 
@@ -50,6 +60,10 @@ class HostShares:
         """The VIPs whose addresses xdplb added and this instance holds, with their devices."""
         held = self._read().addresses
         return {vip: device for vip, (device, names) in held.items() if self._name in names}
+
+    def encoded(self) -> bytes:
+        """The content of the copy."""
+        return json.dumps(asdict(self._read())).encode()
 
     def hold_forwarding(self) -> None:
         """Let lo forward in both families, as far as the kernel has them. Raises: KernelRefused."""
@@ -145,13 +159,21 @@ class HostShares:
                     self._write(shares)
 
     def _read(self) -> _Shares:
-        content = files.read_bytes(self._path)
-        if content is None:
-            return _Shares()
-        try:
-            return _Shares(**json.loads(content))
-        except (ValueError, TypeError):
-            return _Shares()
+        return _decode(files.read_bytes(self._path)) or self._read_copies()
+
+    def _read_copies(self) -> _Shares:
+        """The file is gone, or damaged: each attached instance has a copy of what it holds."""
+        shares = _Shares()
+        for each in (self._instance, *self._instance.others()):
+            copy = _decode(pinned_bytes.load(each.shares_copy))
+            if copy is not None and each.name in copy.holders:
+                shares.sysctls |= copy.sysctls
+                shares.holders.append(each.name)
+                for vip, (device, names) in copy.addresses.items():
+                    known = shares.addresses.get(vip, (device, []))[1]
+                    if each.name in names:
+                        shares.addresses[vip] = (device, [*known, each.name])
+        return shares
 
     def _write(self, shares: _Shares) -> None:
         files.write_json(self._path, asdict(shares))

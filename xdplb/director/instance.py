@@ -91,14 +91,11 @@ class Instance:
         return {path.name.removeprefix(_LINK).replace("@", "."): path for path in found}
 
     def others(self) -> Iterator["Instance"]:
-        """The other instances of this network namespace that have files."""
-        for path in RUN.glob(f"*{self.namespace}/state.json"):
-            name = (
-                path.parent.name.removesuffix(self.namespace)
-                if self.namespace
-                else path.parent.name
-            )
-            if name != self.name and "@" not in name and name not in RESERVED:
+        """The other instances of this network namespace that have files or pins."""
+        found = {path.parent.name for path in RUN.glob(f"*{self.namespace}/state.json")}
+        found |= {path.name for path in PINS.glob(f"*{self.namespace}")}
+        for name in sorted(each.removesuffix(self.namespace) for each in found):
+            if name != self.name and name not in RESERVED and _NAME.fullmatch(name):
                 yield Instance(name)
 
     @contextmanager

@@ -8,11 +8,11 @@ recovery.py.
 
 import json
 import os
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 
-from xdplb.director import files
+from xdplb.director import files, state_file
 from xdplb.director.instance import Instance
+from xdplb.director.state import State
 from xdplb.errors import unwritable
 from xdplb.model.network import Hop
 
@@ -62,8 +62,9 @@ class Journal:
     def _keep_state(instance: Instance) -> None:
         instance.before.unlink(missing_ok=True)
         try:
-            with suppress(FileNotFoundError):  # there is no state before the first one
-                os.link(instance.state, instance.before)
+            os.link(instance.state, instance.before)
+        except FileNotFoundError:
+            files.write_bytes(instance.before, state_file.encode(State()))  # before the first one
         except OSError as error:
             raise unwritable(instance.before, error) from error
 

@@ -6,9 +6,7 @@ Every table is read whole, so nothing has to be remembered of what the killed co
 
 import ctypes
 
-from xdplb.director.state import State
 from xdplb.director.table_writer import TableWriter
-from xdplb.kernel import libbpf
 from xdplb.kernel.tables import Tables, elements
 
 
@@ -22,7 +20,7 @@ def prune(writer: TableWriter) -> None:
     _prune_reals(writer)
     writer.free_ids(_ids_in_use(tables))
     writer.lookups.keep_vips(state.vips())
-    _prune_denied(tables, state)
+    tables.keep_denied(state.denied_prefixes())
     writer.deny(state.wanted.denied)
 
 
@@ -50,18 +48,8 @@ def _ids_in_use(tables: Tables) -> set[int]:
     """Ids that have a ring, a turn or a limit."""
     director = tables.director[0]
     turns, limits = elements(director.turns), elements(director.limits)
-    inner = ctypes.c_uint32()
     return {
         number
         for number in range(tables.rings.entries)
-        if turns[number].next
-        or any(bytes(limits[number]))
-        or libbpf.map_lookup(tables.rings.fd, ctypes.c_uint32(number), inner)
+        if turns[number].next or any(bytes(limits[number])) or tables.has_ring(number)
     }
-
-
-def _prune_denied(tables: Tables, state: State) -> None:
-    wanted = {bytes(tables.prefix_key(prefix)) for prefix in state.denied_prefixes()}
-    for key in libbpf.map_keys(tables.denied.fd, ctypes.sizeof(tables.denied.key)):
-        if key not in wanted:
-            libbpf.map_delete(tables.denied.fd, ctypes.create_string_buffer(key, len(key)))

@@ -3,10 +3,10 @@
 
 from collections.abc import Iterable
 
-from xdplb.director import state_file
-from xdplb.director.files import read_bytes
+from xdplb.director import store
 from xdplb.director.instance import Instance
 from xdplb.director.state import State
+from xdplb.director.state_file import Damaged
 from xdplb.errors import Conflict
 from xdplb.host import neighbours, routes
 from xdplb.model.address import parse_address
@@ -54,8 +54,9 @@ def release(instance: Instance, state: State, hops: Iterable[Hop]) -> None:
     if state.attached and unused:
         unused -= hops_of(state, state.routes)
     for other in instance.others() if unused else ():
-        content = read_bytes(other.state)
-        if content:
-            theirs = state_file.decode(content, str(other.state))
-            unused -= hops_of(theirs, theirs.routes) if theirs.attached else set()
+        try:
+            theirs = store.read_state(other)
+        except Damaged:
+            return  # it may need any of them
+        unused -= hops_of(theirs, theirs.routes) if theirs.attached else set()
     neighbours.release_neighbours(unused)

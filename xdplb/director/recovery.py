@@ -15,7 +15,7 @@ from xdplb.director.journal import Journal
 from xdplb.director.pruning import prune
 from xdplb.director.state import State
 from xdplb.director.table_writer import TableWriter
-from xdplb.errors import XdplbError
+from xdplb.errors import NotFound, XdplbError
 from xdplb.host import neighbours, vlans
 from xdplb.kernel.tables import Tables
 from xdplb.model.service import ServiceKey
@@ -33,21 +33,22 @@ def recover(instance: Instance) -> State:
         for unfinished in instance.run.glob("*.new"):
             unfinished.unlink()
         if store.is_read_back(instance):
-            store.restore_shares(instance)
             journal = Journal(machine=True)  # the tables may be one change ahead of the copy
         else:
             return state
     failures: list[XdplbError] = []
-    before = read_before(instance)
-    asked = _interfaces(state) - _interfaces(before)
-    for each in (state, before):
+    before: State | None = None
+    with suppress(XdplbError):
+        before = read_before(instance)
+    asked = _interfaces(state) - _interfaces(before or state)
+    for found in filter(None, (state, before)):
         try:
-            settle(instance, each, journal, asked)
+            settle(instance, found, journal, asked)
         except XdplbError as error:
             failures.append(error)
             continue
         Journal.end(instance)
-        return each
+        return found
     journal.failed = failures[0].what
     with suppress(XdplbError):
         journal.write(instance)
@@ -55,9 +56,11 @@ def recover(instance: Instance) -> State:
 
 
 def read_before(instance: Instance) -> State:
-    """The state before the unfinished change. Raises: Damaged."""
+    """The state before the unfinished change. Raises: NotFound, Damaged."""
     content = files.read_bytes(instance.before)
-    return State() if content is None else state_file.decode(content, str(instance.before))
+    if content is None:  # the state was read back from its copy: nothing tells the one before
+        raise NotFound(f"{instance.before} is gone")
+    return state_file.decode(content, str(instance.before))
 
 
 def _interfaces(state: State) -> set[str]:

@@ -5,7 +5,7 @@ Reals of one network share a way. So the state file has few ways, each with the 
 reals.
 """
 
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterable, Iterator, MutableMapping
 from dataclasses import asdict
 from typing import Any
 
@@ -15,9 +15,9 @@ from xdplb.model.network import Route
 class Routes(MutableMapping[str, Route]):
     """A mapping from reals' addresses to their ways."""
 
-    def __init__(self, encoded: list[Any] | None = None) -> None:
-        """encoded: what encoded() gave."""
-        self._texts = [(Route(**way), str(addresses)) for way, addresses in encoded or ()]
+    def __init__(self, texts: Iterable[tuple[Route, str]] = ()) -> None:
+        """texts: each way, with the addresses of the reals that share it."""
+        self._texts = list(texts)
         self._known: dict[str, Route] | None = None
         self._added: dict[str, Route] = {}
         self._lost = False

@@ -11,10 +11,22 @@ from collections.abc import Iterator, MutableMapping
 from typing import Any
 
 from xdplb.model.address import parse_address, parse_prefix
-from xdplb.model.service import OPERATOR, Real, Service, ServiceKey
+from xdplb.model.service import Real, Service, ServiceKey
 from xdplb.model.tunnel import IPIP, Tunnel
 
 _ADDRESS = re.compile(r"([^ =]+)=")
+_REAL = r"[0-9a-f.:]+=\d{1,10},\d{1,10}(?:,[^ ]+)?"
+_REALS = re.compile(f"(?:{_REAL}(?: {_REAL})*)?")
+_KINDS = {
+    "owner": str,
+    "scheduler": str,
+    "flags": list,
+    "one_packet": bool,
+    "limit": int,
+    "source_limit": int,
+    "source_cidr": str,
+    "reals": str,
+}
 
 
 class Services(MutableMapping[ServiceKey, Service]):
@@ -63,6 +75,16 @@ class Services(MutableMapping[ServiceKey, Service]):
         }
 
 
+def check_encoded(raw: dict[str, Any]) -> None:
+    """Raises: ValueError if this is not a service as encoded() gives it; addresses are not read."""
+    if {name: type(value) for name, value in raw.items()} != _KINDS:
+        raise ValueError("a service's fields are other ones")
+    if not _REALS.fullmatch(raw["reals"]):
+        raise ValueError("the reals of a service are not a list of them")
+    if not all(isinstance(flag, str) for flag in raw["flags"]):
+        raise ValueError("a service's flags are no texts")
+
+
 def _encode(service: Service) -> dict[str, Any]:
     return {
         "owner": service.owner,
@@ -91,7 +113,7 @@ def _decode(key: ServiceKey, raw: dict[str, Any]) -> Service:
         limit=raw["limit"],
         source_limit=raw["source_limit"],
         source_cidr=parse_prefix(raw["source_cidr"]) if raw["source_cidr"] else None,
-        owner=raw.get("owner", OPERATOR),
+        owner=raw["owner"],
     )
 
 

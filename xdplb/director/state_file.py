@@ -7,21 +7,35 @@ reals share. Version 1 (xdplb 0.1 before November 2026) was one flat object; it 
 """
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields, replace
-from typing import Any
+from typing import Any, TypeVar, get_origin
 
 from xdplb.director.allocation import Allocation
 from xdplb.director.routes import Routes
-from xdplb.director.services import Services
+from xdplb.director.services import Services, check_encoded
 from xdplb.director.state import Attached, State, Transition, Wanted
 from xdplb.errors import XdplbError
-from xdplb.model.address import parse_address
+from xdplb.model.address import parse_address, parse_prefix
 from xdplb.model.configuration import Timeouts
-from xdplb.model.service import ServiceKey
+from xdplb.model.network import Route
+from xdplb.model.service import OPERATOR, ServiceKey
 from xdplb.model.tunables import Tunables
 
 VERSION = 2
+
+_T = TypeVar("_T")
+_INDICES = re.compile(r"(?:\d{1,5}(?: \d{1,5})*)?")
+# A service's fields of version 1. What came within that version has what it was before.
+_VERSION_1 = {
+    "scheduler": None,
+    "flags": None,
+    "one_packet": None,
+    "limit": 0,
+    "source_limit": 0,
+    "source_cidr": "",
+}
 
 
 class Damaged(XdplbError):
@@ -74,7 +88,7 @@ def decode(content: bytes, source: str) -> State:
         return _READERS[version](raw)
     except Damaged:
         raise
-    except (ValueError, KeyError, TypeError, AttributeError, XdplbError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, XdplbError) as error:
         reason = f"{type(error).__name__}: {error}" if isinstance(error, KeyError) else str(error)
         raise Damaged(
             f"{source} is damaged ({reason})", f"move it away: mv {source} {source}.old"
@@ -84,27 +98,51 @@ def decode(content: bytes, source: str) -> State:
 def _read_version_2(raw: Mapping[str, Any]) -> State:
     wanted, allocated = raw["wanted"], raw["allocated"]
     keys = {text: ServiceKey.parse(text) for text in wanted["services"]}
-    if not keys.keys() == allocated["services"].keys() == allocated["reals"].keys():
-        raise ValueError("services and their places differ")
+    _check_places(wanted["services"], allocated)
     return State(
         Wanted(
             _tunables(wanted["tunables"]),
-            Timeouts(**wanted["timeouts"]),
+            _build(Timeouts, wanted["timeouts"]),
             {parse_address(vip): str(ifname) for vip, ifname in wanted["vips"].items()},
             wanted["denied"].split(),
             Services({keys[text]: value for text, value in wanted["services"].items()}),
         ),
         Allocation(
             {keys[text]: int(number) for text, number in allocated["services"].items()},
-            {keys[text]: str(indices) for text, indices in allocated["reals"].items()},
+            {keys[text]: indices for text, indices in allocated["reals"].items()},
             int(allocated["next_real"]),
         ),
-        Attached(**raw["attached"]) if raw["attached"] else None,
-        {keys[text]: Transition(**value) for text, value in raw["transitions"].items()},
-        {keys[text]: dict(value) for text, value in raw["found"].items()},
-        {keys[text]: dict(value) for text, value in raw["removed"].items()},
-        Routes(raw["routes"]),
+        None if raw["attached"] is None else _build(Attached, raw["attached"]),
+        {keys[text]: _build(Transition, value) for text, value in raw["transitions"].items()},
+        {keys[text]: _numbers(value) for text, value in raw["found"].items()},
+        {keys[text]: _numbers(value) for text, value in raw["removed"].items()},
+        Routes([(_build(Route, way), addresses) for way, addresses in raw["routes"]]),
     )
+
+
+def _check_places(services: Mapping[str, Any], allocated: Mapping[str, Any]) -> None:
+    """Raises: ValueError, AttributeError, TypeError if services and their places do not fit."""
+    if not services.keys() == allocated["services"].keys() == allocated["reals"].keys():
+        raise ValueError("services and their places differ")
+    for text, service in services.items():
+        check_encoded(service)
+        indices = allocated["reals"][text]
+        count = indices.count(" ") + bool(indices)
+        if not _INDICES.fullmatch(indices) or count != service["reals"].count("="):
+            raise ValueError(f"the reals of {text} and their places differ")
+
+
+def _build(kind: type[_T], raw: Mapping[str, Any]) -> _T:
+    """A dataclass whose fields have the types that it declares. Raises: ValueError, KeyError, …"""
+    for field in fields(kind):  # type: ignore[arg-type]
+        declared = get_origin(field.type) or field.type
+        if type(raw[field.name]) is not declared:
+            raise ValueError(f"{field.name} is {json.dumps(raw[field.name])}")
+    return kind(**raw)
+
+
+def _numbers(raw: Mapping[str, Any]) -> dict[str, int]:
+    return {name: int(value) for name, value in raw.items()}
 
 
 def _read_version_1(raw: Mapping[str, Any]) -> State:
@@ -116,14 +154,16 @@ def _read_version_1(raw: Mapping[str, Any]) -> State:
             address, _, rest = real.partition("=")
             _, weight, last, *tunnel = rest.split(",")
             reals.append(f"{address}={','.join([weight, last, *tunnel])}")
-        names = ("scheduler", "flags", "one_packet", "limit", "source_limit", "source_cidr")
-        services[ServiceKey.parse(text)] = {n: old[n] for n in names} | {"reals": " ".join(reals)}
+        service = {name: old.get(name, default) for name, default in _VERSION_1.items()}
+        service |= {"owner": OPERATOR, "reals": " ".join(reals)}
+        check_encoded(service)
+        services[ServiceKey.parse(text)] = service
     state = State(
         Wanted(
             _tunables(raw["tunables"]),
-            Timeouts(**raw["timeouts"]),
-            {parse_address(vip): ifname for vip, ifname in raw["vips"].items()},
-            list(raw["denied"]),
+            _build(Timeouts, raw["timeouts"]),
+            {parse_address(vip): str(ifname) for vip, ifname in raw["vips"].items()},
+            [str(parse_prefix(prefix)) for prefix in raw["denied"]],
             Services(services),
         )
     )

@@ -9,6 +9,7 @@ copy.
 from contextlib import suppress
 
 from xdplb.director import files, state_file
+from xdplb.director.host_shares import HostShares
 from xdplb.director.instance import Instance
 from xdplb.director.state import State
 from xdplb.errors import KernelRefused, MissingPart, NoPermission, NotAttached
@@ -55,8 +56,16 @@ def is_read_back(instance: Instance) -> bool:
 
 
 def write_state(instance: Instance, state: State) -> None:
-    """Replace the file. Raises: XdplbError; then it is as it was."""
-    files.write_bytes(instance.state, state_file.encode(state))
+    """Replace the file. Raises: XdplbError; then it is as it was.
+
+    What it says already is not written again: so a change is undone though the disk is full.
+    """
+    _write(instance, state_file.encode(state))
+
+
+def _write(instance: Instance, content: bytes) -> None:
+    if content != files.read_bytes(instance.state):
+        files.write_bytes(instance.state, content)
 
 
 def finish_state(instance: Instance, state: State) -> None:
@@ -65,21 +74,10 @@ def finish_state(instance: Instance, state: State) -> None:
     A director that is detached has no copies. Raises: XdplbError.
     """
     content = state_file.encode(state)
-    if content != files.read_bytes(instance.state):
-        files.write_bytes(instance.state, content)
+    _write(instance, content)
     if state.attached and instance.pins.is_dir():
         pinned_bytes.save(instance.state_copy, content)
-        shares = files.read_bytes(instance.shares)
-        if shares is not None:
-            pinned_bytes.save(instance.shares_copy, shares)
-
-
-def restore_shares(instance: Instance) -> None:
-    """Write the shares again from their copy, if the file is gone. Raises: XdplbError."""
-    if not instance.shares.exists():
-        content = pinned_bytes.load(instance.shares_copy)
-        if content is not None:
-            files.write_bytes(instance.shares, content)
+        pinned_bytes.save(instance.shares_copy, HostShares(instance).encoded())
 
 
 def open_tables(instance: Instance, state: State) -> Tables:

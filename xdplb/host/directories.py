@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Our directories under /run and /sys/fs/bpf, with exact modes whatever the umask is."""
 
+import stat
 from pathlib import Path
 
 from xdplb.errors import refused
@@ -22,6 +23,7 @@ def make(path: Path, mode: int = PRIVATE) -> None:
 def _make(path: Path, mode: int) -> None:
     try:
         path.mkdir(PRIVATE, exist_ok=True)
-        path.chmod(mode)
+        if stat.S_IMODE(path.stat().st_mode) != mode:
+            path.chmod(mode)
     except OSError as error:
         raise refused(f"{path} cannot be made", error.errno or 0) from error

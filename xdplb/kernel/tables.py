@@ -228,6 +228,13 @@ class Tables:
         """Removes a prefix from the trie; no error if it does not have it."""
         libbpf.map_delete(self.denied.fd, self.prefix_key(prefix))
 
+    def keep_denied(self, wanted: Collection[Prefix]) -> None:
+        """Removes all prefixes but these from the trie."""
+        kept = {bytes(self.prefix_key(prefix)) for prefix in wanted}
+        for key in libbpf.map_keys(self.denied.fd, ctypes.sizeof(self.denied.key)):
+            if key not in kept:
+                libbpf.map_delete(self.denied.fd, ctypes.create_string_buffer(key, len(key)))
+
     def prefix_key(self, prefix: Prefix) -> Any:
         """A prefix as the trie's key."""
         key = self.denied.key()
@@ -236,6 +243,10 @@ class Tables:
         return key
 
     # ---- rings: inner maps of an array of maps -----------------------------------------------
+
+    def has_ring(self, service: int) -> bool:
+        """Whether a service has a ring."""
+        return libbpf.map_lookup(self.rings.fd, ctypes.c_uint32(service), ctypes.c_uint32())
 
     def read_ring(self, service: int) -> Any:
         """The slots of a service's ring, shape (ring_slots,), live; None if it has no ring."""
