@@ -153,7 +153,7 @@ def test_full_tables_say_what_they_hold():
     with pytest.raises(TableFull, match=r"16 services are wanted, and the tables hold 15; .*--tune max_services"):
         state.put_service(service(99))
 
-    with pytest.raises(TableFull, match=r"the tables hold 63, of all services; .*--tune max_reals"):
+    with pytest.raises(TableFull, match=r"the tables hold 63, of all services together; .*--tune max_reals"):
         state.put_service(service(1, reals=64))
     with pytest.raises(TableFull, match=r"9 prefixes to deny are more than 8; .*max_denied"):
         state.put_denied([f"203.0.113.{n}" for n in range(9)])
