@@ -37,7 +37,11 @@ def follow(
     InterfaceBusy, KernelRefused, NoPermission.
     """
     shares, attached = HostShares(instance), state.attached
-    wanted = dict(_places(state, attached)) if attached else {}
+    wanted = {
+        vip: device
+        for vip, device in state.wanted.vips.items()
+        if attached and (not device or device in attached.interfaces)
+    }
     for held in map(parse_address, shares.held_addresses()):
         if held not in wanted:
             shares.release_address(held)
@@ -51,20 +55,7 @@ def follow(
     shares.hold_forwarding()
     if tables is not None:
         put_programs(instance, attached, tables, asked)
-    added = []
-    for vip, device in wanted.items():
-        was_held = str(vip) in shares.held_addresses()
-        if shares.hold_address(vip, device) and not was_held:
-            added.append(vip)
-    return added
-
-
-def _places(state: State, attached: Attached) -> Iterator[tuple[Address, str]]:
-    """Each wanted VIP with the interface that it shall be on, if that is attached."""
-    first = next(iter(attached.interfaces))
-    for vip, device in state.wanted.vips.items():
-        if (device or first) in attached.interfaces:
-            yield vip, device or first
+    return shares.hold_addresses(wanted, next(iter(attached.interfaces)))
 
 
 def put_programs(
