@@ -89,7 +89,7 @@ class HostShares:
     def hold_addresses(self, wanted: Mapping[Address, str], default: str) -> list[Address]:
         """Have these VIPs on their interfaces; "" is the default one, or where xdplb put it before.
 
-        An address that an interface had before xdplb stays as it is. Returns: those that were added.
+        An address that an interface had before xdplb stays as it is. Returns: those that are new.
         Raises: KernelRefused.
         """
         with self._changing() as shares:
