@@ -93,7 +93,7 @@ def test_after_a_kill(lvs, tmp_path, argv, begun):
         for name in begun:
             lvs.attach(name)
         effects = killer.run(*argv, before=10_000).effects
-        for effect in range(effects // 4, effects, effects // 4):
+        for effect in range(effects // 3, effects, effects // 3):
             for name in begun:
                 lvs.attach(name)
             for name in lvs.json("status")["interfaces"].keys() - {*begun}:

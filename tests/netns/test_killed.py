@@ -29,7 +29,7 @@ from xdplb.lab import VIP
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
-EVERY = int(os.environ.get("KILLS", "9"))
+EVERY = int(os.environ.get("KILLS", "20"))
 SEED = int(os.environ.get("SEED", "1"))
 SERVICE = ("-t", f"{VIP}:80")
 VIP2, VIP3 = "192.168.2.101", "192.168.2.102"

@@ -32,11 +32,9 @@ def recover(instance: Instance) -> State:
         instance.before.unlink(missing_ok=True)
         for unfinished in instance.run.glob("*.new"):
             unfinished.unlink()
-        if store.is_read_back(instance):
-            store.restore_shares(instance)
-            journal = Journal(machine=True)  # the tables may be one change ahead of the copy
-        else:
+        if not store.is_read_back(instance):
             return state
+        journal = _begin_again(instance, state)
     failures: list[XdplbError] = []
     before = read_before(instance)
     asked = _interfaces(state) - _interfaces(before)
@@ -52,6 +50,18 @@ def recover(instance: Instance) -> State:
     with suppress(XdplbError):
         journal.write(instance)
     return state
+
+
+def _begin_again(instance: Instance, state: State) -> Journal:
+    """A journal for a state that was read back: the tables may be one change ahead of the copy.
+
+    That state is also the one to go back to. Else a failure would detach what forwards.
+    """
+    store.restore_shares(instance)
+    files.write_bytes(instance.before, state_file.encode(state))
+    journal = Journal(machine=True)
+    journal.write(instance)
+    return journal
 
 
 def read_before(instance: Instance) -> State:
