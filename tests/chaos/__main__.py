@@ -33,6 +33,7 @@ from xdplb.lab import VIP
 VIP2, VIP3, VIP4 = "192.168.2.101", "192.168.2.102", "192.168.2.103"
 RS3, RS4 = "192.168.2.230", "192.168.2.231"
 HASHED = (("mh", "mh-port"), ("sh", "sh-port"), ("mh", "mh-port"))
+ENOUGH = 100  # requests of one load, so that it says something
 IN_TURN = (("rr", ""), ("wrr", ""), ("mh", "mh-port"))
 
 
@@ -199,7 +200,7 @@ def loaded(lab: Lab, vips: Sequence[str], seconds: float) -> Iterator[None]:
 
 def is_bad(load: Load) -> bool:
     """Whether a request failed, or there were too few to say so."""
-    return bool(load.errors) or load.requests < 1000
+    return bool(load.errors) or load.requests < ENOUGH
 
 
 def work(operators: Sequence[Operator], stop: threading.Event, seconds: float) -> None:
