@@ -20,19 +20,22 @@ from pathlib import Path
 
 import killing
 import pytest
+import second
 from fivehosts import RS1, RS2, SMALL, Lab, require_root
 from whole import Picture, check_consistent, differences, picture
 
 from xdplb import lab as labs
+from xdplb.director import store
 from xdplb.kernel import program_cache
 from xdplb.lab import VIP
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
-EVERY = int(os.environ.get("KILLS", "9"))
+EVERY = int(os.environ.get("KILLS", "20"))
 SEED = int(os.environ.get("SEED", "1"))
 SERVICE = ("-t", f"{VIP}:80")
 VIP2, VIP3 = "192.168.2.101", "192.168.2.102"
+CLIENT = "192.168.1.200"  # as a real: it is behind the gateway
 SIZES = [f"--tune={name}={value}" for name, value in SMALL.items()]
 AT_MOST = 2000  # effects of one command
 
@@ -46,12 +49,14 @@ def configuration(vips: list[str], *services: tuple[str, str, list[str]]) -> str
 
 
 BASE = "deny = ['203.0.113.1', '203.0.113.2']\n" + configuration(
-    [VIP], (f'tcp = "{VIP}:80"', "rr", [RS1, "192.168.1.200"]), (f'udp = "{VIP}:53"', "mh", [RS1])
+    [VIP], (f'tcp = "{VIP}:80"', "rr", [RS1, CLIENT]), (f'udp = "{VIP}:53"', "mh", [RS1])
 )
-OTHER = "deny = ['192.0.2.0/24', '192.0.2.7']\n[timeouts]\ntcp = 60\n" + configuration(
-    [], (f'tcp = "{VIP}:80"', "mh", [RS1, f"{RS2} weight=2"]), (f'tcp = "{VIP2}:81"', "wrr", [RS2])
+OTHER = "deny = ['192.0.2.0/24', '192.0.2.7']\n" + configuration(
+    [VIP, VIP3],
+    (f'tcp = "{VIP}:80"', "mh", [RS1, f"{RS2} weight=2"]),
+    (f'tcp = "{VIP2}:81"', "wrr", [RS2]),
 )
-OTHER = f"vips = ['{VIP}', '{VIP3}']\n" + OTHER.replace("vips = []\n", "")
+OTHER += "\n[timeouts]\ntcp = 60\n"
 BATCH = f"""\
 service add -u {VIP}:99 -s sh
 server add -u {VIP}:99 -r {RS2}
@@ -79,7 +84,7 @@ CASES = {
     "server add": Case(("server", "add", *SERVICE, "-r", RS2)),
     "server edit": Case(("server", "edit", *SERVICE, "-r", RS1, "-w", "5", "--tun-type", "gre")),
     "server drain": Case(("server", "drain", *SERVICE, "-r", RS1)),
-    "server del": Case(("server", "del", *SERVICE, "-r", "192.168.1.200")),
+    "server del": Case(("server", "del", *SERVICE, "-r", CLIENT)),
     "apply": Case(("apply", "{files}/other.toml")),
     "vip add": Case(("vip", "add", "--force", VIP2)),
     "vip del": Case(("vip", "del", VIP)),
@@ -139,8 +144,6 @@ class Bench:
 
     def interfaces(self) -> list[str]:
         """Those that have the director, as its state says."""
-        from xdplb.director import store
-
         attached = store.read_state(self.lab.instance).attached
         return list(attached.interfaces) if attached else []
 
@@ -197,9 +200,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     with ExitStack() as stack:
         labs.up(lab.name)
         stack.callback(labs.down, lab.name)
-        lab.run("lvs", "ip", "link", "add", "ens34", "type", "veth", "peer", "name", "peer34")
-        for name in ("ens34", "peer34"):
-            lab.run("lvs", "ip", "link", "set", name, "up", "addrgenmode", "none")
+        second.add_interface(lab)
         lab.run("lvs", "sysctl", "-qw", "net.ipv6.conf.ens33.accept_ra=1")
         inside = labs.command(lab.name, "lvs", [])
         cache = program_cache.DIRECTORY

@@ -2,6 +2,7 @@
 """A director that forgot all flows: connections of mh go on, for its ring alone says where."""
 
 import contextlib
+import shutil
 import socket
 import time
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 from farm import real
 from fivehosts import RS1, RS2, XDPLB, Lab
+from photo import programs
 
 from xdplb.host import namespaces
 from xdplb.lab import VIP
@@ -140,3 +142,23 @@ def test_draining_all_keeps_connections(balanced):
             balanced.xdplb("server", "drain", "-t", f"{VIP}:80", "-r", address)
 
         assert {"rs1", "rs2", "rs3"} == set(answers(opened))
+
+
+def test_lost_files_and_a_lost_table_take_nothing_off(balanced):
+    """With files and a pin gone, a command cannot write the tables; what forwards goes on.
+
+    `attach` makes the tables again, by the state that is pinned beside them.
+    """
+    services = balanced.xdplb("list")
+    shutil.rmtree(balanced.state)
+    next(balanced.pins.rglob("denied")).unlink()
+
+    refused = balanced.try_xdplb("set", "900", "0", "0")
+
+    assert 1 == refused.returncode
+    assert "attach again: xdplb attach ens33" in refused.stderr
+    assert {"ens33"} == programs(balanced).keys()
+    assert {"rs1", "rs2"} <= set(balanced.fetch(8))
+    balanced.attach()
+    assert services == balanced.xdplb("list")
+    assert {"rs1", "rs2"} <= set(balanced.fetch(8))

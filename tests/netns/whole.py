@@ -12,7 +12,7 @@ from typing import Any
 from fivehosts import Lab
 from photo import programs, tables
 
-from xdplb.director import state_file, store
+from xdplb.director import real_routes, state_file, store
 from xdplb.director.instance import RUN, Instance
 from xdplb.director.pruning import prune
 from xdplb.director.state import State
@@ -37,7 +37,6 @@ def picture(lab: Lab, *directories: Path) -> Picture:
     with namespaces.entered(f"{lab.name}-lvs"):
         settings = dict(_settings())
     links = lab.value("lvs", "ip", "-json", "address")
-    neighbours = json.loads(lab.output("lvs", "ip", "-json", "neighbour") or "[]")
     return {
         "wanted": toml_file.dump(store.read_state(instance).configuration()),
         "settings": settings,
@@ -53,7 +52,7 @@ def picture(lab: Lab, *directories: Path) -> Picture:
             for family in ("-4", "-6")
             for line in lab.output("lvs", "ip", family, "route", "show", "table", "all").split("\n")
         ),
-        "neighbours": sorted(each["dst"] for each in neighbours if "managed" in each),
+        "neighbours": sorted(each["dst"] for each in _neighbours(lab) if "managed" in each),
         "programs": {name: mode for name, (mode, _) in programs(lab).items()},
         "pins": sorted(map(_without_ids, _below(instance.pins))),
         "files": sorted(
@@ -66,6 +65,11 @@ def picture(lab: Lab, *directories: Path) -> Picture:
             str(path): path.read_bytes() for each in directories for path in _below(each)
         },
     }
+
+
+def _neighbours(lab: Lab) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(lab.output("lvs", "ip", "-json", "neighbour") or "[]")
+    return found
 
 
 def _settings() -> Iterator[tuple[str, str]]:
@@ -129,6 +133,9 @@ def check_consistent(lab: Lab) -> None:
         *running.values()
     }
     assert {program} == {link.prog_id for link in map(xdp_link.info, _links(instance)) if link}
+    kept = {each["dst"] for each in _neighbours(lab) if "managed" in each}
+    needed = {hop.via for hop in real_routes.hops_of(state, state.routes)}
+    assert needed <= kept, lab.output("lvs", "ip", "neighbour", "show", "nud", "all")
     assert _text(store.read_state(instance)) == _text(store.read_copy(instance))
 
 

@@ -32,10 +32,9 @@ def recover(instance: Instance) -> State:
         instance.before.unlink(missing_ok=True)
         for unfinished in instance.run.glob("*.new"):
             unfinished.unlink()
-        if store.is_read_back(instance):
-            journal = Journal(machine=True)  # the tables may be one change ahead of the copy
-        else:
+        if not store.is_read_back(instance):
             return state
+        journal = Journal(machine=True)  # the tables may be one change ahead of the copy
     failures: list[XdplbError] = []
     before: State | None = None
     with suppress(XdplbError):
