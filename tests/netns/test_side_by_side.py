@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Commands beside each other, and beside traffic: nobody waits long, nobody sees half of it."""
 
-import ctypes
 import socket
 import subprocess
 import threading
@@ -36,7 +35,6 @@ def test_zero_loses_nothing(director):
     are all the packets that were sent, of the service and of the director.
     """
     director.balance("rr", service=f'udp = "{VIP}:53"')
-    director.fetch  # noqa: B018
     state = store.read_state(director.instance)
     tables = store.open_tables(director.instance, state)
     stats, counters = tables.real_stats._cleared, tables.counters._cleared[0]
@@ -62,7 +60,6 @@ def test_zero_loses_nothing(director):
     assert rounds > 1
     assert all(0 < each for each in taken)
     assert [PACKETS] * 2 == [a + b for a, b in zip(taken, shown, strict=True)]
-    assert ctypes.sizeof(type(stats[0])) > 0
     tables.close()
 
 
@@ -96,14 +93,14 @@ def test_readers_during_upgrades(director):
     ]
     for each in readers:
         each.start()
-    for sizes in (others, SMALL) * 3:
+    for sizes in (others, SMALL) * 2:
         said = director.attach(**sizes)
         assert "services are kept" in said
     stop.set()
     for each in readers:
         each.join()
 
-    assert len(told) > 6
+    assert len(told) > 4
     for done in told:
         assert (0, "") == (done.returncode, done.stderr)
         assert RS2 in done.stdout or "interface" in done.stdout

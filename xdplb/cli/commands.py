@@ -4,6 +4,8 @@
 click takes the last of `-t A -t B` and says nothing.
 """
 
+from typing import Any
+
 import click
 
 from xdplb.errors import UsageError
@@ -12,10 +14,9 @@ from xdplb.errors import UsageError
 class Command(click.Command):
     """A command that takes each option once, unless it is made to be repeated."""
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Raises: UsageError naming an option that is given twice."""
-        _check_repetition(self, ctx, args)
-        return super().parse_args(ctx, args)
+    def make_parser(self, ctx: click.Context) -> Any:
+        """One whose parse_args() raises UsageError naming an option that is given twice."""
+        return _refusing_repetition(super().make_parser(ctx), ctx)
 
 
 class Group(click.Group):
@@ -23,16 +24,26 @@ class Group(click.Group):
 
     command_class = Command
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Raises: UsageError naming an option that is given twice."""
-        _check_repetition(self, ctx, args)
-        return super().parse_args(ctx, args)
+    def make_parser(self, ctx: click.Context) -> Any:
+        """See Command."""
+        return _refusing_repetition(super().make_parser(ctx), ctx)
 
 
-def _check_repetition(command: click.Command, ctx: click.Context, args: list[str]) -> None:
+def _refusing_repetition(parser: Any, ctx: click.Context) -> Any:
     if ctx.resilient_parsing:  # the shell completes a line that is not whole yet
-        return
-    _, _, given = command.make_parser(ctx).parse_args(args=list(args))
+        return parser
+    parse = parser.parse_args
+
+    def parse_args(args: list[str]) -> Any:
+        found = parse(args)
+        _check_repetition(ctx, found[2])
+        return found
+
+    parser.parse_args = parse_args
+    return parser
+
+
+def _check_repetition(ctx: click.Context, given: list[click.Parameter]) -> None:
     once = [each for each in given if isinstance(each, click.Option) and not each.multiple]
     for option in once:
         if once.count(option) > 1:
