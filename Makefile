@@ -6,7 +6,8 @@ C_FILES := $(wildcard bpf/*.c bpf/*.h)
 VM_MODULES := ipip ip_vs ip_vs_rr ip_vs_mh ip_vs_sh
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check test test-vm test-kernels fuzz bench bench-packet bench-ipvs fmt clean
+.PHONY: help setup demo check test test-here test-vm test-kernels test-kills fuzz chaos bench bench-packet \
+	bench-ipvs fmt clean
 
 help: ## say what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -25,8 +26,10 @@ check: setup ## lint, types, formatting, the import rules
 	$(PYTHON) -m pytest -q tests/unit/test_imports.py
 
 test: setup ## run all tests; those that need root are skipped without it
+	@$(MAKE) --no-print-directory -j2 --output-sync=line test-here test-vm
+
+test-here: setup ## run all tests but tests/vm
 	$(PYTHON) -m pytest --ignore tests/vm
-	@$(MAKE) --no-print-directory test-vm
 
 test-vm: setup ## run tests/vm beside IPVS and tunl0, on Debian's kernel if this one lacks them
 	tools/vm --here-if "$(VM_MODULES)" --timeout 3000 -- env CI=$(CI) $(PYTHON) -m pytest tests/vm
@@ -35,6 +38,13 @@ test-kernels: setup ## load the programs on the newest kernel of Debian's backpo
 	tools/setup backports
 	tools/vm --kernel .vm-backports --timeout 1200 -- \
 		env CI=$(CI) $(PYTHON) -m pytest tests/vm/test_verifier.py
+
+test-kills: setup ## kill each command before each of its system calls: KILLS=every N-th SEED=
+	KILLS=$(or $(KILLS),1) SEED=$(or $(SEED),1) $(PYTHON) -m pytest -s tests/netns/test_killed.py
+
+chaos: setup ## load a director, change it, kill its commands: MINUTES=10 SEED=
+	PYTHONPATH=.:tests:tests/netns $(PYTHON) -m chaos $(if $(MINUTES),--minutes $(MINUTES)) \
+		$(if $(SEED),--seed $(SEED))
 
 fuzz: setup ## compare the programs with the reference: N=frames SEED= ROUND= PROGRAM=
 	PYTHONPATH=.:tests $(PYTHON) -m fuzz $(if $(N),--frames $(N)) $(if $(SEED),--seed $(SEED)) \

@@ -57,31 +57,33 @@ struct service_bucket {
 enum slot_flag {
 	SLOT_RECORDED = 1, /* the slot is in transition: its flows are looked up and recorded */
 	SLOT_RESELECT = 2, /* mh-fallback: in IPVS's table, the slot's owner is drained */
-	/* The previous pick, while a change of the pick is in transition. All slots of the ring
-	 * have the same of these flags.
-	 */
+	/* The previous pick, while the pick changes: alike in all slots of the ring. */
 	SLOT_PREVIOUS_MH = 4,
 	SLOT_PREVIOUS_SH = 8,
 	SLOT_PREVIOUS_PORT = 16, /* the client's port was part of the hash */
 };
 
+/* In `previous`: the previous pick finds the owner. No real has this index; `real` never has it. */
+enum slot_previous {
+	PREVIOUS_BY_PICK = 65535,
+};
+
 /* A slot of a ring. Reals are named by index; 0 is no real. While a change of the pick is in
- * transition, the ring is two rings in one: the present pick finds slots of `real`, the previous
- * pick finds slots of `previous`, and the two fields of one slot are unrelated.
+ * transition, the ring is two rings in one: the present pick finds the slot of `real`, the previous
+ * pick finds the slot of `previous_pick_real`, and these two fields of one slot are unrelated.
  */
 struct slot {
-	__u16 real;     /* the present owner */
-	__u16 previous; /* in transition: the owner before the change */
-	__u32 flags;    /* enum slot_flag */
+	__u16 real;               /* the present owner */
+	__u16 previous;           /* in transition: the owner before the change */
+	__u16 flags;              /* enum slot_flag */
+	__u16 previous_pick_real; /* if `previous` is PREVIOUS_BY_PICK, in all slots */
 };
 
 struct turn {
 	__u64 next; /* the number of turns taken so far by rr or wrr, on all CPUs together */
 };
 
-/* A key of the table `denied`. The address is not a struct address, because that is aligned to 8
- * bytes.
- */
+/* A key of the table `denied`. A struct address in it would be aligned to 8 bytes. */
 struct prefix {
 	__u32 length; /* in bits */
 	__be32 address[4];
@@ -208,9 +210,7 @@ struct reply_limit {
 	__u32 sent;
 };
 
-/* A question of a rare program, and the answer of xdplb_reselect(). It concerns the packet that
- * this CPU is working on, whose slot has SLOT_RESELECT.
- */
+/* A rare program's question about this CPU's packet, and the answer of xdplb_reselect(). */
 struct reselection {
 	__u32 key;  /* client_key() */
 	__u32 slot; /* of the client */
@@ -221,9 +221,7 @@ struct reselection {
 	__u16 pad;
 };
 
-/* Packets that xdplb() hands over to another program, xdplb_<kind>() in xdplb.c. So common packets
- * do not pay for rare ones, and the verifier has less to walk.
- */
+/* Kinds of packets that have a program of their own, xdplb_<kind>() in xdplb.c: see HAND_OVER(). */
 enum kind {
 	KIND_RARE = 0, /* IPv4 packets that the main program does not handle */
 	KIND_IPV6 = 1,

@@ -51,7 +51,7 @@ static __always_inline int send(struct packet *p, const struct real *real, const
 
 /* Paths through the parser leave different values here. Unless the verifier forgets these values,
  * it walks the rest of the program once for each combination (on 6.1: 524,000 instructions of
- * xdplb_rare(), and less than 200,000 with this and forget_picked()).
+ * xdplb_rare(), and at most 220,000 with this and forget_picked()).
  */
 static __always_inline void forget_parsed(struct packet *p)
 {

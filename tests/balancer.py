@@ -25,6 +25,7 @@ from network import NEIGHBOURS, NETWORK, SYSCTLS, ip_batch
 
 from xdplb.director import store
 from xdplb.director.director import Director
+from xdplb.director.routes import Routes
 from xdplb.director.state import Attached, State, Wanted
 from xdplb.director.table_writer import TableWriter
 from xdplb.director.transaction import Transaction
@@ -162,7 +163,8 @@ class Balancer:
             libbpf.map_delete(tables.denied.fd, tables.denied.key.from_buffer_copy(key))
         if self._network_changed:
             self._routes, self._network_changed = {}, False
-        state = State(Wanted(tunables=self.tunables), routes=dict(self._routes))
+        state = State(Wanted(tunables=self.tunables), routes=Routes())
+        state.routes.update(self._routes)
         state.attached = Attached("test", "test", self.clock.hz, {}, {}, {"ens33": "native"})
         store.write_state(self.director.instance, state)
         TableWriter(tables, state).config()
@@ -223,7 +225,7 @@ class Balancer:
             for service in services:
                 checks.check_service(service)
                 state.put_service(service)
-        self._routes |= state.routes
+        self._routes |= dict(state.routes)
 
     @property
     def key(self) -> ServiceKey:

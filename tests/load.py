@@ -26,10 +26,12 @@ class Load:
         return cls(int(requests[1]), " ".join(errors))
 
 
-def start_wrk(lab: Lab, seconds: int, connections: int, *options: str) -> "subprocess.Popen[str]":
-    """Load the VIP from the client. On a busy machine a request may be slow, but must not fail."""
+def start_wrk(
+    lab: Lab, seconds: int, connections: int, *options: str, vip: str = labs.VIP
+) -> "subprocess.Popen[str]":
+    """Load a VIP from the client. On a busy machine a request may be slow, but must not fail."""
     sizes = ["-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "8s"]
-    return lab.start("client", ["wrk", *sizes, *options, f"http://{labs.VIP}/"])
+    return lab.start("client", ["wrk", *sizes, *options, f"http://{vip}/"])
 
 
 def end_wrk(wrk: "subprocess.Popen[str]") -> Load:

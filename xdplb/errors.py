@@ -85,7 +85,7 @@ class KernelRefused(XdplbError):
 
 @contextmanager
 def within(place: str) -> Iterator[None]:
-    """Put where it happened before what happened."""
+    """Prefix the message of an error with the place where it happened."""
     try:
         yield
     except UsageError as error:
@@ -102,7 +102,7 @@ _MENDS = {
 
 
 def unwritable(path: object, error: OSError) -> FileError:
-    """The error for a file that could not be written, for the reason that the system gave."""
+    """The error for a file that could not be written, with the system's reason."""
     mend = _MENDS.get(error.errno or 0, "name a file in a directory of yours")
     return FileError(f"{path} cannot be written: {error.strerror}", mend)
 

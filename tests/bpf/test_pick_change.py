@@ -253,7 +253,7 @@ def test_unknown_flow_by_turns_goes_up(lb):
 
 @pytest.mark.parametrize("after", ["rr", "sh"])
 def test_packet_in_midstream_is_recorded(lb, after):
-    """The first packet goes to the previous owner. The next one finds a record."""
+    """A packet without a record goes to the previous owner; the next one makes it a known flow."""
     begin(lb, "mh-port")
     real = lb.establish()
     change(lb, after)

@@ -114,9 +114,9 @@ def change_service(random: Random, world: Directing) -> Event:
     key = random.choice(drawing.KEYS)
     state = world.lb.state
     losable = world.network.lost != "route"
-    if key in state and random.random() < 0.15:
+    if key in state.wanted.services and random.random() < 0.15:
         return Removed(key)
-    if key in state:
+    if key in state.wanted.services:
         service = drawing.changed(random, state.wanted.services[key], losable)
     else:
         service = drawing.service(random, key, drawing.addable(losable))

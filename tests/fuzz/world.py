@@ -47,18 +47,18 @@ BURSTS = 2 / 3  # the chance that another change of a service follows at once
 @lru_cache(maxsize=64)
 def read_slots(ring: bytes, slot: type) -> list[Slot]:
     """A ring's; most rings are as they were when they were read the last time."""
-    flags = enum_values("slot_flag")
+    flags, by_pick = enum_values("slot_flag"), enum_values("slot_previous")["PREVIOUS_BY_PICK"]
     return [
         Slot(
             real,
-            previous,
+            of_pick if previous == by_pick else previous,
             bool(flag & flags["SLOT_RECORDED"]),
             bool(flag & flags["SLOT_RESELECT"]),
             "mh" * bool(flag & flags["SLOT_PREVIOUS_MH"])
             + "sh" * bool(flag & flags["SLOT_PREVIOUS_SH"]),
             bool(flag & flags["SLOT_PREVIOUS_PORT"]),
         )
-        for real, previous, flag in np.frombuffer(ring, np.dtype(slot)).tolist()
+        for real, previous, flag, of_pick in np.frombuffer(ring, np.dtype(slot)).tolist()
     ]
 
 

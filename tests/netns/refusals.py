@@ -164,7 +164,7 @@ _SERVICES_1 = {
 }
 _REALS_1 = {
     "no route": (f"real {NOWHERE} is in no route", "server", "add", *T, "-r", NOWHERE),
-    "no IPv6 route": ("2001:db8::9 is in no route", "server", "add", *T, "-r", "2001:db8::9"),
+    "no IPv6 route": ("2001:db8:9::9 is in no route", "server", "add", *T, "-r", "2001:db8:9::9"),
     "broadcast": ("192.168.2.255 is no host's", "server", "add", *T, "-r", "192.168.2.255"),
     "twice": (f"real {RS1} is in service", "server", "add", *T, "-r", RS1),
     "service of none": ("does not exist", "server", "add", "-t", f"{VIP}:1", "-r", RS1),
@@ -180,9 +180,21 @@ _DENY_1 = {
 _ATTACH_1 = {
     "unknown interface": ("interface 'nosuch' does not exist", "attach", "nosuch"),
     "unknown among known": ("interface 'nosuch' does not exist", "attach", "ens33", "nosuch"),
-    "too few reals": ("2 reals already", "attach", "ens33", "--tune", "max_reals=3"),
+    "too few reals": (
+        "4 reals are wanted, and the tables hold 2",
+        "attach",
+        "ens33",
+        "--tune",
+        "max_reals=3",
+    ),
     "too few prefixes": ("2 prefixes to deny", "attach", "ens33", "--tune", "max_denied=1"),
-    "too few services": ("1 services already", "attach", "ens33", "--tune", "max_services=2"),
+    "too few services": (
+        "2 services are wanted, and the tables hold 1",
+        "attach",
+        "ens33",
+        "--tune",
+        "max_services=2",
+    ),
     "other mode": ("attached in native mode", "attach", "ens33", "--mode", "generic"),
     "detach of none": ("no director is attached to interface 'lo'", "detach", "lo"),
 }

@@ -100,7 +100,7 @@ def test_wrk_draws_a_plot(director, tmp_path):
     """Its path is printed last; JSON on stdout stays JSON, and a pipe sees no progress."""
     director.balance("mh")
     file = tmp_path / "plot.png"
-    argv = (XDPLB, "--instance", director.instance, "bench", "wrk", f"http://{VIP}/")
+    argv = (XDPLB, "--instance", director.pins.name, "bench", "wrk", f"http://{VIP}/")
 
     done = director.run("client", *argv, "--seconds", "2", "--plot", str(file), "--json")
 

@@ -107,6 +107,15 @@ def flowing(services: list[dict]) -> dict[str, bool]:
     return found
 
 
+def test_counters_of_a_service_without_reals(director):
+    """They are zero."""
+    director.xdplb("service", "add", "-t", f"{VIP}:80")
+
+    (listed,) = director.json("list", "--stats")
+    assert {"flows": 0, "packets": 0, "bytes": 0} == listed["stats"]
+    assert "0" in director.xdplb("list", "--stats")
+
+
 def test_list(balanced):
     """A table of services, each with its reals below it, in the order of the configuration."""
     assert LISTED == balanced.xdplb("list")
@@ -119,6 +128,7 @@ def test_list_as_json(balanced):
     assert (WEB, DNS) == (web["service"], dns["service"])
     assert {
         "service": OPS,
+        "owner": "operator",
         "protocol": "udp",
         "vip": VIP,
         "port": 5353,
@@ -129,8 +139,8 @@ def test_list_as_json(balanced):
         "source_limit": 0,
         "source_cidr": "",
         "reals": [
-            {"address": RS1, "weight": 1000, "tunnel": "ipip"},
-            {"address": RS2, "weight": 0, "tunnel": "ipip"},
+            {"address": RS1, "weight": 1000, "effective_weight": 1000, "tunnel": "ipip"},
+            {"address": RS2, "weight": 0, "effective_weight": 0, "tunnel": "ipip"},
         ],
         "transition_s": None,
     } == ops

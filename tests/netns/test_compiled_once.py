@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Attaching with a cache of compiled programs: warm, cold, shared, and where it cannot be."""
 
+import os
 import subprocess
 import sys
 import uuid
@@ -46,7 +47,7 @@ def start(
     attach = [XDPLB, *argv, "attach", "ens33", "--vip", labs.VIP, *SIZES]
     return subprocess.Popen(
         labs.command(lab.name, "lvs", [*command, *attach]),
-        env={**labs.environment(lab.name, "lvs"), **(environment or {})},
+        env={**os.environ, **(environment or {})},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -74,7 +74,7 @@ class Operator:
             return
         self.kill(*argv)
         self.run("server", "edit", *SERVICE, "-r", RS1, "-w", str(wanted[RS1]))  # finishes it
-        assert not (self.lab.state / "pending.json").exists()
+        assert not self.lab.instance.journal.exists()
         found = self.listed()
         assert found in ({**self.weights, RS1: wanted[RS1]}, wanted)
         self.weights = found

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from dualstack import VIP6
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
@@ -29,7 +30,10 @@ def sessions() -> list[tuple[str, str, str]]:
 
 
 def test_the_readme_s_commands_work_in_their_order(lab, tmp_path, monkeypatch):
-    """Each ends with 0; where the README shows what is printed, exactly this is printed."""
+    """Each ends with 0. If the README shows what is printed, exactly this is printed.
+
+    The IPv6 service is served too.
+    """
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     lab.start_web()
@@ -44,3 +48,4 @@ def test_the_readme_s_commands_work_in_their_order(lab, tmp_path, monkeypatch):
             answers.append(done.stdout.strip())
 
     assert ["rs2", "rs1", "rs2", "rs1"] == answers
+    assert {"rs1", "rs2"} == set(lab.fetch(2, f"http://[{VIP6}]/"))

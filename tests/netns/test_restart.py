@@ -110,7 +110,7 @@ def test_connections_outlive_a_killed_attach(balanced):
             balanced.xdplb("server", "edit", "-t", f"{VIP}:80", "-r", RS1, "-w", "1")
 
             assert {"rs1", "rs2", "rs3"} == set(answers(opened))
-    assert not (balanced.state / "pending.json").exists()
+    assert not balanced.instance.journal.exists()
 
 
 def test_connections_outlive_another_layout(balanced):

@@ -107,7 +107,7 @@ def test_readers_during_upgrades(director):
 
 
 def test_nobody_waits_for_the_compiler(director):
-    """An attach that has to compile holds no lock: changes are made meanwhile, and it takes them."""
+    """An attach that has to compile holds no lock: changes are made meanwhile, and stay."""
     director.balance("rr")
     cold = f'mount -t tmpfs none {program_cache.DIRECTORY}; exec "$@"'
     sizes = [f"--tune={name}={value}" for name, value in SMALL.items()]

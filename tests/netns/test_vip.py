@@ -103,7 +103,7 @@ def answered(request: pytest.FixtureRequest, hosts: Lab) -> Iterator[str]:
 
 
 def test_another_answers(director, answered):
-    """A real server that answers for the address is named by its MAC; --force adds it all the same."""
+    """A real server that answers for the address is named by its MAC; --force adds it anyway."""
     before = machine(director)
 
     told = refused(director.try_xdplb("vip", "add", answered))
@@ -178,7 +178,7 @@ def test_a_missing_vip_is_named_and_put_back(director):
 
 
 def test_a_configuration_names_vips(director):
-    """What save writes, apply takes: VIPs come and go, and what does not speak of them leaves them."""
+    """VIPs come and go with the file; a file that does not speak of them leaves them."""
     director.xdplb("vip", "add", OTHER)
     director.xdplb("vip", "add", OTHER6, "--dev", "ens33")
     saved = director.xdplb("save")

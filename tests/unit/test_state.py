@@ -60,7 +60,9 @@ def test_apply_leaves_the_services_of_others(state):
 
 def test_apply_of_nothing_is_refused(state):
     """An empty configuration where there are services needs --allow-empty; the others stay."""
-    with pytest.raises(Conflict, match=r"names no service, and 1 would be removed; .*--allow-emp"):
+    with pytest.raises(
+        Conflict, match=r"has no service, and would remove 1 service; .*--allow-emp"
+    ):
         _put_configuration(state, Configuration(), allow_empty=False)
     assert {key(80), key(443)} == set(state.wanted.services)
 
@@ -150,10 +152,14 @@ def test_full_tables_say_what_they_hold():
     state = State(Wanted(tunables=TINY))
     for port in range(1, TINY.max_services):
         state.put_service(service(port))
-    with pytest.raises(TableFull, match=r"the tables hold 15 services; .*--tune max_services"):
+    with pytest.raises(
+        TableFull, match=r"16 services are wanted, and the tables hold 15; .*--tune max_services"
+    ):
         state.put_service(service(99))
 
-    with pytest.raises(TableFull, match=r"the tables hold 63 of all services; .*--tune max_reals"):
+    with pytest.raises(
+        TableFull, match=r"the tables hold 63, of all services together; .*--tune max_reals"
+    ):
         state.put_service(service(1, reals=64))
     with pytest.raises(TableFull, match=r"9 prefixes to deny are more than 8; .*max_denied"):
         state.put_denied([f"203.0.113.{n}" for n in range(9)])
@@ -163,9 +169,9 @@ def test_new_tables_must_hold_all():
     """An attach with smaller tables is refused before anything is made; larger ones renumber."""
     allocated = Allocation()
     wanted = [(key(80), 3), (key(81), 2)]
-    with pytest.raises(TableFull, match="2 services are more than the 1 that"):
+    with pytest.raises(TableFull, match="2 services are wanted, and the tables hold 1"):
         allocated.renew(wanted, (2, 64))
-    with pytest.raises(TableFull, match="5 reals are more than the 4 that"):
+    with pytest.raises(TableFull, match="5 reals are wanted, and the tables hold 4"):
         allocated.renew(wanted, (16, 5))
     assert {} == allocated.services
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from xdplb.director import state_file
 from xdplb.director.allocation import Allocation
 from xdplb.director.journal import Journal
+from xdplb.director.routes import Routes
 from xdplb.director.services import Services
 from xdplb.director.state import Attached, State, Transition, Wanted
 from xdplb.director.state_file import Damaged
@@ -35,6 +36,15 @@ weights = st.integers(0, MAX_WEIGHT)
 tunnels = st.sampled_from([Tunnel(), Tunnel("gre", 0, checksum=True), Tunnel("gue", 6080)])
 words = st.text("abcdefghij_", min_size=1, max_size=8)
 counts = st.integers(0, 2**63)
+
+
+def ways(routes):
+    """The ways to these addresses, as a state has them."""
+    made = Routes()
+    made.update(routes)
+    return made
+
+
 routes = st.builds(Route, words, words, words, st.booleans())
 ATTACHED = Attached("0123", "programs_7", 250, {"reals": ["x"]}, {"reals": 3}, {"eth0": "auto"})
 
@@ -83,7 +93,7 @@ def states(draw: Any) -> State:
         draw(st.dictionaries(some, st.builds(Transition, counts, st.lists(counts, max_size=3)))),
         draw(st.dictionaries(some, st.dictionaries(addresses.map(str), st.integers(0, 100)))),
         draw(st.dictionaries(some, st.dictionaries(words, counts, max_size=3))),
-        draw(st.dictionaries(addresses.map(str), routes)),
+        ways(draw(st.dictionaries(addresses.map(str), routes))),
     )
 
 

@@ -61,7 +61,7 @@ class Side:
         """Read the state, edit it in the block, let the tables follow, write it."""
         state = state_file.decode(state_file.encode(self.state), "test")
         yield state
-        state.routes |= dict.fromkeys(state.addresses(), WAY)
+        state.routes.update(dict.fromkeys(state.addresses(), WAY))
         writer = TableWriter(self.tables, state)
         writer.rings.expect()
         with watched(self.tables):
@@ -244,7 +244,7 @@ def test_prune_removes_what_the_state_does_not_name(side):
     stray.put_service(service("mh", 1, port=99))  # a command that was killed
     stray.allocated.services[key(99)] = 7
     stray.allocated.reals[key(99)] = [40]
-    stray.routes = {str(POOL[0]): WAY}
+    stray.routes[str(POOL[0])] = WAY
     stray.wanted.vips = {parse_address("192.0.2.66"): ""}
     writer = TableWriter(side.tables, stray)
     writer.lookups.add_vip(parse_address("192.0.2.66"))

@@ -82,7 +82,7 @@ def test_requests_are_served_in_their_vlan(tagged, tags, offload):
 
 def test_stripped_tags_are_told(tagged):
     """If a driver strips tags and there are VLANs, `attach` says the harm and the mend."""
-    interfaces = {"ens33": {"mode": "native"}}
+    interfaces = {"ens33": "native"}
     with namespaces.entered(f"{tagged.name}-lvs"):
         [note] = notes_on_vlans(interfaces)
         mend = note.partition("mend it: ")[2].split()

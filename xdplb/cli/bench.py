@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""bench: load for a director, from hardware of one's own. What is sent where is said first."""
+"""bench: load for a director, from your own hardware. It first prints what is sent where."""
 
 import math
 import re

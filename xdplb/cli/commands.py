@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What all commands do alike: an option that is given twice is refused, as ipvsadm does.
+"""The class of all commands: an option that is given twice is refused, as by ipvsadm.
 
 click takes the last of `-t A -t B` and says nothing.
 """
@@ -11,36 +11,32 @@ import click
 from xdplb.errors import UsageError
 
 
-class Command(click.Command):
-    """A command that takes each option once, unless it is made to be repeated."""
+class _Once:
+    """Refuses an option that is given twice, unless it is made to be repeated."""
 
     def make_parser(self, ctx: click.Context) -> Any:
-        """One whose parse_args() raises UsageError naming an option that is given twice."""
-        return _refusing_repetition(super().make_parser(ctx), ctx)
+        """A parser that raises UsageError naming the option."""
+        parser = super().make_parser(ctx)  # type: ignore[misc]
+        parse = parser.parse_args
+
+        def checked(args: list[str]) -> Any:
+            values, rest, given = parse(args=args)
+            if not ctx.resilient_parsing:  # else the shell completes a line that is not whole yet
+                _check_repetition(ctx, given)
+            return values, rest, given
+
+        parser.parse_args = checked
+        return parser
 
 
-class Group(click.Group):
+class Command(_Once, click.Command):
+    """A command that takes each option once."""
+
+
+class Group(_Once, click.Group):
     """A group of such commands, whose own options are taken once, too."""
 
     command_class = Command
-
-    def make_parser(self, ctx: click.Context) -> Any:
-        """See Command."""
-        return _refusing_repetition(super().make_parser(ctx), ctx)
-
-
-def _refusing_repetition(parser: Any, ctx: click.Context) -> Any:
-    if ctx.resilient_parsing:  # the shell completes a line that is not whole yet
-        return parser
-    parse = parser.parse_args
-
-    def parse_args(args: list[str]) -> Any:
-        found = parse(args)
-        _check_repetition(ctx, found[2])
-        return found
-
-    parser.parse_args = parse_args
-    return parser
 
 
 def _check_repetition(ctx: click.Context, given: list[click.Parameter]) -> None:

@@ -35,19 +35,19 @@ def _sizes(settings: tuple[str, ...]) -> dict[str, int]:
 
 @click.command("attach", cls=Command)
 @click.argument("ifnames", metavar="INTERFACE…", nargs=-1, required=True)
-@click.option("--vip", "vips", multiple=True, metavar="ADDRESS", help="A VIP; repeat for more.")
+@click.option("--vip", "vips", multiple=True, metavar="ADDRESS", help="A VIP. May be repeated.")
 @click.option(
     "--mode",
     type=click.Choice(["auto", "native", "generic"]),
     default="auto",
     show_default=True,
-    help="Where XDP runs: in the driver, or in the kernel's generic hook.",
+    help="Where XDP runs: in the driver (native), or in the kernel's generic hook.",
 )
 @click.option(
     "--tune",
     multiple=True,
     metavar="NAME=NUMBER",
-    help="A table's size: "
+    help="The size of a table. May be repeated. The names and defaults are "
     + ", ".join(f"{field.name} ({field.default})" for field in fields(Tunables))
     + ".",
 )
@@ -57,8 +57,10 @@ def attach_command(
 ) -> None:
     """Load the director and attach it to one or more interfaces.
 
-    A VIP that no interface has is added to the first INTERFACE and announced. Run again, it
-    upgrades the program in place: no packet and no flow is lost, unless a table's size changes.
+    A VIP that no interface has is added to the first INTERFACE and announced.
+
+    Run it again to upgrade the program in place. No packet is lost. Recorded flows are lost only
+    if a table's size changes.
     """
     from xdplb.director.attach import attach
     from xdplb.director.instance import Instance
@@ -81,7 +83,7 @@ def attach_command(
 @click.argument("ifname", metavar="INTERFACE")
 @click.pass_context
 def detach_command(ctx: click.Context, ifname: str) -> None:
-    """Take the director off an interface, and back what attach added there."""
+    """Take the director off an interface, and undo what attach did there."""
     from xdplb.director.detach import detach
     from xdplb.director.instance import Instance
 

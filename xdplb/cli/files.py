@@ -5,14 +5,17 @@ import contextlib
 import errno
 import os
 import stat
-import tempfile
+import time
 from pathlib import Path
 
 from xdplb.errors import FileError, UsageError, unwritable
 
+_BESIDE = ".xdplb-"
+_WRITING_S = 60
+
 
 def read_text(name: str) -> str:
-    """What is in a file, or in standard input if its name is `-`. Raises: FileError, UsageError."""
+    """A file's text; `-` is standard input. Raises: FileError, UsageError."""
     _check_name(name)
     try:
         return _read(name).decode()
@@ -31,10 +34,10 @@ def _read(name: str) -> bytes:
 
 
 def write_text(name: str, text: str) -> None:
-    """Replace a file whole: who reads it, or kills us, finds the old text or the new one.
+    """Replace a file as a whole: at any moment, or if we are killed, it has the old or new text.
 
-    A symbolic link stays; the file it names is replaced. Mode and owner stay. What is no regular
-    file (a terminal, a pipe) is written to. Raises: FileError, UsageError.
+    A symbolic link stays; the file it names is replaced. Mode and owner stay. Other files than
+    regular ones (a terminal, a pipe) are written to. Raises: FileError, UsageError.
     """
     _check_name(name)
     try:
@@ -55,9 +58,9 @@ def _check_name(name: str) -> None:
 
 
 def _is_stream(path: Path) -> bool:
-    """Whether it is there and no regular file, or is one of our open files (/dev/stdout).
+    """Whether it exists and is no regular file, or is one of our open files (/dev/stdout).
 
-    A regular file that is open already must keep its place: it may be opened to append.
+    A regular file that is open already must not be replaced: it may be open to append.
     """
     try:
         if not stat.S_ISREG(path.stat().st_mode):
@@ -73,12 +76,15 @@ def _is_stream(path: Path) -> bool:
 
 
 def _replace(path: Path, text: bytes) -> None:
-    """Write beside the file, then rename: its name always has a whole text."""
+    """Write beside the file, then rename, so that the name always has a complete text."""
+    import tempfile  # 10 ms, which most commands have no use for
+
     try:
         old = path.stat()
     except FileNotFoundError:
         old = None
-    descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=".xdplb-", suffix=".new")
+    _remove_left_over(path.parent)
+    descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=_BESIDE, suffix=".new")
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(text)
@@ -95,6 +101,14 @@ def _replace(path: Path, text: bytes) -> None:
     _sync_directory(path.parent)
 
 
+def _remove_left_over(directory: Path) -> None:
+    """What killed commands wrote there: nobody writes a file for a minute."""
+    for path in directory.glob(f"{_BESIDE}*.new"):
+        with contextlib.suppress(OSError):  # another user's, or another command was faster
+            if time.time() - path.lstat().st_mtime > _WRITING_S:
+                path.unlink()
+
+
 def _umask() -> int:
     mask = os.umask(0o077)
     os.umask(mask)
@@ -102,7 +116,7 @@ def _umask() -> int:
 
 
 def _sync_directory(path: Path) -> None:
-    """So that the new name is on the disk, too."""
+    """Write the directory to the disk, so that the new name is on it, too."""
     directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(directory)

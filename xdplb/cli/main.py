@@ -3,7 +3,6 @@ import contextlib
 import importlib
 import os
 import sys
-import traceback
 from pathlib import Path
 
 import click
@@ -44,7 +43,7 @@ DEFECT = Path("/run/xdplb/defect.txt")
 
 
 class LazyGroup(Group):
-    """Imports a command's module when the command is asked for: start-up is half of a command."""
+    """Imports a command's module only when needed: start-up is half of a command's time."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """All commands, the director's life first."""
@@ -91,14 +90,16 @@ def cli(ctx: click.Context, instance: str) -> None:
 
 
 def _line_of(error: click.ClickException) -> str:
-    """What click says in several lines."""
+    """A message of click, which may have several lines, as one line."""
     message = " ".join(error.format_message().split()).rstrip(".")
     ctx = getattr(error, "ctx", None)
     return f"{message}; see: {ctx.command_path if ctx else 'xdplb'} --help"
 
 
 def _line_of_defect(error: Exception) -> str:
-    """Keeps the traceback where the next one replaces it, or says how to see it."""
+    """Keeps the traceback in a file, which the next one replaces; or says how to see it."""
+    import traceback  # 10 ms, which most commands have no use for
+
     told = "".join(traceback.format_exception(error))
     if os.environ.get("XDPLB_VERBOSE") == "1":
         print(told, end="", file=sys.stderr)
@@ -117,7 +118,7 @@ def main() -> None:
     """Run the command line. Exit code: 0 done, 1 failed, 2 asked wrongly, 130 interrupted."""
     # numpy starts a thread a core for linear algebra, of which there is none here: 60 ms a command.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    if "_XDPLB_COMPLETE" in os.environ:  # the shell asks how a line may go on
+    if "_XDPLB_COMPLETE" in os.environ:  # the shell asks how to complete a line
         cli.main(prog_name="xdplb")
     open_standard_files()
     code = _run(sys.argv[1:])

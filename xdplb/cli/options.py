@@ -21,7 +21,7 @@ Options = TypeVar("Options", bound=Callable[..., Any])
 
 
 def number(low: int, high: int) -> Callable[[str], int]:
-    """An option's type: ASCII digits. click's own takes any script's, `1_000` and ` 7` too."""
+    """An option's type: ASCII digits. click's own also takes other digits, `1_000` and ` 7`."""
 
     def parse(text: str) -> int:
         digits = len(str(high))
@@ -33,7 +33,7 @@ def number(low: int, high: int) -> Callable[[str], int]:
 
 
 def seconds(low: float, high: float) -> Callable[[str], float]:
-    """An option's type: a time in seconds, as 2 or 0.5. click's own takes nan and inf, too."""
+    """An option's type: a time in seconds, such as 2 or 0.5. click's own also takes nan and inf."""
 
     def parse(text: str) -> float:
         if re.fullmatch(r"[0-9]+([.][0-9]+)?", text) and low <= float(text) <= high:
@@ -65,7 +65,7 @@ def service_key(tcp: str | None, udp: str | None) -> ServiceKey:
 
 
 def optional_key(tcp: str | None, udp: str | None) -> ServiceKey | None:
-    """The service that is named, None if none is. Raises: UsageError if both are."""
+    """The named service; None if none is named. Raises: UsageError if both -t and -u are."""
     if tcp is not None and udp is not None:
         raise UsageError("-t and -u name two services", "give one of them")
     if tcp is not None:
@@ -92,7 +92,7 @@ def real_address(text: str, key: ServiceKey) -> Address:
 
 
 def print_json(value: Any, *, lines: bool = False) -> None:
-    """One value, indented; lines: on a line of its own, as one of several."""
+    """One value, indented. lines: each value is on a line of its own."""
     click.echo(json.dumps(value, indent=None if lines else 2))
 
 
@@ -117,7 +117,7 @@ def shared(director: "Director") -> Iterator[None]:
 
 
 def tell_notes(director: "Director") -> None:
-    """Print what the operator should hear, though nothing failed. A batch prints it at its end."""
+    """Print notes for the operator, although nothing failed. A batch prints them at its end."""
     if _shared.get() is None:
         for note in director.notes:
             click.echo(f"note: {note}", err=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Where output goes: standard output that may fail, and messages of one line on standard error."""
+"""Output: standard output, which may fail, and one-line messages on standard error."""
 
 import codecs
 import contextlib
@@ -14,15 +14,15 @@ from xdplb.errors import XdplbError
 
 
 class OutputFailed(XdplbError):
-    """Standard output takes no more."""
+    """Standard output cannot be written."""
 
 
 class ReaderLeft(OutputFailed):
-    """Who read our output has enough, as `head` does. It is no news to anybody."""
+    """The reader of our output has closed it, as `head` does. This needs no message."""
 
 
 class _Output:
-    """Standard output, whose failures tell themselves from other errors of the system."""
+    """Standard output. Its failures raise their own kind of error."""
 
     def __init__(self, stream: TextIO | None) -> None:
         self._is_closed = stream is None  # before we began
@@ -61,7 +61,7 @@ def _told() -> Iterator[None]:
 
 @contextlib.contextmanager
 def checked_output() -> Iterator[None]:
-    """Whatever is printed in the block is written at its end. Raises: OutputFailed, ReaderLeft."""
+    """At the end of the block, write all that it printed. Raises: OutputFailed, ReaderLeft."""
     stream = sys.stdout
     sys.stdout = cast(TextIO, _Output(stream))
     try:
@@ -77,7 +77,7 @@ def checked_output() -> Iterator[None]:
 
 
 def _forget(stream: TextIO | None) -> None:
-    """Leave nothing to write when the interpreter ends: it would complain, and exit with 120."""
+    """Drop unwritten output: otherwise the interpreter complains at its end, and exits with 120."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, cast(TextIO, stream).fileno())
@@ -85,7 +85,7 @@ def _forget(stream: TextIO | None) -> None:
 
 
 def open_standard_files() -> None:
-    """Have no file of ours become number 0, 1 or 2 where the caller closed these."""
+    """Open descriptors 0, 1 and 2 if the caller closed them, so that no file of ours gets them."""
     for number in range(3):
         try:
             os.fstat(number)
@@ -94,14 +94,14 @@ def open_standard_files() -> None:
 
 
 def print_error(message: str) -> None:
-    """Print one line on standard error, whatever is in the message."""
+    """Print the message as one line on standard error."""
     if sys.stderr is not None:  # None: it was closed before we began
         with contextlib.suppress(OSError):
             print(f"xdplb: {escape(message)}", file=sys.stderr, flush=True)
 
 
 def escape(text: str) -> str:
-    """The text with its control characters written out: a file's name may have a newline."""
+    """The text with its control characters escaped: a file's name may have a newline."""
     return "".join(
         each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
     )

@@ -65,7 +65,7 @@ ipip_option = click.option(
 
 
 def tunnel_options(command: Options) -> Options:
-    """How a real is reached: the names are ipvsadm's."""
+    """The options for a real's tunnel, with ipvsadm's names."""
     for option in (
         ipip_option,
         click.option(
@@ -87,7 +87,7 @@ def tunnel_options(command: Options) -> Options:
 
 
 def _tunnel(kind: str | None, port: str | None, checksum: bool | None) -> Tunnel | None:
-    """None if nothing is said of it. Raises: UsageError."""
+    """The tunnel of these options; None if none is given. Raises: UsageError."""
     if kind is None and port is None and checksum is None:
         return None
     number = None if port is None else parse_port(port, "tunnel port")

@@ -26,9 +26,9 @@ SHOWN_VIPS = 8  # of status; --json has them all
 
 
 def table(left: Sequence[str], right: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Columns that begin below their names, then columns that end there.
+    """A table: left-aligned columns, then right-aligned ones.
 
-    Of 50,000 rows in 0.1 s; rich takes 20 s.
+    50,000 rows take 0.1 s; rich takes 20 s.
     """
     lines = [[*left, *right], *map(list, rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
@@ -136,7 +136,7 @@ def list_command(
 
 
 def _view(**given: bool) -> str | None:
-    """The one view that is asked for, if any. Raises: UsageError if several are."""
+    """The view of the options, if any. Raises: UsageError if there are several."""
     views = [name for name, wanted in given.items() if wanted]
     if len(views) > 1:
         raise UsageError(f"--{' and --'.join(views)} are different views", "give one of them")

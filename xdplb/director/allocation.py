@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from xdplb.errors import TableFull
 from xdplb.model.service import ServiceKey
 
-NOBODY = 0xFFFF  # an index that no real has: the owner of slots while all reals are drained
+NOBODY = 0xFFFE  # no real has this index or a higher one: the owner of slots while all are drained
 
 
 @dataclass
@@ -47,7 +47,7 @@ class Allocation:
                 self.services[key] = number
                 return number
         raise TableFull(
-            f"service {key} finds no room: the tables hold {limit - 1} services",
+            f"{len(used) + 1} services are wanted, and the tables hold {limit - 1}",
             "attach with a larger --tune max_services=…",
         )
 
@@ -65,7 +65,7 @@ class Allocation:
                 self.next_real = number + 1
                 return index
         raise TableFull(
-            f"there is no room for another real: the tables hold {limit - 1} of all services",
+            f"one more real is wanted, and the tables hold {limit - 1}, of all services together",
             "attach with a larger --tune max_reals=…",
         )
 
@@ -83,14 +83,14 @@ class Allocation:
         wanted = list(services)
         if len(wanted) > limits[0] - 1:
             raise TableFull(
-                f"{len(wanted)} services are more than the {limits[0] - 1} that the tables hold",
+                f"{len(wanted)} services are wanted, and the tables hold {limits[0] - 1}",
                 "attach with a larger --tune max_services=…",
             )
         total = sum(reals for _, reals in wanted)
         room = min(limits[1], NOBODY) - 1
         if total > room:
             raise TableFull(
-                f"{total} reals are more than the {room} that the tables hold",
+                f"{total} reals are wanted, and the tables hold {room}, of all services together",
                 "attach with a larger --tune max_reals=…",
             )
         self.services, self.reals, self.next_real = {}, {}, 1

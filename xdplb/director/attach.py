@@ -2,8 +2,8 @@
 """Attaching a director to interfaces, and upgrading it in place.
 
 Everything is made ready beside what is in force: the tables of a new layout and the new programs
-have directories of their own. Then the state names them, and the machine follows. A command that is
-killed before has changed nothing that forwards; after it, the next command finishes.
+have directories of their own. Then the state names them, and the machine follows. If a command is
+killed before that, the next one removes what was made; after it, the next one finishes.
 """
 
 import shutil
@@ -113,39 +113,38 @@ def _attach(
     mode: str,
     tunables: Tunables,
 ) -> Result:
-    old, modes = state.attached, dict.fromkeys(ifnames, mode)
-    if old is not None:
-        modes |= old.interfaces
+    old = state.attached
+    modes = dict(old.interfaces) if old else {}
+    for name in ifnames:
+        modes.setdefault(name, mode)
+    place_vips(state, vips, "" if next(iter(modes)) == ifnames[0] else ifnames[0])
+    needed = real_routes.learn(state, state.addresses())
+    needed |= real_routes.hops_of(state, state.addresses())
+    journal = Journal(hops=sorted(needed), machine=True)
+    journal.begin(instance)
     with ExitStack() as failed:
-        tables, kept = _load(instance, state, compiled, tunables, modes, failed)
+        failed.callback(undo, instance, journal)
+        neighbours.keep_neighbours(needed)
+        tables, kept = _load(instance, state, compiled, tunables, modes)
         attached = state.attached
         assert attached is not None
-        place_vips(state, vips, ifnames[0])
-        needed = real_routes.learn(state, state.addresses())
-        needed |= real_routes.hops_of(state, state.addresses())
-        journal = Journal(hops=sorted(needed), machine=True)
-        neighbours.keep_neighbours(needed)
-        failed.callback(real_routes.release, instance, state, needed)
         if not kept:
             _fill(tables, state)
-        journal.begin(instance)
-        failed.callback(undo, instance, journal)
         store.write_state(instance, state)
         if kept:
             _fill(tables, state)
-        added = machine.follow(instance, state, tables)
-        store.write_state(instance, state)
-        store.write_copy(instance, state)
+        added = machine.follow(instance, state, tables, ifnames)
+        store.finish_state(instance, state)
         failed.pop_all()
-    Journal.end(instance)
     machine.sweep(instance, state)
+    Journal.end(instance)
     machine.announce([*added, *vips])
     return Result(
         dict(attached.interfaces),
         tuple(added),
         old is not None,
         old is None or kept,
-        tuple(_notes_on_vlans(attached.interfaces)),
+        tuple(notes_on_vlans(attached.interfaces)),
     )
 
 
@@ -155,7 +154,6 @@ def _load(
     compiled: Compiled,
     tunables: Tunables,
     modes: Mapping[str, str],
-    failed: ExitStack,
 ) -> tuple[Tables, bool]:
     """Load the programs over tables of their layout: those in force if it stays, else new ones.
 
@@ -169,12 +167,10 @@ def _load(
         shutil.rmtree(directory, ignore_errors=True)  # what a killed command left
         directories.make(instance.pins)
         directories.make(directory)
-        failed.callback(shutil.rmtree, directory, ignore_errors=True)
     program = loader.load(compiled, directory, frags=frags)
     try:
         programs = directory / f"programs_{libbpf.prog_info(program.fd).id}"
         directories.make(programs)
-        failed.callback(shutil.rmtree, programs, ignore_errors=True)
         for name, fd in program.functions.items():
             libbpf.obj_pin(fd, programs / name)
     finally:
@@ -209,7 +205,7 @@ def _fill(tables: Tables, state: State) -> None:
     prune(writer)
 
 
-def _notes_on_vlans(attached: Mapping[str, str]) -> Iterator[str]:
+def notes_on_vlans(attached: Mapping[str, str]) -> Iterator[str]:
     """Where a tag that the driver took off is missed. In generic mode the kernel still has it
     beside the frame, and puts it on again, before the one that the program has put there.
     """

@@ -4,6 +4,7 @@
 from xdplb.director import machine, real_routes, recovery, store
 from xdplb.director.instance import Instance
 from xdplb.director.journal import Journal
+from xdplb.director.routes import Routes
 from xdplb.director.transaction import undo
 from xdplb.errors import NotFound
 
@@ -23,7 +24,7 @@ def detach(instance: Instance, ifname: str) -> bool:
         last = state.attached is None or [*names] == [ifname]
         if state.attached is None or last:
             journal.hops = sorted(real_routes.hops_of(state, state.routes))
-            state.attached, state.routes, state.transitions = None, {}, {}
+            state.attached, state.routes, state.transitions = None, Routes(), {}
         else:
             del state.attached.interfaces[ifname]
         journal.begin(instance)
@@ -31,7 +32,7 @@ def detach(instance: Instance, ifname: str) -> bool:
             store.write_state(instance, state)
             machine.follow(instance, state, None)
             real_routes.release(instance, state, journal.hops)
-            store.write_copy(instance, state)
+            store.finish_state(instance, state)
         except BaseException:
             undo(instance, journal)
             raise

@@ -73,8 +73,9 @@ class Director:
                 raise AlreadyExists(
                     f"service {service.key} exists already", "change it with: xdplb service edit"
                 )
-            state.put_service(service)
             vip = service.key.vip
+            addresses.check_no_network(vip, "VIP")
+            state.put_service(service)
             if vip not in state.wanted.vips and vip not in addresses.local_addresses():
                 self.notes.append(
                     f"VIP {vip} is on no interface here: unless your routers send it here, "
@@ -285,8 +286,9 @@ def _put_configuration(state: State, wanted: Configuration, *, allow_empty: bool
     before = state.configuration()
     if before.services and not wanted.services and not allow_empty:
         raise Conflict(
-            f"the configuration names no service, and {len(before.services)} would be removed",
-            "give --allow-empty if that is meant",
+            f"this configuration has no service, and would remove {len(before.services)} service"
+            f"{'' if len(before.services) == 1 else 's'}",
+            "mend it, or give --allow-empty",
         )
     wanted = difference.carry_last_weights(before, wanted)
     for key in before.services.keys() - wanted.services.keys():

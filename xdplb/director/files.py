@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from xdplb.errors import NoPermission, XdplbError
+from xdplb.errors import NoPermission, XdplbError, unwritable
 
 
 def not_root() -> NoPermission:
@@ -28,9 +28,7 @@ def write_bytes(path: Path, content: bytes) -> None:
             new.unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise XdplbError(
-            f"{path} cannot be written: {error.strerror}", f"make room in {path.parent}"
-        ) from error
+        raise unwritable(path, error) from error
 
 
 def write_json(path: Path, value: Any) -> None:

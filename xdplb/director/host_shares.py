@@ -8,7 +8,7 @@ copy beside its tables: if the file is lost, the copies tell.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 
@@ -86,26 +86,34 @@ class HostShares:
                 shares.sysctls = {}
             shares.holders = left
 
-    def hold_address(self, vip: Address, device: str) -> str:
-        """Have a VIP on an interface, unless one has it. Raises: KernelRefused.
+    def hold_addresses(self, wanted: Mapping[Address, str], default: str) -> list[Address]:
+        """Have these VIPs on their interfaces; "" is the default one, or where xdplb put it before.
 
-        Returns: the device that it is on by our doing, "" if it was there before.
+        An address that an interface had before xdplb stays as it is. Returns: those that are new.
+        Raises: KernelRefused.
         """
         with self._changing() as shares:
-            known = shares.addresses.get(str(vip))
-            here = vip in addresses.local_addresses()
-            if here and known is None:
-                return ""
-            device, names = known or (device, [])
-            shares.addresses[str(vip)] = (device, sorted({*names, self._name}))
+            here, added = addresses.local_addresses(), []
+            for vip, device in wanted.items():
+                known, names = shares.addresses.get(str(vip), ("", []))
+                if vip in here and not known:
+                    continue
+                moves = bool(known and device and device != known) and names == [self._name]
+                place = device if moves else known or device or default
+                shares.addresses[str(vip)] = (place, sorted({*names, self._name}))
+                if vip not in here or moves:
+                    added.append((vip, place, known if moves else ""))
             self._write(shares)
-            if not here:
+            for vip, place, old in added:
+                if old:
+                    with suppress(KernelRefused):  # somebody took it off already
+                        addresses.set_address("delete", old, vip)
                 try:
-                    addresses.set_address("add", device, vip)
+                    addresses.set_address("add", place, vip)
                 except KernelRefused:
                     del shares.addresses[str(vip)]
                     raise
-            return device
+            return [vip for vip, _, _ in added]
 
     def release_address(self, vip: Address) -> None:
         """Take a VIP off again, unless another instance holds it or it was there before."""

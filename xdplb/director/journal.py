@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from xdplb.director import files, state_file
 from xdplb.director.instance import Instance
 from xdplb.director.state import State
-from xdplb.errors import XdplbError
+from xdplb.errors import unwritable
 from xdplb.model.network import Hop
 
 
@@ -66,10 +66,7 @@ class Journal:
         except FileNotFoundError:
             files.write_bytes(instance.before, state_file.encode(State()))  # before the first one
         except OSError as error:
-            raise XdplbError(
-                f"{instance.before} cannot be written: {error.strerror}",
-                f"make room in {instance.run}",
-            ) from error
+            raise unwritable(instance.before, error) from error
 
     def write(self, instance: Instance) -> None:
         """Write it over the old one. Raises: XdplbError."""

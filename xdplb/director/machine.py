@@ -7,7 +7,7 @@ it serves attach, detach, upgrade, and the recovery of each of them.
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -24,16 +24,24 @@ from xdplb.model.address import Address, parse_address
 MAIN = "xdplb"  # the program that interfaces run
 
 
-def follow(instance: Instance, state: State, tables: Tables | None) -> list[Address]:
+def follow(
+    instance: Instance, state: State, tables: Tables | None, asked: Collection[str] = ()
+) -> list[Address]:
     """Bring this machine to what the state says.
 
-    tables: those of the state's layout; None leaves the programs that run as they are. Packets for
+    tables: those of the state's layout; None leaves the programs that run as they are. asked: the
+    interfaces that must run the program. Another one that somebody else's program has taken stays
+    without ours, and `status` says so: it must not be in the way of other changes. Packets for
     a VIP meet the program or nobody: an address comes after the program and goes before it, because
     this host's own stack would answer with resets. Returns: the VIPs that were added. Raises:
     InterfaceBusy, KernelRefused, NoPermission.
     """
     shares, attached = HostShares(instance), state.attached
-    wanted = dict(_places(state, attached)) if attached else {}
+    wanted = {
+        vip: device
+        for vip, device in state.wanted.vips.items()
+        if attached and (not device or device in attached.interfaces)
+    }
     for held in map(parse_address, shares.held_addresses()):
         if held not in wanted:
             shares.release_address(held)
@@ -46,25 +54,14 @@ def follow(instance: Instance, state: State, tables: Tables | None) -> list[Addr
         return []
     shares.hold_forwarding()
     if tables is not None:
-        put_programs(instance, attached, tables)
-    added = []
-    for vip, device in wanted.items():
-        was_held = str(vip) in shares.held_addresses()
-        if shares.hold_address(vip, device) and not was_held:
-            added.append(vip)
-    return added
+        put_programs(instance, attached, tables, asked)
+    return shares.hold_addresses(wanted, next(iter(attached.interfaces)))
 
 
-def _places(state: State, attached: Attached) -> Iterator[tuple[Address, str]]:
-    """Each wanted VIP with the interface that it shall be on, if that is attached."""
-    first = next(iter(attached.interfaces))
-    for vip, device in state.wanted.vips.items():
-        if (device or first) in attached.interfaces:
-            yield vip, device or first
-
-
-def put_programs(instance: Instance, attached: Attached, tables: Tables) -> None:
-    """Have the interfaces run the programs that the state names.
+def put_programs(
+    instance: Instance, attached: Attached, tables: Tables, asked: Collection[str]
+) -> None:
+    """Have the interfaces run the programs that the state names; asked: see follow().
 
     Those for rare kinds of packets come first: the program on an interface calls them, and an older
     one may call newer ones. New interfaces come before those that are only upgraded, because they
@@ -77,8 +74,13 @@ def put_programs(instance: Instance, attached: Attached, tables: Tables) -> None
     with _opened({0: directory / MAIN}) as fds:
         linked = [name for name in attached.interfaces if is_linked(instance, name)]
         for name in attached.interfaces:
-            if name not in linked and interfaces.exists(name):  # else `status` says that it is gone
+            if name in linked or not interfaces.exists(name):  # `status` says that it is gone
+                continue
+            try:
                 attached.interfaces[name] = _link(instance, name, fds[0], attached.interfaces[name])
+            except InterfaceBusy:
+                if name in asked:
+                    raise
         for name in linked:
             xdp_link.update(instance.link(name), fds[0])
             if attached.interfaces[name] == "auto":  # an attach was killed before it wrote the mode

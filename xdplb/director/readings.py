@@ -203,7 +203,8 @@ def _entry(state: State, tables: Tables, key: ServiceKey, *, stats: bool) -> dic
     moving = state.transitions.get(key)
     entry["transition_s"] = max(0, moving.until - boot_seconds()) if moving else None
     if stats:
-        entry["stats"] = total = dict(state.removed.get(key, {}))
+        entry["stats"] = total = dict.fromkeys(tables.real_stats.names, 0)
+        total |= state.removed.get(key, {})
         for real, index in zip(entry["reals"], state.allocated.indices(key), strict=True):
             real["stats"] = tables.real_stats.sum_cpus(index)
             for name, value in real["stats"].items():

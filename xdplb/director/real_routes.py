@@ -29,7 +29,7 @@ def learn(state: State, addresses: set[str]) -> set[Hop]:
                 f"real {address} would be sent to from the VIP {source}, not from a DIP",
                 f"run: ip address change {source}/128 dev {route.device} preferred_lft 0",
             )
-    state.routes |= found
+    state.routes.update(found)
     return hops_of(state, found)
 
 

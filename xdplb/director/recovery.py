@@ -6,6 +6,7 @@ to the state; if that fails, it brings them to the state before. If that fails t
 stays, and `status` says why. Nothing waits for it: attach and detach write everything anew.
 """
 
+from collections.abc import Collection
 from contextlib import suppress
 
 from xdplb.director import files, machine, real_routes, state_file, store
@@ -29,15 +30,20 @@ def recover(instance: Instance) -> State:
     journal = Journal.read(instance)
     if journal is None:
         instance.before.unlink(missing_ok=True)
+        for unfinished in instance.run.glob("*.new"):
+            unfinished.unlink()
         if store.is_read_back(instance):
             journal = Journal(machine=True)  # the tables may be one change ahead of the copy
         else:
             return state
     failures: list[XdplbError] = []
-    for undone in (False, True):
+    before: State | None = None
+    with suppress(XdplbError):
+        before = read_before(instance)
+    asked = _interfaces(state) - _interfaces(before or state)
+    for found in filter(None, (state, before)):
         try:
-            found = read_before(instance) if undone else state
-            settle(instance, found, journal)
+            settle(instance, found, journal, asked)
         except XdplbError as error:
             failures.append(error)
             continue
@@ -57,8 +63,15 @@ def read_before(instance: Instance) -> State:
     return state_file.decode(content, str(instance.before))
 
 
-def settle(instance: Instance, state: State, journal: Journal) -> None:
-    """Bring tables and machine to a state, and write it. Raises: XdplbError."""
+def _interfaces(state: State) -> set[str]:
+    return set(state.attached.interfaces) if state.attached else set()
+
+
+def settle(instance: Instance, state: State, journal: Journal, asked: Collection[str] = ()) -> None:
+    """Bring tables and machine to a state, and write it; asked: see machine.follow().
+
+    Raises: XdplbError.
+    """
     tables: Tables | None = None
     if state.attached:
         tables = store.open_tables(instance, state)
@@ -75,8 +88,7 @@ def settle(instance: Instance, state: State, journal: Journal) -> None:
         writer.services(there)
         prune(writer)
     if journal.machine:
-        machine.follow(instance, state, tables)
+        machine.follow(instance, state, tables, asked)
         machine.sweep(instance, state)
     real_routes.release(instance, state, journal.hops)
-    store.write_state(instance, state)
-    store.write_copy(instance, state)
+    store.finish_state(instance, state)

@@ -42,6 +42,15 @@ def repeat_ring(owners: NDArray[Any], slots: int, dtype: Any) -> NDArray[Any]:
     return ring
 
 
+def _members(indices: Collection[int]) -> NDArray[Any]:
+    """Which of the 16-bit indices are among these: bool, shape (65536,)."""
+    import numpy as np
+
+    members = np.zeros(1 << 16, bool)
+    members[list(indices)] = True
+    return members
+
+
 def merge_rings(
     old: NDArray[Any],
     new: NDArray[Any],
@@ -61,7 +70,7 @@ def merge_rings(
     was_moving = (old["flags"] & recorded) != 0
     changed = (new["real"] != old["real"]) & (old["real"] != 0) & (new["real"] != 0)
     previous = np.where(was_moving, old["previous"], np.where(changed, old["real"], 0))
-    previous = np.where(np.isin(previous, list(reals)), previous, 0)
+    previous = np.where(_members(reals)[previous], previous, 0)
     moving = was_moving | (previous != 0) | reselect
     # Before it was reselected, a slot's own real had its flows, none of them recorded.
     flags = np.where(moving, recorded, 0) | np.where(reselect, reselected, 0)
@@ -71,23 +80,33 @@ def merge_rings(
 
 
 def change_pick(
-    old: NDArray[Any], new: NDArray[Any], reals: Collection[int], recorded: int, previous_pick: int
+    old: NDArray[Any],
+    new: NDArray[Any],
+    reals: Collection[int],
+    recorded: int,
+    previous_pick: int,
+    by_pick: int,
 ) -> NDArray[Any]:
     """The new ring, whose slots clients find by another pick than the old ring's.
 
-    Each slot keeps the owner that the old pick found there, as its previous one. All flows are
-    recorded, so what changes later changes nothing about that.
+    Each slot keeps the owner that the old pick found there. All flows are recorded, so what changes
+    later changes nothing about that: these first owners stay.
 
     previous_pick: of enum slot_flag; as the old ring has it, if that is still in transition.
+    by_pick: the value of enum slot_previous.
     """
     import numpy as np
 
     was_moving = (old["flags"] & recorded) != 0
-    previous = np.where(was_moving, old["previous"], old["real"])
-    previous = np.where(np.isin(previous, list(reals)), previous, 0)
+    owner = np.where(was_moving, old["previous"], old["real"])
+    owner = np.where(old["previous"] == by_pick, old["previous_pick_real"], owner)
+    owner = np.where(_members(reals)[owner], owner, 0)
     changed = new.copy()
-    changed["previous"] = previous
-    changed["flags"] |= recorded | (previous_pick if previous.any() else 0)
+    changed["flags"] |= recorded
+    if owner.any():
+        changed["flags"] |= previous_pick
+        changed["previous"] = by_pick
+        changed["previous_pick_real"] = owner
     return changed
 
 
@@ -100,8 +119,8 @@ def forget_pick(ring: NDArray[Any], previous_pick: int) -> NDArray[Any]:
 
     forgotten = ring.copy()
     if (ring["flags"] & previous_pick).any():
-        forgotten["previous"] = 0
-        forgotten["flags"] &= ~np.uint32(previous_pick)
+        forgotten["previous"] = forgotten["previous_pick_real"] = 0
+        forgotten["flags"] &= ~np.uint16(previous_pick)
     return forgotten
 
 
@@ -120,9 +139,9 @@ def end_transitions(
     import numpy as np
 
     ended = ring.copy()
-    done = ~np.isin(ring["previous"], list(live)) & ((ring["flags"] & reselected) == 0)
+    done = ~_members(live)[ring["previous"]] & ((ring["flags"] & reselected) == 0)
     for real in between:
         done &= ring["real"] == real
-    ended["flags"] = np.where(done, ring["flags"] & ~np.uint32(recorded), ring["flags"])
+    ended["flags"] = np.where(done, ring["flags"] & ~np.uint16(recorded), ring["flags"])
     ended["previous"] = np.where(done, 0, ring["previous"])
     return ended

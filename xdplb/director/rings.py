@@ -103,7 +103,10 @@ class Rings:
         ring["flags"] = np.where(reselect, flags["SLOT_RESELECT"], 0)
         before = previous_pick(old, now, service)
         if before and key.protocol == Protocol.TCP:
-            ring = ring_transition.change_pick(old, ring, indices, flags["SLOT_RECORDED"], before)
+            by_pick = enum_values("slot_previous")["PREVIOUS_BY_PICK"]
+            ring = ring_transition.change_pick(
+                old, ring, indices, flags["SLOT_RECORDED"], before, by_pick
+            )
             if pick == Pick.TURN and not ring["previous"].any():
                 ring["flags"] = 0
         elif is_stateless(service):

@@ -18,12 +18,12 @@ from types import MappingProxyType
 from typing import Any
 
 from xdplb.director.allocation import Allocation, KeptIndices
+from xdplb.director.routes import Routes
 from xdplb.director.services import Services
 from xdplb.errors import TableFull
 from xdplb.kernel.clock import Clock
 from xdplb.model.address import Address, Prefix, parse_prefix, sort_addresses
 from xdplb.model.configuration import Configuration, Timeouts
-from xdplb.model.network import Route
 from xdplb.model.service import OPERATOR, Real, Service, ServiceKey
 from xdplb.model.tunables import Tunables
 
@@ -99,7 +99,7 @@ class State:
     transitions: dict[ServiceKey, Transition] = field(default_factory=dict)
     found: dict[ServiceKey, dict[str, int]] = field(default_factory=dict)
     removed: dict[ServiceKey, dict[str, int]] = field(default_factory=dict)
-    routes: dict[str, Route] = field(default_factory=dict)
+    routes: Routes = field(default_factory=Routes)
 
     def __post_init__(self) -> None:
         self.touched: dict[ServiceKey, Before] = {}

@@ -13,6 +13,7 @@ from dataclasses import asdict, fields, replace
 from typing import Any, TypeVar, get_origin
 
 from xdplb.director.allocation import Allocation
+from xdplb.director.routes import Routes
 from xdplb.director.services import Services, check_encoded
 from xdplb.director.state import Attached, State, Transition, Wanted
 from xdplb.errors import XdplbError
@@ -62,7 +63,7 @@ def encode(state: State) -> bytes:
         "transitions": {str(key): asdict(each) for key, each in state.transitions.items()},
         "found": _by_text(state.found),
         "removed": _by_text(state.removed),
-        "routes": _encode_routes(state.routes),
+        "routes": state.routes.encoded(),
     }
     return json.dumps(value, separators=(",", ":")).encode()
 
@@ -115,7 +116,7 @@ def _read_version_2(raw: Mapping[str, Any]) -> State:
         {keys[text]: _build(Transition, value) for text, value in raw["transitions"].items()},
         {keys[text]: _numbers(value) for text, value in raw["found"].items()},
         {keys[text]: _numbers(value) for text, value in raw["removed"].items()},
-        _decode_routes(raw["routes"]),
+        Routes([(_build(Route, way), addresses) for way, addresses in raw["routes"]]),
     )
 
 
@@ -188,17 +189,3 @@ def _by_text(values: Mapping[ServiceKey, Any]) -> dict[str, Any]:
 
 def _join(indices: str | list[int]) -> str:
     return indices if isinstance(indices, str) else " ".join(map(str, indices))
-
-
-def _encode_routes(routes: Mapping[str, Route]) -> list[Any]:
-    sharing: dict[Route, list[str]] = {}
-    for address, route in routes.items():
-        sharing.setdefault(route, []).append(address)
-    return [[asdict(route), " ".join(addresses)] for route, addresses in sharing.items()]
-
-
-def _decode_routes(raw: Any) -> dict[str, Route]:
-    routes: dict[str, Route] = {}
-    for way, addresses in raw:
-        routes.update(dict.fromkeys(addresses.split(), _build(Route, way)))
-    return routes

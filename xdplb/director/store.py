@@ -60,18 +60,23 @@ def write_state(instance: Instance, state: State) -> None:
 
     What it says already is not written again: so a change is undone though the disk is full.
     """
-    content = state_file.encode(state)
+    _write(instance, state_file.encode(state))
+
+
+def _write(instance: Instance, content: bytes) -> None:
     if content != files.read_bytes(instance.state):
         files.write_bytes(instance.state, content)
 
 
-def write_copy(instance: Instance, state: State) -> None:
-    """Replace the copies of the state and of the shares; a director that is detached has none.
+def finish_state(instance: Instance, state: State) -> None:
+    """Replace the file, and the copies of the state and of the shares, at the end of a change.
 
-    Raises: KernelRefused.
+    A director that is detached has no copies. Raises: XdplbError.
     """
+    content = state_file.encode(state)
+    _write(instance, content)
     if state.attached and instance.pins.is_dir():
-        pinned_bytes.save(instance.state_copy, state_file.encode(state))
+        pinned_bytes.save(instance.state_copy, content)
         pinned_bytes.save(instance.shares_copy, HostShares(instance).encoded())
 
 

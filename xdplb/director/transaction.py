@@ -66,8 +66,7 @@ class Transaction:
                 writer.lookups.keep_vips(state.vips())
             writer.rings.end_due()
             real_routes.release(instance, state, unused)
-            store.write_state(instance, state)
-            store.write_copy(instance, state)
+            store.finish_state(instance, state)
         except BaseException:
             undo(instance, journal)
             raise

@@ -176,7 +176,7 @@ def map_create(
 
 
 def map_create_like(template: int, name: str) -> int:
-    """A new map that may stand where this one may: of its type, sizes and flags."""
+    """A new map with the template's type, sizes and flags, so that it can replace it."""
     like = map_info(template)
     sizes = like.key_size, like.value_size, like.max_entries
     return map_create(name, like.type, *sizes, like.map_flags)
@@ -191,10 +191,7 @@ def map_update(fd: int, key: Any, value: Any) -> None:
 
 
 def map_update_batch(fd: int, keys: Any, values: Any) -> None:
-    """Writes all elements of the ctypes arrays. For a map of maps, the kernel waits only once.
-
-    (It waits some milliseconds, until no program uses the old inner maps.)
-    """
+    """Writes all elements of the ctypes arrays. A map of maps waits only once (some ms)."""
     count = ctypes.c_uint32(len(keys))
     _check(
         _lib().bpf_map_update_batch(
@@ -264,13 +261,11 @@ class _ProgLoadOpts(ctypes.Structure):
 def prog_load(instructions: bytes, name: str = "xdp_pass", *, frags: bool = False) -> int:
     """Loads an XDP program from raw instructions (8 bytes each).
 
-    frags: it takes frames of several buffers. Raises: KernelRefused, with the verifier's log if
-    there is one.
+    frags: it takes frames of several buffers. Raises: KernelRefused, with the verifier's log.
     """
     opts = _ProgLoadOpts(
         sz=ctypes.sizeof(_ProgLoadOpts), prog_flags=BPF_F_XDP_HAS_FRAGS if frags else 0
     )
-
     program = PROG_TYPE_XDP, name.encode(), b"GPL", instructions, len(instructions) // 8
     what = f"cannot load program {name}"
     if (result := _lib().bpf_prog_load(*program, ctypes.byref(opts))) >= 0:
@@ -366,8 +361,8 @@ def prog_test_run(
 ) -> TestRun:
     """Runs an XDP program on a frame (BPF_PROG_TEST_RUN) in this network namespace.
 
-    ifindex: the interface that the frame seems to come from; 0: loopback. live: the kernel really
-    sends the frames as the program says (BPF_F_TEST_XDP_LIVE_FRAMES).
+    ifindex: where the frame seems to come from; 0: loopback. live: the kernel really sends the
+    frames as the program says (BPF_F_TEST_XDP_LIVE_FRAMES).
     """
     out = ctypes.create_string_buffer(0 if live else 65536 + 256)
     data = ctypes.create_string_buffer(frame, len(frame))

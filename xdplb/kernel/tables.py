@@ -138,6 +138,11 @@ class PerCpu:
         """records: each CPU's, as a live array, and Python's."""
         *self._records, self._cleared = records
 
+    @property
+    def names(self) -> list[str]:
+        """A record's fields."""
+        return [name for name, _ in self._cleared[0]._fields_ if name != "pad"]
+
     def sum_cpus(self, index: int) -> dict[str, int]:
         """A record's fields by name, summed over all CPUs, since it was cleared."""
         cleared = self._cleared[index]
@@ -149,8 +154,7 @@ class PerCpu:
 
     def _totals(self, index: int) -> dict[str, int]:
         each = [records[index] for records in self._records]
-        names = [name for name, _ in each[0]._fields_ if name != "pad"]
-        return {name: sum(getattr(record, name) for record in each) for name in names}
+        return {name: sum(getattr(record, name) for record in each) for name in self.names}
 
 
 class Tables:

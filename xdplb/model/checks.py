@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What must hold of a configuration, wherever it comes from."""
+"""Checks of a configuration, whatever its source."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -12,14 +12,14 @@ from xdplb.model.outer_source import check_source
 from xdplb.model.schedulers import check_flags, get_scheduler
 from xdplb.model.service import LIMITS, MAX_LIMIT, Protocol, Service, check_weight
 
-MAX_TIMEOUT_S = 12 * 3600  # a flow's record tells times apart for 15 hours at least
+MAX_TIMEOUT_S = 12 * 3600  # a flow's record can measure at least 15 hours
 THIS_NETWORK = IPv4Network("0.0.0.0/8")  # RFC 1122 §3.2.1.3: no host has such an address
 CLASS_E = IPv4Network("240.0.0.0/4")  # RFC 1112 §4: reserved; it includes the broadcast address
 V4_MAPPED = IPv6Network("::ffff:0:0/96")  # how the tables hold IPv4: RFC 4291 §2.5.5.2
 
 
 def check_service(service: Service) -> None:
-    """What must hold of a service by itself. Raises: UsageError."""
+    """Check a service by itself. Raises: UsageError."""
     with within(f"service {service.key}"):
         check_address(service.key.vip, "VIP")
         scheduler = get_scheduler(service.scheduler)
@@ -49,7 +49,7 @@ def check_service(service: Service) -> None:
 
 
 def check_timeouts(timeouts: Timeouts) -> None:
-    """Timeouts are from 1 s to 12 hours. Raises: UsageError."""
+    """Check that timeouts are from 1 s to 12 hours. Raises: UsageError."""
     for name, seconds in asdict(timeouts).items():
         if not 1 <= seconds <= MAX_TIMEOUT_S:
             raise UsageError(
@@ -58,7 +58,7 @@ def check_timeouts(timeouts: Timeouts) -> None:
 
 
 def check_denied(prefixes: Sequence[Prefix]) -> None:
-    """What must hold of prefixes to deny. Raises: UsageError."""
+    """Check prefixes to deny. Raises: UsageError."""
     seen: set[Prefix] = set()
     for prefix in prefixes:
         if prefix.prefixlen == 0:

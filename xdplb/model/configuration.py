@@ -22,7 +22,7 @@ class Timeouts:
 class Configuration:
     """What an operator says about one director: `apply` takes it, `save` writes it.
 
-    vips: each with its interface ("": the first one that is attached); None: not spoken of.
+    vips: each with its interface ("": the first attached one); None: they stay as they are.
     """
 
     services: Mapping[ServiceKey, Service] = field(default_factory=lambda: MappingProxyType({}))

@@ -43,7 +43,7 @@ class Protocol(IntEnum):
 
 @dataclass(frozen=True, order=True)
 class ServiceKey:
-    """What names a service: protocol, VIP and port (0: any port). Text form: `tcp/192.0.2.1:80`."""
+    """A service's identity: protocol, VIP and port (0: any port). Text form: `tcp/192.0.2.1:80`."""
 
     protocol: Protocol
     vip: Address
@@ -84,8 +84,9 @@ class Service:
 
     `flags` are the scheduler's own (`mh-port`, `mh-fallback`, `sh-port`, `sh-fallback`);
     `one_packet` balances each UDP packet by itself (ipvsadm's `-o`). `limit` and `source_limit` are
-    how many flows a second may begin, of all clients and of each address; 0: as many as come.
-    `source_cidr` is where flows get their outer source from, each its own; None: all have the DIP.
+    how many flows may begin per second, for all clients and for each source (an IPv4 address or an
+    IPv6 /64); 0: no limit. `source_cidr` is a prefix that gives each flow its own outer source;
+    None: all have the DIP.
     `owner` is who may change it: the operator, or a name such as "ipvs".
     """
 
