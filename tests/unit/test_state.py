@@ -60,9 +60,7 @@ def test_apply_leaves_the_services_of_others(state):
 
 def test_apply_of_nothing_is_refused(state):
     """An empty configuration where there are services needs --allow-empty; the others stay."""
-    with pytest.raises(
-        Conflict, match=r"has no service, and would remove 1 service; .*--allow-emp"
-    ):
+    with pytest.raises(Conflict, match=r"would remove 1 service; .*--allow-emp"):
         _put_configuration(state, Configuration(), allow_empty=False)
     assert {key(80), key(443)} == set(state.wanted.services)
 
@@ -152,14 +150,10 @@ def test_full_tables_say_what_they_hold():
     state = State(Wanted(tunables=TINY))
     for port in range(1, TINY.max_services):
         state.put_service(service(port))
-    with pytest.raises(
-        TableFull, match=r"16 services are wanted, and the tables hold 15; .*--tune max_services"
-    ):
+    with pytest.raises(TableFull, match=r"16 services .* hold 15; .*--tune max_services"):
         state.put_service(service(99))
 
-    with pytest.raises(
-        TableFull, match=r"the tables hold 63, of all services together; .*--tune max_reals"
-    ):
+    with pytest.raises(TableFull, match=r"hold 63, of all services together; .*--tune max_reals"):
         state.put_service(service(1, reals=64))
     with pytest.raises(TableFull, match=r"9 prefixes to deny are more than 8; .*max_denied"):
         state.put_denied([f"203.0.113.{n}" for n in range(9)])
