@@ -102,7 +102,7 @@ def measure_commands(xdplb: Shell, rounds: int, lists: int) -> list[Timed]:
 def measure_state(xdplb: Shell, rounds: int) -> list[Timed]:
     """Decode the state, and encode it again, as each command does that changes one service."""
     content = xdplb.instance.state.read_bytes()
-    times: dict[str, list[Took]] = {"… of it: decode the state": [], "… of it: encode it": []}
+    times: dict[str, list[Took]] = {"state, decode": [], "state, encode": []}
     for _ in range(rounds):
         start = now()
         state = state_file.decode(content, "the state")

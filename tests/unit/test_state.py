@@ -173,3 +173,17 @@ def test_new_tables_must_hold_all():
 
     assert {key(80): [1, 2, 3], key(81): [4, 5]} == allocated.reals
     assert 6 == allocated.take_index(64, KeptIndices(allocated))
+
+
+def test_a_real_is_known_however_it_came(state):
+    """has_real() follows reals that are added one by one, and services that are put anew."""
+    first, second, third = (parse_address(f"198.51.100.{n}") for n in (1, 2, 3))
+    assert (True, False) == (state.has_real(key(80), first), state.has_real(key(80), second))
+    state.add_real(key(80), Real(second))
+    assert state.has_real(key(80), second)
+
+    state.put_service(replace(service(80), reals=(Real(second),)))
+    assert not state.has_real(key(80), first)
+    state.add_real(key(80), Real(third))
+
+    assert [False, True, True] == [state.has_real(key(80), a) for a in (first, second, third)]

@@ -111,7 +111,7 @@ class Director:
         """Raises: NotFound, AlreadyExists, UsageError, TableFull."""
         with self.changing() as state:
             service = find_service(state, key)
-            if any(real.address == address for real in service.reals):
+            if state.has_real(key, address):
                 raise AlreadyExists(
                     f"real {address} is in service {key} already",
                     "change its weight with: xdplb server edit",

@@ -105,6 +105,7 @@ class State:
         self.touched: dict[ServiceKey, Before] = {}
         self.touched_vips = False
         self._kept = KeptIndices(self.allocated)
+        self._known: dict[ServiceKey, tuple[Service, set[Address]]] = {}  # see has_real()
 
     @property
     def clock(self) -> Clock:
@@ -136,6 +137,13 @@ class State:
         services[key] = service
         self._remember_between(key, old, service)
 
+    def has_real(self, key: ServiceKey, address: Address) -> bool:
+        """Whether a service has a real of this address. It is asked before each of thousands."""
+        service, known = self.wanted.services[key], self._known.get(key)
+        if known is None or known[0] is not service:
+            known = self._known[key] = (service, {real.address for real in service.reals})
+        return address in known[1]
+
     def add_real(self, key: ServiceKey, real: Real) -> None:
         """Add one real at the end, without looking at the others. Raises: TableFull."""
         service = self.wanted.services[key]
@@ -143,6 +151,9 @@ class State:
         index = self.allocated.take_index(self.wanted.tunables.max_reals, self._kept)
         self.allocated.reals[key] = [*self.allocated.indices(key), index]
         self.wanted.services[key] = new = replace(service, reals=(*service.reals, real))
+        if key in self._known and self._known[key][0] is service:
+            self._known[key][1].add(real.address)
+            self._known[key] = (new, self._known[key][1])
         self._remember_between(key, service, new)
 
     def _remember_between(self, key: ServiceKey, old: Service | None, new: Service) -> None:
