@@ -5,6 +5,7 @@ import contextlib
 import os
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 
@@ -56,8 +57,8 @@ class Downloads:
         while time.monotonic() < until:
             for at, each in enumerate(self.sockets):
                 with contextlib.suppress(BlockingIOError):
-                    self.got[at] += len(each.recv(1 << 14))
-            time.sleep(0.02)
+                    self.got[at] += len(each.recv(1 << 10))
+            time.sleep(0.001)
         for each in self.sockets:
             each.settimeout(20)
 
@@ -97,8 +98,10 @@ def test_detach_resets_nobody(cluster):
     cluster.balance("mh", more=BY_PORT)
     before = resets(cluster)
     with downloads(cluster) as under_way:
+        reader = threading.Thread(target=under_way.read_on, args=(1.5,))
+        reader.start()  # acknowledgements come all the while, and nobody answers them
         cluster.xdplb("detach", "ens33")
-        under_way.read_on(0.5)  # acknowledgements come, and nobody answers them
+        reader.join()
         cluster.attach()
 
         assert [] == under_way.finish()

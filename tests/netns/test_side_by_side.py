@@ -79,8 +79,6 @@ def test_readers_during_upgrades(director):
     """Attach changes the tables' layout again and again: who reads meanwhile reads one of them."""
     director.balance("rr")
     others = {**SMALL, "flow_buckets": 8192, "max_reals": 2048}
-    for sizes in (others, SMALL):  # compiled
-        director.attach(**sizes)
     stop = threading.Event()
     told: list[subprocess.CompletedProcess[str]] = []
 

@@ -21,6 +21,7 @@ from xdplb.model.service import Service, ServiceKey
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
 AT = ("-t", f"{VIP}:80")
+OTHER = "192.168.2.107"  # another VIP
 PORT = 4711  # of the service that finds no room
 
 
@@ -28,6 +29,7 @@ PORT = 4711  # of the service that finds no room
 def director(cluster: Lab) -> Iterator[Lab]:
     """An attached director of two reals."""
     cluster.attach()
+    cluster.try_xdplb("vip", "del", OTHER)  # VIPs outlive a detach
     cluster.balance("rr")
     yield cluster
     cluster.try_xdplb("flush")
@@ -160,7 +162,7 @@ def test_a_damaged_state_before(director):
 CHANGES = {
     "server edit": ["server", "edit", *AT, "-r", RS1, "-w", "7"],
     "service add": ["service", "add", "-t", f"{VIP}:{PORT}"],
-    "vip add": ["vip", "add", "192.168.2.107"],
+    "vip add": ["vip", "add", OTHER],
     "attach": ["attach", "ens33"],
     "detach": ["detach", "ens33"],
 }
