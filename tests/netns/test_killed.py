@@ -15,7 +15,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import killing
@@ -28,6 +28,7 @@ from xdplb import lab as labs
 from xdplb.director import store
 from xdplb.kernel import program_cache
 from xdplb.lab import VIP
+from xdplb.model.tunables import Tunables
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
@@ -160,8 +161,8 @@ class Bench:
         for name in case.attached or ("ens33",):
             if name not in self.interfaces():
                 self.run("attach", name, "--vip", VIP, *SIZES)
-        if "max_reals=512" in " ".join(case.argv):
-            self.run("attach", "ens33", *SIZES)
+        if store.read_state(self.lab.instance).wanted.tunables != replace(Tunables(), **SMALL):
+            self.run("attach", self.interface, *SIZES)
         self.run("set", "900", "120", "300")
         self.run("apply", "{files}/base.toml")
         (self.files / "saved.toml").write_text("old\n")
