@@ -42,7 +42,7 @@ def recover(instance: Instance) -> State:
     asked = _interfaces(state) - _interfaces(before or state)
     for found in filter(None, (state, before)):
         try:
-            settle(instance, found, journal, asked)
+            follow(instance, found, journal, asked)
         except XdplbError as error:
             failures.append(error)
             continue
@@ -66,7 +66,7 @@ def _interfaces(state: State) -> set[str]:
     return set(state.attached.interfaces) if state.attached else set()
 
 
-def settle(instance: Instance, state: State, journal: Journal, asked: Collection[str] = ()) -> None:
+def follow(instance: Instance, state: State, journal: Journal, asked: Collection[str] = ()) -> None:
     """Bring tables and machine to a state, and write it; asked: see machine.follow().
 
     Raises: XdplbError.

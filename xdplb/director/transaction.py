@@ -87,7 +87,7 @@ class Transaction:
 def undo(instance: Instance, journal: Journal) -> None:
     """Go back to the state before. If that fails, the journal stays for the next command."""
     with suppress(XdplbError):
-        recovery.settle(instance, recovery.read_before(instance), journal)
+        recovery.follow(instance, recovery.read_before(instance), journal)
         Journal.end(instance)
 
 

@@ -109,14 +109,14 @@ def _compile(text: str, functions: Sequence[str], flags: Sequence[str], compiler
         _read_table(lib, module.module, number, text)
         for number in range(lib.bpf_num_tables(module.module))
     )
-    places = {table.name: number for number, table in enumerate(tables)}
-    named = {lib.bpf_table_fd_id(module.module, number): number for number in places.values()}
+    numbers = {table.name: number for number, table in enumerate(tables)}
+    named = {lib.bpf_table_fd_id(module.module, number): number for number in numbers.values()}
     direct = {
-        number: places[name.removeprefix("DIRECT_").lower()]
+        number: numbers[name.removeprefix("DIRECT_").lower()]
         for name, number in program_text.enums_of(text).get("direct", {}).items()
     }
 
-    def place(instruction: libbpf.Instruction) -> int:
+    def number_of(instruction: libbpf.Instruction) -> int:
         """BCC has put a descriptor there, and VALUE() in bpf/maps.h has put a number."""
         by_value = instruction.source == libbpf.PSEUDO_MAP_VALUE
         return (direct if by_value else named)[instruction.immediate]
@@ -125,7 +125,7 @@ def _compile(text: str, functions: Sequence[str], flags: Sequence[str], compiler
     for name in functions:
         start = lib.bpf_function_start(module.module, name.encode())
         size = lib.bpf_function_size(module.module, name.encode())
-        codes[name] = rename_tables(ctypes.string_at(start, size), place)
+        codes[name] = rename_tables(ctypes.string_at(start, size), number_of)
     return Compiled(codes, tables, compiler)
 
 

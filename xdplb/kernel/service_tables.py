@@ -25,7 +25,7 @@ def buckets_of(key: int, bits: int) -> tuple[int, int]:
     return product >> (64 - bits), product >> (64 - 2 * bits) & ((1 << bits) - 1)
 
 
-def _places(buckets: Any, member: str, key: int) -> Iterator[tuple[int, Any]]:
+def _entries(buckets: Any, member: str, key: int) -> Iterator[tuple[int, Any]]:
     """Every place where the key may be: its number (bucket * ways + way) and the live record."""
     for bucket in buckets_of(key, len(buckets).bit_length() - 1):
         ways = getattr(buckets[bucket], member)
@@ -44,7 +44,7 @@ class ServiceTables:
     def find_vip(self, vip: Address) -> int | None:
         """A VIP's number; None if it is not in the table."""
         high, low = address_words(vip)
-        for number, record in _places(self._vips, "vip", high ^ low):
+        for number, record in _entries(self._vips, "vip", high ^ low):
             if (record.high, record.low) == (high, low):
                 return number
         return None
@@ -55,7 +55,7 @@ class ServiceTables:
         if number is not None:
             return number
         high, low = address_words(vip)
-        for number, record in _places(self._vips, "vip", high ^ low):
+        for number, record in _entries(self._vips, "vip", high ^ low):
             if (record.high, record.low) == (0, 0):
                 record.high = high  # for IPv4 this is 0: only the second store makes the VIP
                 record.low = low
@@ -67,7 +67,7 @@ class ServiceTables:
     def remove_vip(self, vip: Address) -> None:
         """Removes a VIP: its packets now pass. No error if it is not in the table."""
         high, low = address_words(vip)
-        for _, record in _places(self._vips, "vip", high ^ low):
+        for _, record in _entries(self._vips, "vip", high ^ low):
             if (record.high, record.low) == (high, low):
                 record.low = 0
                 record.high = 0
@@ -83,7 +83,7 @@ class ServiceTables:
         key = self._key(service)
         if key is None:
             return None
-        for _, record in _places(self._services, "entry", key):
+        for _, record in _entries(self._services, "entry", key):
             if record.key == key:
                 return record
         return None
@@ -94,8 +94,8 @@ class ServiceTables:
         key = self._key(service)
         assert key is not None, "add_vip() comes first"
         if record is None:
-            places = _places(self._services, "entry", key)
-            record = next((r for _, r in places if r.key == 0), None)
+            entries = _entries(self._services, "entry", key)
+            record = next((r for _, r in entries if r.key == 0), None)
         if record is None:
             raise TableFull(
                 f"service {service}: both its buckets are full",

@@ -65,25 +65,25 @@ def attach(
     index = ifindex(ifname)
     check_bpffs()
     home = _home(ifname)
-    place = home / _version(frags)
+    layout = home / _version(frags)
     # Not under the lock, if it has to be compiled.
-    compiled = None if _is_attached(place, index) else program_cache.unwrapper()
+    compiled = None if _is_attached(layout, index) else program_cache.unwrapper()
     with _locked(), contextlib.ExitStack() as opened:
         _sweep()
-        if _is_attached(place, index):
-            _fill(place, vips, directors)
+        if _is_attached(layout, index):
+            _fill(layout, vips, directors)
             return "kept"
-        _remove(place)
-        for directory in (PINS, home, place):
+        _remove(layout)
+        for directory in (PINS, home, layout):
             directories.make(directory)
-        program = loader.load(compiled or program_cache.unwrapper(), place, frags=frags)
+        program = loader.load(compiled or program_cache.unwrapper(), layout, frags=frags)
         opened.callback(program.close)
-        _description(place).write_text(json.dumps(program.tables))
-        _fill(place, vips, directors)
+        _description(layout).write_text(json.dumps(program.tables))
+        _fill(layout, vips, directors)
         mode = _link(home / "link", program.fd, index, ifname)
-        libbpf.obj_pin(program.fd, place / "program")  # the mark that it is the one in use
+        libbpf.obj_pin(program.fd, layout / "program")  # the mark that it is the one in use
         for other in home.iterdir():
-            if other.name not in ("link", place.name):
+            if other.name not in ("link", layout.name):
                 _remove(other)
         return mode
 
@@ -108,35 +108,35 @@ def attached() -> list[Attachment]:
         index = _ifindex_of_link(home)
         places = [path for path in home.iterdir() if _is_whole(path)]
         with contextlib.suppress(OSError):  # no interface has this index: what is left of one
-            found += [_read(place, socket.if_indextoname(index)) for place in places[:1]]
+            found += [_read(layout, socket.if_indextoname(index)) for layout in places[:1]]
     return found
 
 
-def _read(place: Path, ifname: str) -> Attachment:
-    with _opened(place / "vips") as fd:
+def _read(layout: Path, ifname: str) -> Attachment:
+    with _opened(layout / "vips") as fd:
         vips = frozenset(libbpf.map_keys(fd, 16))
-    with _opened(place / "directors") as fd:
+    with _opened(layout / "directors") as fd:
         directors = frozenset(key for key in libbpf.map_keys(fd, 20) if key != ANY_DIRECTOR)
     return Attachment(
         ifname,
         frozenset(_address(packed) for packed in vips),
         frozenset(map(_director, directors)),
-        _counters(place),
-        place,
+        _counters(layout),
+        layout,
     )
 
 
-def _is_whole(place: Path) -> bool:
-    return (place / "program").exists()
+def _is_whole(layout: Path) -> bool:
+    return (layout / "program").exists()
 
 
-def _is_attached(place: Path, index: int) -> bool:
-    there = _is_whole(place) and _description(place).exists()
-    return there and _ifindex_of_link(place.parent) == index
+def _is_attached(layout: Path, index: int) -> bool:
+    there = _is_whole(layout) and _description(layout).exists()
+    return there and _ifindex_of_link(layout.parent) == index
 
 
-def _description(place: Path) -> Path:
-    return DESCRIPTIONS / f"{place.name}.json"
+def _description(layout: Path) -> Path:
+    return DESCRIPTIONS / f"{layout.name}.json"
 
 
 @contextlib.contextmanager
@@ -147,10 +147,10 @@ def _locked() -> Iterator[None]:
         yield
 
 
-def _counters(place: Path) -> dict[str, int]:
-    _, fields, _ = json.loads(_description(place).read_text())["counters"]["leaf"]
+def _counters(layout: Path) -> dict[str, int]:
+    _, fields, _ = json.loads(_description(layout).read_text())["counters"]["leaf"]
     layout = struct.Struct(f"={len(fields)}Q")
-    with _opened(place / "counters") as fd:
+    with _opened(layout / "counters") as fd:
         per_cpu = [layout.unpack(one) for one in libbpf.read_per_cpu(fd, 0, layout.size)]
     return {
         name: sum(values)
@@ -176,11 +176,11 @@ def _director(key: bytes) -> Address | Prefix:
     return ip_network((address, length - 8 * len(packed) + address.max_prefixlen))
 
 
-def _fill(place: Path, vips: Sequence[Address], directors: Sequence[Address | Prefix]) -> None:
+def _fill(layout: Path, vips: Sequence[Address], directors: Sequence[Address | Prefix]) -> None:
     """Make the tables hold exactly these. New entries come first, then old ones are removed."""
     trusted = set(map(_director_key, directors)) or {ANY_DIRECTOR}
     for name, wanted in (("directors", trusted), ("vips", {mapped(vip) for vip in vips})):
-        with _opened(place / name) as fd:
+        with _opened(layout / name) as fd:
             size = libbpf.map_info(fd).key_size
             present = set(libbpf.map_keys(fd, size))
             for key in wanted - present:

@@ -112,33 +112,33 @@ def populate(service: Service, positions: list[int], ring_slots: int) -> NDArray
     offset: list[int] = (hsiphash_1u32(hashed, OFFSET_KEY) % ring_slots).tolist()
     skip: list[int] = (hsiphash_1u32(hashed, SKIP_KEY) % (ring_slots - 1) + 1).tolist()
     turns = turns_by_weight([_lasting_weight(service, i) for i in positions], ring_slots)
-    sequence = [place for place, count in enumerate(turns) for _ in range(count)]
+    sequence = [position for position, count in enumerate(turns) for _ in range(count)]
 
     claimants = cycle(sequence)
     claimed = array("l")  # slots, by order of claiming
     taken = bytearray(ring_slots)
     at = offset
     walked = ring_slots - ring_slots // 8  # measured: beyond, stretches are faster
-    for place in islice(claimants, walked):
-        slot = at[place]
+    for position in islice(claimants, walked):
+        slot = at[position]
         if taken[slot]:
-            step = skip[place]
+            step = skip[position]
             while taken[slot]:
                 slot += step
                 if slot >= ring_slots:
                     slot -= ring_slots
-            at[place] = slot
+            at[position] = slot
         taken[slot] = 1
         claimed.append(slot)
 
     repeated = taken * (STRETCH + 1)
     mark = b"\1" * (STRETCH + 1)
-    for place in islice(claimants, ring_slots - walked):
-        slot, step = at[place], skip[place]
+    for position in islice(claimants, ring_slots - walked):
+        slot, step = at[position], skip[position]
         reach = step * STRETCH
         while (steps := repeated[slot : slot + reach : step].find(0)) < 0:
             slot = (slot + reach) % ring_slots
-        at[place] = slot = (slot + steps * step) % ring_slots
+        at[position] = slot = (slot + steps * step) % ring_slots
         repeated[slot::ring_slots] = mark
         claimed.append(slot)
 

@@ -25,9 +25,9 @@ def fill(service: Service, ring_slots: int) -> Ring:
     import numpy as np
 
     turns = np.array(scale([service.reals[i].weight for i in order], ring_slots))
-    place = np.repeat(np.arange(len(order)), turns)  # position in the list, once per turn
-    level = np.arange(len(place)) - np.repeat(np.cumsum(turns) - turns, turns)
-    sequence = place[np.lexsort((place, -level))]  # levels fall; within one, the list's order
+    position = np.repeat(np.arange(len(order)), turns)  # position in the list, once per turn
+    level = np.arange(len(position)) - np.repeat(np.cumsum(turns) - turns, turns)
+    sequence = position[np.lexsort((position, -level))]  # levels fall; within one, the list's order
     return Ring.of(np.array(order, dtype=np.uint32)[sequence])
 
 
