@@ -26,6 +26,7 @@ from xdplb.model.schedulers import SCHEDULERS
 from xdplb.model.service import Protocol, Real, Service, ServiceKey
 
 WAY = Route("eth0", "", "192.0.2.1", False)
+BY_PICK = enum_values("slot_previous")["PREVIOUS_BY_PICK"]
 RECORDED = enum_values("slot_flag")["SLOT_RECORDED"]
 POOL = [parse_address(f"198.51.100.{n}") for n in range(1, 6)]
 TRACED = {module.__file__ for module in (table_writer, rings, pruning, service_tables)}
@@ -112,7 +113,8 @@ def check(tables: FakeTables, where: str) -> None:
     for number in entries["service"]["id"][entries["key"] != 0].tolist():
         assert number in tables.ring_bytes, f"{where}: service {number} has no ring"
         ring = np.frombuffer(tables.ring_bytes[number], dtype)
-        named = {*ring["real"].tolist(), *ring["previous"].tolist()} - {0, NOBODY}
+        owners = {name: ring[name].tolist() for name in ("real", "previous", "previous_pick_real")}
+        named = {real for each in owners.values() for real in each} - {0, NOBODY, BY_PICK}
         strange = {index for index in named if reals[index] != number}
         assert not strange, f"{where}: the ring of service {number} names reals {strange}"
 

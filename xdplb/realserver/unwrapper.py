@@ -149,9 +149,9 @@ def _locked() -> Iterator[None]:
 
 def _counters(layout: Path) -> dict[str, int]:
     _, fields, _ = json.loads(_description(layout).read_text())["counters"]["leaf"]
-    layout = struct.Struct(f"={len(fields)}Q")
+    record = struct.Struct(f"={len(fields)}Q")
     with _opened(layout / "counters") as fd:
-        per_cpu = [layout.unpack(one) for one in libbpf.read_per_cpu(fd, 0, layout.size)]
+        per_cpu = [record.unpack(one) for one in libbpf.read_per_cpu(fd, 0, record.size)]
     return {
         name: sum(values)
         for (name, *_), values in zip(fields, zip(*per_cpu, strict=True), strict=True)
