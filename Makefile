@@ -26,7 +26,14 @@ check: setup ## lint, types, formatting, the import rules
 	$(PYTHON) -m pytest -q tests/unit/test_imports.py
 
 test: setup ## run all tests; those that need root are skipped without it
-	@$(MAKE) --no-print-directory -j2 --output-sync=line test-here test-vm
+	@log=$$(mktemp); \
+	$(MAKE) --no-print-directory test-vm >$$log 2>&1 & vm=$$!; \
+	trap 'kill $$vm; rm -f $$log' INT TERM; \
+	$(MAKE) --no-print-directory test-here; here=$$?; \
+	echo "tests in the virtual machine:"; \
+	wait $$vm; vm=$$?; \
+	cat $$log; rm -f $$log; \
+	exit $$((here || vm))
 
 test-here: setup ## run all tests but tests/vm
 	$(PYTHON) -m pytest --ignore tests/vm
