@@ -39,6 +39,7 @@ test-here: setup ## run all tests but tests/vm
 	$(PYTHON) -m pytest --ignore tests/vm
 
 test-vm: setup ## run tests/vm beside IPVS and tunl0, on Debian's kernel if this one lacks them
+	@tools/setup kernel
 	tools/vm --here-if "$(VM_MODULES)" --timeout 3000 -- env CI=$(CI) $(PYTHON) -m pytest tests/vm
 
 test-kernels: setup ## load the programs on the newest kernel of Debian's backports, too
@@ -58,12 +59,14 @@ fuzz: setup ## compare the programs with the reference: N=frames SEED= ROUND= PR
 		$(if $(ROUND),--round $(ROUND)) $(if $(PROGRAM),--program $(PROGRAM))
 
 bench: setup ## measure everything, with plots, into bench/results
+	@tools/setup kernel
 	$(PYTHON) bench/run.py
 
 bench-packet: setup ## measure nanoseconds per packet, into bench/results/packet.json
 	$(PYTHON) bench/packet.py
 
 bench-ipvs: setup ## measure IPVS and xdplb side by side, on Debian's kernel in a virtual machine
+	@tools/setup kernel
 	$(PYTHON) bench/ipvs.py
 
 fmt: setup ## format Python and C

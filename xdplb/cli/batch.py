@@ -29,7 +29,7 @@ def batch_command(instance: str, file: str, each: bool) -> None:
     Empty lines and lines that begin with # are skipped. `-` reads standard input.
     """
     director, failed = Director(instance), 0
-    lines = list(_lines(files.read_text(file)))
+    lines = list(_lines(files.read_text(file, "command lines")))
     with contextlib.nullcontext() if each else director.batch(), options.shared(director):
         for number, words in lines:
             try:

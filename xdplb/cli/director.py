@@ -67,8 +67,8 @@ def attach_command(
 
     addresses = [parse_address(vip, "VIP") for vip in vips]
     done = attach(Instance(ctx.obj), ifnames, addresses, mode, _sizes(tune))
-    verb = "upgraded in place" if done.upgraded else "attached"
     for name, reached in done.modes.items():
+        verb = "upgraded in place" if name in done.upgraded else "attached"
         why = "; the driver has no native XDP" if (mode, reached) == ("auto", "generic") else ""
         click.echo(f"{name}: {verb}, {reached} mode ({MODE_MEANING[reached]}{why})")
     for vip in done.added_vips:

@@ -14,7 +14,7 @@ _BESIDE = ".xdplb-"
 _WRITING_S = 60
 
 
-def read_text(name: str) -> str:
+def read_text(name: str, kind: str = "TOML") -> str:
     """A file's text; `-` is standard input. Raises: FileError, UsageError."""
     _check_name(name)
     try:
@@ -23,7 +23,7 @@ def read_text(name: str) -> str:
         reason = error.strerror
     except UnicodeDecodeError:
         reason = "it is not text"
-    raise FileError(f"{name} cannot be read: {reason}", "name a file of TOML")
+    raise FileError(f"{name} cannot be read: {reason}", f"name a file of {kind}")
 
 
 def _read(name: str) -> bytes:

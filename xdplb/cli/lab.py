@@ -45,7 +45,7 @@ def _status(name: str, as_json: bool) -> None:
         click.echo(f"{host['name']:8}{', '.join(host['addresses'])}{web}")
 
 
-@lab_command.command("exec", context_settings={"ignore_unknown_options": True})
+@lab_command.command("exec", context_settings={"allow_interspersed_args": False})
 @name_option
 @click.argument("host")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)

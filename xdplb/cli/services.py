@@ -223,7 +223,9 @@ def _server_add(
     """Add a real server (ipvsadm -a)."""
     key = service_key(tcp, udp)
     tunnel = _tunnel(kind, tun_port, checksum) or IPIP
-    director_of(instance).add_real(key, real_address(real, key), parse_weight(weight), tunnel)
+    director = director_of(instance)
+    director.add_real(key, real_address(real, key), parse_weight(weight), tunnel)
+    tell_notes(director)
 
 
 @server_command.command("edit")
@@ -252,7 +254,9 @@ def _server_edit(
     if weight is None and tunnel is None:
         raise UsageError(f"nothing is said to change of {real}", "give -w or --tun-type")
     number = None if weight is None else parse_weight(weight)
-    director_of(instance).edit_real(key, real_address(real, key), number, tunnel)
+    director = director_of(instance)
+    director.edit_real(key, real_address(real, key), number, tunnel)
+    tell_notes(director)
 
 
 @server_command.command("drain")
@@ -262,7 +266,9 @@ def _server_edit(
 def _server_drain(instance: str, tcp: str | None, udp: str | None, real: str) -> None:
     """Drain a real server: it keeps its flows and gets no new ones (weight 0)."""
     key = service_key(tcp, udp)
-    director_of(instance).edit_real(key, real_address(real, key), 0)
+    director = director_of(instance)
+    director.edit_real(key, real_address(real, key), 0)
+    tell_notes(director)
 
 
 @server_command.command("del")
@@ -275,7 +281,9 @@ def _server_del(instance: str, tcp: str | None, udp: str | None, real: str) -> N
     The flows that it still has break. Drain it first.
     """
     key = service_key(tcp, udp)
-    director_of(instance).remove_real(key, real_address(real, key))
+    director = director_of(instance)
+    director.remove_real(key, real_address(real, key))
+    tell_notes(director)
 
 
 @click.command("zero", cls=Command)

@@ -93,7 +93,7 @@ def _findings(status: Mapping[str, Any]) -> Iterator[str]:
         if about["mode"] == "gone":
             yield f"the program does not run on {name}; run: xdplb attach {name}"
     for vip in status["missing_vips"]:
-        yield f"VIP {vip} is on no interface; put it back: xdplb vip add --force {vip}"
+        yield f"VIP {vip} is on no interface; put it back: xdplb vip add {vip}"
 
 
 def _first(vips: Sequence[str]) -> str:

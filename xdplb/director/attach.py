@@ -36,7 +36,7 @@ class Result:
 
     modes: Mapping[str, str]
     added_vips: tuple[Address, ...]
-    upgraded: bool
+    upgraded: frozenset[str]  # the interfaces that had a director
     flows_kept: bool
     notes: tuple[str, ...]  # what the operator should hear, though nothing failed
 
@@ -57,7 +57,11 @@ def attach(
     for vip in vips:
         check_vip(vip)
     for name in ifnames:
-        interfaces.ifindex(name)
+        if interfaces.is_loopback(name):
+            raise Conflict(
+                f"interface {name} gets no packets from other hosts",
+                "name one that clients' packets come in by",
+            )
     tunables = _tunables(store.read_state(instance), sizes)
     compiled = program_cache.director(tunables, clock.running_clock())  # not under the lock
     check_unanswered(
@@ -66,7 +70,7 @@ def attach(
         "take it off there, or attach without it and add it all the same: "
         f"xdplb vip add --force {' '.join(map(str, vips[:1]))}",
     )
-    with instance.locked():
+    with instance.locked(new=True):
         state = recovery.recover(instance)
         if tunables != _tunables(state, sizes):  # another attach came between
             tunables = _tunables(state, sizes)
@@ -118,6 +122,7 @@ def _attach(
     for name in ifnames:
         modes.setdefault(name, mode)
     place_vips(state, vips, "" if next(iter(modes)) == ifnames[0] else ifnames[0])
+    real_routes.learn_local(state)
     needed = real_routes.learn(state, state.addresses())
     needed |= real_routes.hops_of(state, state.addresses())
     journal = Journal(hops=sorted(needed), machine=True)
@@ -142,7 +147,7 @@ def _attach(
     return Result(
         dict(attached.interfaces),
         tuple(added),
-        old is not None,
+        frozenset(old.interfaces) if old else frozenset(),
         old is None or kept,
         tuple(notes_on_vlans(attached.interfaces)),
     )

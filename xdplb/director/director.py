@@ -76,6 +76,7 @@ class Director:
             vip = service.key.vip
             addresses.check_no_network(vip, "VIP")
             state.put_service(service)
+            self._note_source(service)
             if vip not in state.wanted.vips and vip not in addresses.local_addresses():
                 self.notes.append(
                     f"VIP {vip} is on no interface here: unless your routers send it here, "
@@ -88,6 +89,21 @@ class Director:
             new = replace(find_service(state, key), **changes)
             checks.check_service(new)
             state.put_service(new)
+            if "source_cidr" in changes:
+                self._note_source(new)
+
+    def _note_source(self, service: Service) -> None:
+        if service.source_cidr:
+            self.notes.append(
+                f"the reals of {service.key} must accept tunnels from {service.source_cidr}: xdplb "
+                f"realserver setup --vip {service.key.vip} --director {service.source_cidr}"
+            )
+
+    def _note_drained(self, service: Service) -> None:
+        if service.reals and not any(real.weight for real in service.reals):
+            self.notes.append(
+                f"no real of {service.key} has a weight: new connections are dropped (drop_no_real)"
+            )
 
     def remove_service(self, key: ServiceKey) -> None:
         """Raises: NotFound."""
@@ -119,6 +135,11 @@ class Director:
             real = Real(address, weight, weight, tunnel)
             checks.check_service(replace(service, reals=(real,)))
             state.add_real(key, real)
+        route = state.routes.get(str(address))
+        if route is not None and route.local:
+            self.notes.append(
+                f"real {address} is this host itself: its packets go to the kernel (pass_local)"
+            )
 
     def edit_real(
         self,
@@ -145,11 +166,11 @@ class Director:
             _find_real(service, address)
             self._put_reals(state, service, tuple(r for r in service.reals if r.address != address))
 
-    @staticmethod
-    def _put_reals(state: State, service: Service, reals: tuple[Real, ...]) -> None:
+    def _put_reals(self, state: State, service: Service, reals: tuple[Real, ...]) -> None:
         new = replace(service, reals=reals)
         checks.check_service(new)
         state.put_service(new)
+        self._note_drained(new)
 
     # ---- the whole configuration ---------------------------------------------------------------
 
@@ -163,6 +184,7 @@ class Director:
         """
         with self.opened() as change:
             before = _put_configuration(change.state, wanted, allow_empty=allow_empty)
+            _check_new_vips(change.state, before)
             if dry_run:
                 real_routes.learn(change.state, change.state.addresses())
             elif self._open is None:
@@ -254,6 +276,19 @@ class Director:
                     tables.real_stats.clear_cpus(index)
             if key is None:
                 tables.counters.clear_cpus(0)
+
+
+def _check_new_vips(state: State, before: Configuration) -> None:
+    """Ask whether other hosts answer for VIPs that are new. Raises: Conflict, which says who."""
+    attached, had = state.attached, before.vips or {}
+    assert attached is not None, "only an attached director is opened"
+    new = [vip for vip in state.wanted.vips if vip not in had]
+    for device in attached.interfaces:
+        place = {"", device} if device == next(iter(attached.interfaces)) else {device}
+        here = [vip for vip in new if state.wanted.vips[vip] in place]
+        check_unanswered(
+            here, device, "take it off there, or add it before: xdplb vip add --force ADDRESS"
+        )
 
 
 def missing_service(key: ServiceKey) -> NotFound:

@@ -17,7 +17,7 @@ from functools import cached_property
 from pathlib import Path
 
 from xdplb.director import files
-from xdplb.errors import Conflict, UsageError
+from xdplb.errors import Conflict, NotAttached, UsageError
 from xdplb.host import directories, locks, namespaces
 from xdplb.kernel.bpffs import BPFFS
 
@@ -99,14 +99,22 @@ class Instance:
                 yield Instance(name)
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the instance's lock. Raises: NoPermission, Conflict, XdplbError."""
+    def locked(self, *, new: bool = False) -> Iterator[None]:
+        """Hold the instance's lock. new: the instance may be a new one.
+
+        Raises: NoPermission, Conflict, XdplbError; NotAttached if it is not there.
+        """
         if os.geteuid() != 0:
             raise files.not_root()
         if not self.is_here:
             raise Conflict(
                 f"instance '{self.name}{self.namespace}' is in another network namespace",
                 "enter it: ip netns list; nsenter --net=/run/netns/NAME",
+            )
+        if not (new or self.run.exists() or self.pins.exists()):
+            raise NotAttached(
+                f"no director is attached as instance '{self.name}'",
+                "run: xdplb attach INTERFACE --vip ADDRESS",
             )
         directories.make(self.run)
         with locks.locked(self.run / "lock"):

@@ -24,7 +24,7 @@ from xdplb.kernel import libbpf
 from xdplb.kernel.flows import decode_flows
 from xdplb.kernel.program_text import enum_values
 from xdplb.kernel.tables import Tables
-from xdplb.model.address import Prefix, sort_addresses, sort_prefixes
+from xdplb.model.address import Prefix, parse_address, sort_addresses, sort_prefixes
 from xdplb.model.configuration import Configuration
 from xdplb.model.service import Service, ServiceKey
 from xdplb.model.tunables import Tunables
@@ -80,6 +80,8 @@ class Readings:
     def vips(self) -> list[Vip]:
         """All VIPs, added or of services. Raises: NoPermission."""
         state = store.read_state(self.instance)
+        if state.attached is None and not state.vips():
+            raise store.not_attached(self.instance, state)
         held = HostShares(self.instance).held_addresses()
         devices = {a: link["ifname"] for link in links() for a in addresses_of(link)}
         return [
@@ -153,10 +155,11 @@ class Readings:
             attached = state.attached
             assert attached is not None, "only an attached director has tables"
             program = self.instance.layout(attached.layout) / attached.programs / machine.MAIN
+            services, here = state.wanted.services, local_addresses()
             added: dict[str, list[str]] = {name: [] for name in attached.interfaces}
             for vip, device in HostShares(self.instance).held_addresses().items():
-                added.setdefault(device, []).append(vip)
-            services, here = state.wanted.services, local_addresses()
+                if parse_address(vip) in here:
+                    added.setdefault(device, []).append(vip)
             return {
                 "instance": self.instance.name,
                 "unfinished": _unfinished(journal),

@@ -33,6 +33,19 @@ def learn(state: State, addresses: set[str]) -> set[Hop]:
     return hops_of(state, found)
 
 
+def learn_local(state: State) -> set[str]:
+    """Ask again for reals that were this host itself. Returns: those that are not any more.
+
+    Their address may have been a VIP, which is gone. Raises: Conflict, as learn().
+    """
+    local = {address for address, route in state.routes.items() if route.local}
+    if not local:
+        return set()
+    old = {address: state.routes.pop(address) for address in local}
+    learn(state, local)
+    return {address for address in local if state.routes[address] != old[address]}
+
+
 def hops_of(state: State, addresses: Iterable[str]) -> set[Hop]:
     """The next hops on the ways to these reals, whose routes are known."""
     ways = ((address, state.routes[address]) for address in addresses)

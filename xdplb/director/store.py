@@ -80,14 +80,23 @@ def finish_state(instance: Instance, state: State) -> None:
         pinned_bytes.save(instance.shares_copy, HostShares(instance).encoded())
 
 
+def not_attached(instance: Instance, state: State) -> NotAttached:
+    """The error for a director that is not attached; it says what waits for that."""
+    what = f"no director is attached as instance '{instance.name}'"
+    services, vips = len(state.wanted.services), len(state.wanted.vips)
+    if services or vips:
+        return NotAttached(
+            f"{what}; {services} services and {vips} VIPs wait for it",
+            "run: xdplb attach INTERFACE",
+        )
+    return NotAttached(what, "run: xdplb attach INTERFACE --vip ADDRESS")
+
+
 def open_tables(instance: Instance, state: State) -> Tables:
     """The tables in force. Raises: NotAttached; MissingPart if they are gone or were replaced."""
     attached = state.attached
     if attached is None:
-        raise NotAttached(
-            f"no director is attached as instance '{instance.name}'",
-            "run: xdplb attach INTERFACE --vip ADDRESS",
-        )
+        raise not_attached(instance, state)
     again = f"attach again: xdplb attach {' '.join(attached.interfaces)}"
     directory = instance.layout(attached.layout)
     if not directory.is_dir():

@@ -61,9 +61,7 @@ class Transaction:
             for vip in state.wanted.vips:
                 writer.lookups.add_vip(vip)
             writer.follow()
-            added = machine.follow(instance, state, self.tables) if state.touched_vips else []
-            if state.touched_vips:
-                writer.lookups.keep_vips(state.vips())
+            added = self._follow_vips(writer) if state.touched_vips else []
             writer.rings.end_due()
             real_routes.release(instance, state, unused)
             store.finish_state(instance, state)
@@ -71,6 +69,18 @@ class Transaction:
             undo(instance, journal)
             raise
         Journal.end(instance)
+        return added
+
+    def _follow_vips(self, writer: TableWriter) -> list[Address]:
+        """VIPs come and go. A real may have been one, and so this host itself."""
+        state = self.state
+        added = machine.follow(self.instance, state, self.tables)
+        writer.lookups.keep_vips(state.vips())
+        moved = real_routes.learn_local(state)
+        if moved:
+            neighbours.keep_neighbours(real_routes.hops_of(state, moved))
+            services = state.wanted.services
+            writer.services([k for k in services if moved & {*services.addresses(k)}])
         return added
 
     def _reordered(self) -> bool:

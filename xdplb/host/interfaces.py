@@ -28,6 +28,12 @@ def ifindex(ifname: str) -> int:
         raise NotFound(f"interface '{ifname}' does not exist here", "see: ip link") from None
 
 
+def is_loopback(ifname: str) -> bool:
+    """Whether it is a loopback interface. Raises: NotFound."""
+    ifindex(ifname)
+    return any("LOOPBACK" in link["flags"] for link in links() if link.get("ifname") == ifname)
+
+
 def exists(ifname: str) -> bool:
     """Whether there is an interface of this name."""
     try:
