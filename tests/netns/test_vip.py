@@ -109,7 +109,7 @@ def test_another_answers(director, answered):
     told = refused(director.try_xdplb("vip", "add", answered))
 
     assert f"VIP {answered} is answered by another host on ens33: {mac(director, 'rs1')}" in told
-    assert f"xdplb vip add --force {answered}" in told
+    assert f"xdplb vip add {answered}" in told
     assert {} == listed(director)
     assert before == machine(director)
 
@@ -168,7 +168,7 @@ def test_a_missing_vip_is_named_and_put_back(director):
 
     assert [OTHER] == director.json("status")["missing_vips"]
     told = director.xdplb("status")
-    assert f"VIP {OTHER} is on no interface; put it back: xdplb vip add --force {OTHER}" in told
+    assert f"VIP {OTHER} is on no interface; put it back: xdplb vip add {OTHER}" in told
     assert "missing" in director.xdplb("vip", "list")
 
     director.xdplb("vip", "add", "--force", OTHER)

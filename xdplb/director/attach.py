@@ -62,7 +62,11 @@ def attach(
                 f"interface {name} gets no packets from other hosts",
                 "name one that clients' packets come in by",
             )
-    tunables = _tunables(store.read_state(instance), sizes)
+    state = store.read_state(instance)
+    tunables = _tunables(state, sizes)
+    if tunables != state.wanted.tunables:  # see that all fits, before anything is compiled
+        state.wanted.tunables = tunables
+        state.renew_places()
     compiled = program_cache.director(tunables, clock.running_clock())  # not under the lock
     check_unanswered(
         vips,
