@@ -95,12 +95,12 @@ def test_the_second_attach_does_not_compile(lvs, tmp_path):
 def test_two_at_once_compile_once(lvs, tmp_path):
     """Of two instances: one compiles, the other waits, says so, and takes what was made."""
     cache = bind(tmp_path / "cache")
-    processes = [start(lvs, cache, "--instance", f"{lvs.instance}-{n}") for n in "ab"]
+    processes = [start(lvs, cache, "--instance", f"other-{n}") for n in "ab"]
     try:
         said = sorted(process.communicate()[1] for process in processes)
     finally:
         for n in "ab":
-            lvs.try_xdplb("--instance", f"{lvs.instance}-{n}", "detach", "ens33")
+            lvs.try_xdplb("--instance", f"other-{n}", "detach", "ens33")
 
     waiting = "waiting for another command, which compiles\n"
     assert 1 == sum(text.count(SAID) for text in said)

@@ -174,6 +174,7 @@ def test_a_real_needs_a_dip_of_its_family(attached6):
     from_vip = refused(lab, "server", "add", "-t", SERVICE, "-r", "2001:db8:2::101")
     lab.xdplb("detach", "ens33")
     lab.xdplb("attach", "ens33")
+    lab.xdplb("vip", "del", VIP6)
     shell(lab, "lvs", f"ip address del {DIP6}/64 dev ens33; ip -6 route replace default dev ens33")
     none = refused(lab, *add)
     shell(lab, "lvs", f"ip -6 route del default; ip address add {DIP6}/64 dev ens33 nodad")
