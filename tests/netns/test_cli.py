@@ -277,7 +277,7 @@ def test_status_as_a_table(balanced):
 
     assert lines[:4] == [
         f"instance {balanced.instance.name}: program {program['id']} at {program['path']}",
-        f"3 services, 5 reals, 0 prefixes denied, VIPs {VIP}",
+        f"services 3, reals 5, prefixes denied 0, VIPs {VIP}",
         "timeouts (s): tcp 900, tcpfin 120, udp 300",
         "",
     ]

@@ -252,7 +252,7 @@ MISTAKES = {
         SERVICE + "reals = ['1.2.3.4 tunnel=ipip+csum']",
         "real 1.2.3.4: an ipip tun",
     ),
-    "gre port": (SERVICE + "reals = ['1.2.3.4 tunnel=gre:7']", "a gre tunnel has no port"),
+    "gre port": (SERVICE + "reals = ['1.2.3.4 tunnel=gre:7']", "tunnel gre has no port"),
     "gue port 0": (SERVICE + "reals = ['1.2.3.4 tunnel=gue:0']", "tunnel port 0 is none"),
     "gue no port": (SERVICE + "reals = ['1.2.3.4 tunnel=gue:']", "tunnel port '' is not a port"),
     "tunnel flag": (SERVICE + "reals = ['1.2.3.4 tunnel=gue+remcsum']", r"ends in '\+remcsum'"),

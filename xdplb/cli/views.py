@@ -76,8 +76,8 @@ def status_command(instance: str, as_json: bool) -> None:
         click.secho(f"{finding}", fg="red")
     click.echo(
         f"instance {status['instance']}: program {program['id']} at {program['path']}\n"
-        f"{status['services']} services, {status['reals']} reals, "
-        f"{status['denied']} prefixes denied, VIPs {_first(status['vips'])}\n"
+        f"services {status['services']}, reals {status['reals']}, "
+        f"prefixes denied {status['denied']}, VIPs {_first(status['vips'])}\n"
         f"timeouts (s): tcp {t['tcp']}, tcpfin {t['tcpfin']}, udp {t['udp']}\n\n"
         f"{interfaces}\n"
         f"{_counters_table(status['counters'], 'what became of the packets')}",

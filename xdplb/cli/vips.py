@@ -25,8 +25,8 @@ def vip_command() -> None:
 def _vip_add(instance: str, address: str, device: str, force: bool) -> None:
     """Add a VIP to an interface and announce it.
 
-    Without --dev it is the first attached one. Before that, ARP or neighbour discovery asks whether
-    another host answers for the address. An address that an interface has stays as it is.
+    Without --dev it is the first attached interface. The VIP is not added if ARP or neighbour
+    discovery finds another host that has it. An address that an interface has stays as it is.
     """
     vip = parse_address(address, "VIP")
     place = director_of(instance).add_vip(vip, device, force=force)

@@ -44,7 +44,7 @@ class Tunnel:
         if kind == "ipip" and checksum:
             raise UsageError("an ipip tunnel has no checksum", "choose gre or gue, or leave it out")
         if kind != "gue" and port is not None:
-            raise UsageError(f"a {kind} tunnel has no port", "choose gue, or leave the port out")
+            raise UsageError(f"tunnel {kind} has no port", "choose gue, or leave the port out")
         if port == 0:
             raise UsageError("tunnel port 0 is none", "give a number from 1 to 65535")
         return cls(kind, port or (GUE_PORT if kind == "gue" else 0), checksum)
