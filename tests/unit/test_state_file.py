@@ -46,7 +46,8 @@ def ways(routes):
 
 
 routes = st.builds(Route, words, words, words, st.booleans())
-ATTACHED = Attached("0123", "programs_7", 250, {"reals": ["x"]}, {"reals": 3}, {"eth0": "auto"})
+REALS = {"key": "unsigned int", "leaf": ["real", [["service", "unsigned short"]], "struct"]}
+ATTACHED = Attached("0123", "programs_7", 250, {"reals": REALS}, {"reals": 3}, {"eth0": "auto"})
 
 
 @st.composite

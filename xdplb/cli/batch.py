@@ -2,6 +2,7 @@
 """batch: many command lines as one change."""
 
 import contextlib
+import io
 import shlex
 from collections.abc import Iterator
 
@@ -12,6 +13,7 @@ from xdplb.cli.commands import Command
 from xdplb.director.director import Director
 from xdplb.errors import FileError, XdplbError
 
+MAX_LINE = 4096  # characters; splitting takes time by the square of them
 # The commands that change services, reals, VIPs, prefixes and timeouts.
 ALLOWED = ("service", "server", "vip", "deny", "set", "zero", "flush")
 
@@ -28,9 +30,13 @@ def batch_command(instance: str, file: str, each: bool) -> None:
     A line is an xdplb command without "xdplb", such as `server add -t 192.0.2.1:80 -r 192.0.2.7`.
     Empty lines and lines that begin with # are skipped. `-` reads standard input.
     """
-    director, failed = Director(instance), 0
+    director, failed, printed = Director(instance), 0, io.StringIO()
     lines = list(_lines(files.read_text(file, "command lines")))
-    with contextlib.nullcontext() if each else director.batch(), options.shared(director):
+    with (
+        contextlib.nullcontext() if each else director.batch(),
+        options.shared(director),
+        contextlib.redirect_stdout(printed),  # a reader that waits must not hold the lock
+    ):
         for number, words in lines:
             try:
                 _run(instance, words)
@@ -40,6 +46,7 @@ def batch_command(instance: str, file: str, each: bool) -> None:
                     raise told from error
                 failed += 1
                 click.echo(f"xdplb: {told}", err=True)
+    click.echo(printed.getvalue(), nl=False)
     for note in dict.fromkeys(director.notes):
         click.echo(f"note: {note}", err=True)
     if failed:
@@ -48,6 +55,10 @@ def batch_command(instance: str, file: str, each: bool) -> None:
 
 def _lines(text: str) -> Iterator[tuple[int, list[str]]]:
     for number, line in enumerate(text.splitlines(), 1):
+        if len(line) > MAX_LINE:
+            raise FileError(
+                f"line {number} has {len(line)} characters", f"give at most {MAX_LINE} in a line"
+            )
         try:
             words = shlex.split(line, comments=True)
         except ValueError as error:

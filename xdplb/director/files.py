@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Files that are replaced whole, and readable by root only."""
 
+import errno
 import json
 import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +41,11 @@ def write_json(path: Path, value: Any) -> None:
 def read_bytes(path: Path) -> bytes | None:
     """A file's content, None if there is no such file. Raises: NoPermission, XdplbError."""
     try:
-        return path.read_bytes()
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # of a pipe we do not wait
+        with open(fd, "rb") as file:  # noqa: PTH123 - a descriptor, not a path
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                raise OSError(errno.EINVAL, "it is no regular file")
+            return file.read()
     except (FileNotFoundError, NotADirectoryError):
         return None
     except PermissionError:

@@ -14,10 +14,10 @@ from dataclasses import asdict, dataclass, field
 
 from xdplb.director import files
 from xdplb.director.instance import RUN, Instance
-from xdplb.errors import KernelRefused
-from xdplb.host import addresses, directories, locks, sysctls
+from xdplb.errors import KernelRefused, XdplbError
+from xdplb.host import addresses, directories, interfaces, locks, sysctls
 from xdplb.kernel import pinned_bytes
-from xdplb.model.address import Address
+from xdplb.model.address import Address, parse_address
 
 # The program asks the FIB on behalf of lo, which has to forward for that.
 FORWARDING = ("net/ipv4/conf/lo/forwarding", "net/ipv6/conf/lo/forwarding")
@@ -42,10 +42,31 @@ class _Shares:
 
 
 def _decode(content: bytes | None) -> _Shares | None:
+    """What a file or a copy says; None if there is none, or it is damaged."""
     try:
-        return None if content is None else _Shares(**json.loads(content))
-    except (ValueError, TypeError):
+        raw = json.loads(content or b"")
+        shares = _Shares(
+            _texts(raw["sysctls"]),
+            list(map(_text, raw["holders"])),
+            {
+                str(parse_address(_text(vip))): (_text(device), list(map(_text, names)))
+                for vip, (device, names) in raw["addresses"].items()
+            },
+            _texts(raw["passing"]),
+        )
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, XdplbError):
         return None
+    return shares
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value
+
+
+def _texts(value: Mapping[str, str]) -> dict[str, str]:
+    return {_text(name): _text(each) for name, each in value.items()}
 
 
 class HostShares:
@@ -99,7 +120,9 @@ class HostShares:
                 if vip in here and not known:
                     continue
                 moves = bool(known and device and device != known) and names == [self._name]
-                place = device if moves else known or device or default
+                if known and not interfaces.exists(known):  # the address went with it
+                    moves = True
+                place = (device or default) if moves else known or device or default
                 shares.addresses[str(vip)] = (place, sorted({*names, self._name}))
                 if vip not in here or moves:
                     added.append((vip, place, known if moves else ""))

@@ -116,6 +116,8 @@ class Instance:
                 f"no director is attached as instance '{self.name}'",
                 "run: xdplb attach INTERFACE --vip ADDRESS",
             )
+        for path in (RUN, self.run, PINS, self.pins):
+            directories.check_ours(path)
         directories.make(self.run)
         with locks.locked(self.run / "lock"):
             yield

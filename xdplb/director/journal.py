@@ -13,8 +13,9 @@ from dataclasses import asdict, dataclass, field
 from xdplb.director import files, state_file
 from xdplb.director.instance import Instance
 from xdplb.director.state import State
-from xdplb.errors import unwritable
+from xdplb.errors import XdplbError, unwritable
 from xdplb.model.network import Hop
+from xdplb.model.service import ServiceKey
 
 
 @dataclass
@@ -39,9 +40,11 @@ class Journal:
             return None
         try:
             raw = json.loads(content)
-            return cls(**{**raw, "hops": [Hop(*hop) for hop in raw["hops"]]})
-        except (ValueError, KeyError, TypeError):
-            return cls(machine=True)  # by another xdplb: look at everything
+            services = [str(ServiceKey.parse(text)) for text in raw["services"]]
+            hops = [Hop(str(via), str(device)) for via, device in raw["hops"]]
+            return cls(services, hops, bool(raw["machine"]), str(raw["failed"]))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, XdplbError):
+            return cls(machine=True)  # damaged, or another xdplb's: look at everything
 
     def begin(self, instance: Instance) -> None:
         """Write it, before the state changes. Raises: XdplbError.

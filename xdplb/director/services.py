@@ -11,6 +11,7 @@ from collections.abc import Iterator, MutableMapping
 from typing import Any
 
 from xdplb.model.address import parse_address, parse_prefix
+from xdplb.model.schedulers import get_scheduler
 from xdplb.model.service import Real, Service, ServiceKey
 from xdplb.model.tunnel import IPIP, Tunnel
 
@@ -76,13 +77,16 @@ class Services(MutableMapping[ServiceKey, Service]):
 
 
 def check_encoded(raw: dict[str, Any]) -> None:
-    """Raises: ValueError if this is not a service as encoded() gives it; addresses are not read."""
+    """Raises: ValueError, UsageError if encoded() does not give this; addresses are not read."""
     if {name: type(value) for name, value in raw.items()} != _KINDS:
         raise ValueError("a service's fields are other ones")
     if not _REALS.fullmatch(raw["reals"]):
         raise ValueError("the reals of a service are not a list of them")
     if not all(isinstance(flag, str) for flag in raw["flags"]):
         raise ValueError("a service's flags are no texts")
+    get_scheduler(raw["scheduler"])
+    if raw["source_cidr"]:
+        parse_prefix(raw["source_cidr"])
 
 
 def _encode(service: Service) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from xdplb.director.routes import Routes
 from xdplb.director.services import Services, check_encoded
 from xdplb.director.state import Attached, State, Transition, Wanted
 from xdplb.errors import XdplbError
+from xdplb.kernel.tables import decode_type
 from xdplb.model.address import parse_address, parse_prefix
 from xdplb.model.configuration import Timeouts
 from xdplb.model.network import Route
@@ -36,6 +37,17 @@ _VERSION_1 = {
     "source_limit": 0,
     "source_cidr": "",
 }
+
+
+DAMAGES = (
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+    XdplbError,
+)
 
 
 class Damaged(XdplbError):
@@ -88,7 +100,7 @@ def decode(content: bytes, source: str) -> State:
         return _READERS[version](raw)
     except Damaged:
         raise
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, XdplbError) as error:
+    except DAMAGES as error:
         reason = f"{type(error).__name__}: {error}" if isinstance(error, KeyError) else str(error)
         raise Damaged(
             f"{source} is damaged ({reason})", f"move it away: mv {source} {source}.old"
@@ -112,12 +124,22 @@ def _read_version_2(raw: Mapping[str, Any]) -> State:
             {keys[text]: indices for text, indices in allocated["reals"].items()},
             int(allocated["next_real"]),
         ),
-        None if raw["attached"] is None else _build(Attached, raw["attached"]),
+        None if raw["attached"] is None else _read_attached(raw["attached"]),
         {keys[text]: _build(Transition, value) for text, value in raw["transitions"].items()},
         {keys[text]: _numbers(value) for text, value in raw["found"].items()},
         {keys[text]: _numbers(value) for text, value in raw["removed"].items()},
         Routes([(_build(Route, way), addresses) for way, addresses in raw["routes"]]),
     )
+
+
+def _read_attached(raw: Any) -> Attached:
+    attached = _build(Attached, raw)
+    if attached.tables.keys() != attached.map_ids.keys():
+        raise ValueError("tables and their ids differ")
+    for description in attached.tables.values():
+        decode_type(description["key"])
+        decode_type(description["leaf"])
+    return attached
 
 
 def _check_places(services: Mapping[str, Any], allocated: Mapping[str, Any]) -> None:

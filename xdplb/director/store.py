@@ -12,7 +12,7 @@ from xdplb.director import files, state_file
 from xdplb.director.host_shares import HostShares
 from xdplb.director.instance import Instance
 from xdplb.director.state import State
-from xdplb.errors import KernelRefused, MissingPart, NoPermission, NotAttached
+from xdplb.errors import KernelRefused, MissingPart, NoPermission, NotAttached, XdplbError
 from xdplb.kernel import pinned_bytes
 from xdplb.kernel.bpffs import check_bpffs
 from xdplb.kernel.tables import Tables
@@ -23,14 +23,16 @@ def read_state(instance: Instance) -> State:
 
     Raises: NoPermission; Damaged if neither the file nor its copy can be read.
     """
-    content = files.read_bytes(instance.state)
-    if content is not None:
-        try:
+    try:
+        content = files.read_bytes(instance.state)
+        if content is not None:
             return state_file.decode(content, str(instance.state))
-        except state_file.Damaged:
-            if (state := read_copy(instance)) is not None:
-                return state
-            raise
+    except NoPermission:
+        raise
+    except XdplbError:  # damaged, or no file
+        if (state := read_copy(instance)) is not None:
+            return state
+        raise
     return read_copy(instance) or State()
 
 
@@ -45,13 +47,11 @@ def read_copy(instance: Instance) -> State | None:
 
 def is_read_back(instance: Instance) -> bool:
     """Whether the file is gone or damaged, and the state is that of the copy."""
-    content = files.read_bytes(instance.state)
-    try:
+    with suppress(XdplbError):
+        content = files.read_bytes(instance.state)
         if content is not None:
             state_file.decode(content, str(instance.state))
             return False
-    except state_file.Damaged:
-        pass
     return instance.state_copy.exists()
 
 

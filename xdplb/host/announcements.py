@@ -2,6 +2,7 @@
 """Tell the network which interface has an address: gratuitous ARP, neighbour advertisements."""
 
 import socket
+from contextlib import suppress
 
 from xdplb.host import discovery_frames
 from xdplb.host.ip import addresses_of, links
@@ -20,5 +21,6 @@ def announce(vip: Address) -> None:
         mac = bytes.fromhex(link["address"].replace(":", ""))
         with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sender:
             sender.bind((link["ifname"], 0))
-            for _ in range(1 if vip.version == 6 else 3):
-                sender.send(discovery_frames.announcement(vip, mac))
+            with suppress(OSError):  # an interface that is down has nobody to tell
+                for _ in range(1 if vip.version == 6 else 3):
+                    sender.send(discovery_frames.announcement(vip, mac))

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
 """Our directories under /run and /sys/fs/bpf, with exact modes whatever the umask is."""
 
+import os
 import stat
 from pathlib import Path
 
-from xdplb.errors import refused
+from xdplb.errors import Conflict, refused
 
 PRIVATE = 0o700
 
@@ -18,6 +19,19 @@ def make(path: Path, mode: int = PRIVATE) -> None:
         if not parent.exists():
             _make(parent, 0o755)
     _make(path, mode)
+
+
+def check_ours(path: Path) -> None:
+    """Raises: Conflict if a path below which we write is a link, or another user's."""
+    try:
+        about = path.lstat()
+    except FileNotFoundError:
+        return
+    if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.geteuid():
+        raise Conflict(
+            f"{path} is not a directory of ours: another user may steer what is written there",
+            f"see: ls -ld {path}; remove it, and mount its file system with mode 700",
+        )
 
 
 def _make(path: Path, mode: int) -> None:
