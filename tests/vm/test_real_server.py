@@ -111,7 +111,7 @@ def test_a_firewall_is_found_and_its_mend_is_told(cluster, rs1):
 
     facts = [fact for fact in setup.setup(rs1, VIPS) if not fact.ok]
     before = is_served(cluster)
-    cluster.run("rs1", "sh", "-ec", facts[0].mend.partition(": ")[2])
+    cluster.run("rs1", "sh", "-ec", facts[0].mend)
     after = is_served(cluster), wrong(setup.check(rs1, VIPS))
 
     cluster.run("rs1", "nft", "delete table inet firewall")

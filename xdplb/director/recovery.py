@@ -26,12 +26,12 @@ def recover(instance: Instance) -> State:
 
     Call it under the lock. Raises: NoPermission; Damaged.
     """
+    for unfinished in instance.run.glob("*.new"):
+        unfinished.unlink()
     state = store.read_state(instance)
     journal = Journal.read(instance)
     if journal is None:
         instance.before.unlink(missing_ok=True)
-        for unfinished in instance.run.glob("*.new"):
-            unfinished.unlink()
         if not store.is_read_back(instance):
             return state
         journal = Journal(machine=True)  # the tables may be one change ahead of the copy
