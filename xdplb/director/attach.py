@@ -8,7 +8,7 @@ killed before that, the next one removes what was made; after it, the next one f
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from xdplb.director import machine, real_routes, recovery, store
@@ -17,7 +17,7 @@ from xdplb.director.journal import Journal
 from xdplb.director.pruning import prune
 from xdplb.director.state import Attached, State
 from xdplb.director.table_writer import TableWriter
-from xdplb.director.transaction import undo
+from xdplb.director.transaction import undone_if_it_fails
 from xdplb.director.vips import check_unanswered, check_vip, place_vips
 from xdplb.errors import Conflict, XdplbError
 from xdplb.host import directories, interfaces, neighbours, vlans
@@ -130,9 +130,7 @@ def _attach(
     needed = real_routes.learn(state, state.addresses())
     needed |= real_routes.hops_of(state, state.addresses())
     journal = Journal(hops=sorted(needed), machine=True)
-    journal.begin(instance)
-    with ExitStack() as failed:
-        failed.callback(undo, instance, journal)
+    with undone_if_it_fails(instance, journal):
         neighbours.keep_neighbours(needed)
         tables, kept = _load(instance, state, compiled, tunables, modes)
         attached = state.attached
@@ -144,7 +142,6 @@ def _attach(
             _fill(tables, state)
         added = machine.follow(instance, state, tables, ifnames)
         store.finish_state(instance, state)
-        failed.pop_all()
     machine.sweep(instance, state)
     Journal.end(instance)
     machine.announce([*added, *vips])

@@ -5,7 +5,7 @@ from xdplb.director import machine, real_routes, recovery, store
 from xdplb.director.instance import Instance
 from xdplb.director.journal import Journal
 from xdplb.director.routes import Routes
-from xdplb.director.transaction import undo
+from xdplb.director.transaction import undone_if_it_fails
 from xdplb.errors import NotFound
 
 
@@ -27,14 +27,10 @@ def detach(instance: Instance, ifname: str) -> bool:
             state.attached, state.routes, state.transitions = None, Routes(), {}
         else:
             del state.attached.interfaces[ifname]
-        journal.begin(instance)
-        try:
+        with undone_if_it_fails(instance, journal):
             store.write_state(instance, state)
             machine.follow(instance, state, None)
             real_routes.release(instance, state, journal.hops)
             store.finish_state(instance, state)
-        except BaseException:
-            undo(instance, journal)
-            raise
         Journal.end(instance)
     return last

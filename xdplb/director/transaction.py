@@ -48,8 +48,7 @@ class Transaction:
         )
         writer = TableWriter(self.tables, state)
         writer.rings.expect()
-        journal.begin(instance)
-        try:
+        with undone_if_it_fails(instance, journal):
             store.write_state(instance, state)
             neighbours.keep_neighbours(found)
             if found:
@@ -65,9 +64,6 @@ class Transaction:
             writer.rings.end_due()
             real_routes.release(instance, state, unused)
             store.finish_state(instance, state)
-        except BaseException:
-            undo(instance, journal)
-            raise
         Journal.end(instance)
         return added
 
@@ -94,11 +90,21 @@ class Transaction:
         )
 
 
-def undo(instance: Instance, journal: Journal) -> None:
-    """Go back to the state before. If that fails, the journal stays for the next command."""
-    with suppress(XdplbError):
-        recovery.follow(instance, recovery.read_before(instance), journal)
-        Journal.end(instance)
+@contextmanager
+def undone_if_it_fails(instance: Instance, journal: Journal) -> Iterator[None]:
+    """Begin a journal, and make the change in the block. The caller ends the journal.
+
+    If the block fails, all goes back to the state before. If that fails too, the journal stays for
+    the next command. Raises: XdplbError.
+    """
+    journal.begin(instance)
+    try:
+        yield
+    except BaseException:
+        with suppress(XdplbError):
+            recovery.follow(instance, recovery.read_before(instance), journal)
+            Journal.end(instance)
+        raise
 
 
 @contextmanager
