@@ -109,7 +109,7 @@ def test_another_answers(director, answered):
     told = refused(director.try_xdplb("vip", "add", answered))
 
     assert f"VIP {answered} is answered by another host on ens33: {mac(director, 'rs1')}" in told
-    assert f"xdplb vip add {answered}" in told
+    assert f"xdplb vip add --force {answered}" in told
     assert {} == listed(director)
     assert before == machine(director)
 
