@@ -53,5 +53,6 @@ def test_a_tunnel_is_changed_in_place(unwrapping):
     unwrapping.xdplb("server", "edit", *SERVICE, *REAL, "--tun-type", "gue")
 
     [service] = unwrapping.json("list")
-    assert [{"address": RS1, "weight": 7, "tunnel": "gue:6080"}] == service["reals"]
+    real = {"address": RS1, "weight": 7, "effective_weight": 7, "tunnel": "gue:6080"}
+    assert [real] == service["reals"]
     assert ["rs1"] == unwrapping.fetch()
