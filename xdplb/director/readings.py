@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Reading a director: configuration, counters, flows. Changes nothing, takes no lock."""
 
-import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,7 +19,7 @@ from xdplb.director.vips import Vip
 from xdplb.errors import MissingPart
 from xdplb.host.addresses import local_addresses
 from xdplb.host.ip import addresses_of, links
-from xdplb.kernel import libbpf
+from xdplb.kernel import libbpf, pins
 from xdplb.kernel.flows import decode_flows
 from xdplb.kernel.program_text import enum_values
 from xdplb.kernel.tables import Tables
@@ -216,11 +215,8 @@ def _entry(state: State, tables: Tables, key: ServiceKey, *, stats: bool) -> dic
 
 
 def _program_id(pin: Path) -> int:
-    fd = libbpf.obj_get(pin)
-    try:
+    with pins.opened(pin) as fd:
         return int(libbpf.prog_info(fd).id)
-    finally:
-        os.close(fd)
 
 
 def _all_stats(listed: list[dict[str, Any]]) -> Any:

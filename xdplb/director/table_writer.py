@@ -116,10 +116,8 @@ class TableWriter:
         if rings:
             self.tables.write_rings(rings)
         for service, used in zip(services, slots, strict=True):
-            number, pick = (
-                self.state.allocated.id_of(service.key),
-                get_scheduler(service.scheduler).pick,
-            )
+            number = self.state.allocated.id_of(service.key)
+            pick = get_scheduler(service.scheduler).pick
             fill(
                 self._limits[number],
                 flows=self.state.clock.per_tick(service.limit),

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from xdplb.errors import KernelRefused
-from xdplb.kernel import libbpf
+from xdplb.kernel import libbpf, pins
 
 _LENGTH = 8  # bytes before the content, which say how long it is
 
@@ -30,20 +30,15 @@ def save(path: Path, content: bytes) -> None:
 def load(path: Path) -> bytes | None:
     """What save() pinned there; None if there is nothing of the kind."""
     try:
-        fd = libbpf.obj_get(path)
+        with pins.opened(path) as fd:
+            size = libbpf.map_info(fd).value_size
+            value = ctypes.create_string_buffer(size)
+            if size < _LENGTH or not libbpf.map_lookup(fd, ctypes.c_uint32(0), value):
+                return None
     except KernelRefused:
         return None
-    try:
-        size = libbpf.map_info(fd).value_size
-        value = ctypes.create_string_buffer(size)
-        if size < _LENGTH or not libbpf.map_lookup(fd, ctypes.c_uint32(0), value):
-            return None
-        length = int.from_bytes(value.raw[:_LENGTH], "little")
-        return value.raw[_LENGTH : _LENGTH + length] if length <= size - _LENGTH else None
-    except KernelRefused:
-        return None
-    finally:
-        os.close(fd)
+    length = int.from_bytes(value.raw[:_LENGTH], "little")
+    return value.raw[_LENGTH : _LENGTH + length] if length <= size - _LENGTH else None
 
 
 def _pages(size: int) -> int:

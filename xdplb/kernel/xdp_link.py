@@ -4,12 +4,12 @@
 import contextlib
 import errno
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from xdplb.errors import KernelRefused
-from xdplb.kernel import libbpf
+from xdplb.kernel import libbpf, pins
 
 # The modes that an operator can ask for, and the kernel's flags to try, in this order.
 MODES: Mapping[str, Sequence[int]] = {
@@ -48,7 +48,7 @@ def attach(pin: Path, program_fd: int, ifindex: int, modes: Sequence[int]) -> st
 
 def update(pin: Path, program_fd: int) -> None:
     """Replace the program of a pinned link; no packet misses both. Raises: KernelRefused."""
-    with _opened(pin) as link:
+    with pins.opened(pin) as link:
         libbpf.link_update(link, program_fd)
 
 
@@ -57,7 +57,7 @@ def detach(pin: Path) -> None:
 
     If there is no such pin or interface, it does nothing. Raises: NoPermission.
     """
-    with contextlib.suppress(KernelRefused), _opened(pin) as link:
+    with contextlib.suppress(KernelRefused), pins.opened(pin) as link:
         libbpf.link_detach(link)
     pin.unlink(missing_ok=True)
 
@@ -65,7 +65,7 @@ def detach(pin: Path) -> None:
 def info(pin: Path) -> Link | None:
     """The object pinned there; None if there is none. Raises: NoPermission."""
     try:
-        with _opened(pin) as link:
+        with pins.opened(pin) as link:
             about = libbpf.link_info(link)
     except KernelRefused:
         return None
@@ -82,12 +82,3 @@ def _create(program_fd: int, ifindex: int, modes: Sequence[int]) -> tuple[int, i
             if error.errno in OCCUPIED:
                 raise
     return libbpf.link_create(program_fd, ifindex, last), last
-
-
-@contextlib.contextmanager
-def _opened(pin: Path) -> Iterator[int]:
-    link = libbpf.obj_get(pin)
-    try:
-        yield link
-    finally:
-        os.close(link)

@@ -14,7 +14,6 @@ import contextlib
 import ctypes
 import hashlib
 import json
-import os
 import socket
 import struct
 from collections.abc import Iterator, Sequence
@@ -26,7 +25,7 @@ from xdplb.errors import InterfaceBusy, KernelRefused
 from xdplb.host import directories, locks, namespaces
 from xdplb.host.interfaces import ifindex
 from xdplb.host.xdp_holders import how_to_free
-from xdplb.kernel import libbpf, loader, program_cache, program_text, xdp_link
+from xdplb.kernel import libbpf, loader, pins, program_cache, program_text, xdp_link
 from xdplb.kernel.bpffs import BPFFS, check_bpffs
 from xdplb.kernel.byte_order import mapped, prefix_length
 from xdplb.model.address import Address, Prefix
@@ -113,9 +112,9 @@ def attached() -> list[Attachment]:
 
 
 def _read(layout: Path, ifname: str) -> Attachment:
-    with _opened(layout / "vips") as fd:
+    with pins.opened(layout / "vips") as fd:
         vips = frozenset(libbpf.map_keys(fd, 16))
-    with _opened(layout / "directors") as fd:
+    with pins.opened(layout / "directors") as fd:
         directors = frozenset(key for key in libbpf.map_keys(fd, 20) if key != ANY_DIRECTOR)
     return Attachment(
         ifname,
@@ -150,7 +149,7 @@ def _locked() -> Iterator[None]:
 def _counters(layout: Path) -> dict[str, int]:
     _, fields, _ = json.loads(_description(layout).read_text())["counters"]["leaf"]
     record = struct.Struct(f"={len(fields)}Q")
-    with _opened(layout / "counters") as fd:
+    with pins.opened(layout / "counters") as fd:
         per_cpu = [record.unpack(one) for one in libbpf.read_per_cpu(fd, 0, record.size)]
     return {
         name: sum(values)
@@ -180,7 +179,7 @@ def _fill(layout: Path, vips: Sequence[Address], directors: Sequence[Address | P
     """Make the tables hold exactly these. New entries come first, then old ones are removed."""
     trusted = set(map(_director_key, directors)) or {ANY_DIRECTOR}
     for name, wanted in (("directors", trusted), ("vips", {mapped(vip) for vip in vips})):
-        with _opened(layout / name) as fd:
+        with pins.opened(layout / name) as fd:
             size = libbpf.map_info(fd).key_size
             present = set(libbpf.map_keys(fd, size))
             for key in wanted - present:
@@ -232,15 +231,6 @@ def _ifindex_of_link(home: Path) -> int:
     """The number of the pinned link's interface; 0: no link, or its interface no longer exists."""
     link = xdp_link.info(home / "link")
     return link.ifindex if link else 0
-
-
-@contextlib.contextmanager
-def _opened(pin: Path) -> Iterator[int]:
-    fd = libbpf.obj_get(pin)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
 
 
 def _homes() -> list[Path]:
